@@ -1,0 +1,1 @@
+"""Benchmarks: one file for each question; `python -m benchmarks` lists and runs them."""

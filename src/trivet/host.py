@@ -1,0 +1,72 @@
+"""What this machine is: cores that this process may use, the processor, a digest of both.
+
+Cores always means the process's affinity and control group, never the machine's count.
+"""
+
+import hashlib
+import math
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+_CGROUP_ROOT = Path("/sys/fs/cgroup")
+
+
+def num_cores(cgroup_root: Path = _CGROUP_ROOT, membership: Path = Path("/proc/self/cgroup")) -> int:
+    """Cores that this process may use: the smaller of its affinity and its control group's quota; at least 1."""
+    allowed = len(os.sched_getaffinity(0))
+    quota = _cgroup_quota(cgroup_root, membership)
+    return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+def _cgroup_quota(root: Path, membership: Path) -> float | None:
+    """CPUs granted by the tightest group on the way up (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`), or None."""
+    quotas = []
+    for line in _read(membership).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            quotas += [_v2_quota(folder) for folder in _upwards(root, path)]
+        elif "cpu" in controllers.split(","):
+            for mount in (root / controllers, root / "cpu"):
+                quotas += [_v1_quota(folder) for folder in _upwards(mount, path)]
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _upwards(root: Path, path: str) -> list[Path]:
+    inner = root / path.lstrip("/")
+    return [folder for folder in (inner, *inner.parents) if folder.is_relative_to(root)]
+
+
+def _v2_quota(folder: Path) -> float | None:
+    quota, _, period = _read(folder / "cpu.max").strip().partition(" ")
+    return int(quota) / int(period) if quota not in ("", "max") else None
+
+
+def _v1_quota(folder: Path) -> float | None:
+    quota, period = _read(folder / "cpu.cfs_quota_us").strip(), _read(folder / "cpu.cfs_period_us").strip()
+    return int(quota) / int(period) if quota and period and int(quota) > 0 else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # the group does not limit this controller, or the file is of the other version
+        return ""
+
+
+@cache
+def processor() -> str:
+    """The processor's name and the digest of its features: what decides how fast a kernel runs."""
+    fields: dict[str, str] = {}
+    for line in _read(Path("/proc/cpuinfo")).splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    flags = fields.get("flags") or fields.get("Features") or ""
+    return f"{name} [{hashlib.sha256(flags.encode()).hexdigest()[:8]}]"
+
+
+def digest() -> str:
+    """Names machines that profile alike: processor and cores of this process."""
+    return hashlib.sha256(f"{processor()}|{num_cores()}|{platform.machine()}".encode()).hexdigest()[:16]

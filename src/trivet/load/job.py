@@ -1,0 +1,66 @@
+"""One job of the load generator: what to offer to whom. It crosses a process as JSON."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from trivet.errors import SpecError
+from trivet.load.arrivals import Arrivals
+
+NS_PER_MS = 1_000_000
+
+Count = Annotated[int, Meta(ge=1)]
+Duration = Annotated[int, Meta(ge=0)]
+
+
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One payload. In JSON, `body` is base64."""
+
+    path: str
+    method: str = "POST"
+    headers: dict[str, str] = {}
+    body: bytes = b""
+
+
+class OpenLoop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="open"):
+    """Requests leave when the arrival process says, whatever comes back: the loop for latency claims."""
+
+    arrivals: Arrivals
+
+
+class ClosedLoop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="closed"):
+    """Users who wait for their answers: the loop for maxima. It ends with the time or the count."""
+
+    num_users: Count
+    duration_ns: Annotated[int, Meta(gt=0)]
+    think_ns: Duration = 0
+    max_requests: Count = 2_000_000
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to offer to whom.
+
+    `order`: payloads drawn at random, or one after the other. `warmup_ns`: requests intended before it has
+    passed are recorded, and not measured. `deadline_ns`: after the intended time; an answer past it is late.
+    `max_send_lag_ns`: a run whose sends left later than this at the 99th percentile is invalid.
+    """
+
+    target: str
+    requests: Annotated[list[HttpRequest], Meta(min_length=1)]
+    load: OpenLoop | ClosedLoop
+    seed: Annotated[int, Meta(ge=0)]
+    order: Literal["random", "sequence"] = "random"
+    warmup_ns: Duration = 0
+    timeout_ns: Annotated[int, Meta(gt=0)] = 5000 * NS_PER_MS
+    deadline_ns: Annotated[int, Meta(gt=0)] | None = None
+    min_connections: Count = 32
+    max_connections: Count = 512
+    keep_answers: bool = False
+    max_send_lag_ns: Annotated[int, Meta(gt=0)] = NS_PER_MS
+
+    def __post_init__(self) -> None:
+        if self.min_connections > self.max_connections:
+            raise SpecError(
+                f"min_connections {self.min_connections} is over max_connections {self.max_connections}"
+            )

@@ -1,0 +1,100 @@
+"""Putting a prepared configuration to work: the scheduler gets to know it. Quick, in the loop's thread."""
+
+import asyncio
+from collections.abc import Callable
+
+from trivet.engine.contract import Engine
+from trivet.errors import SpecError
+from trivet.runtime.batch import BatchBuilder
+from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
+from trivet.runtime.live import LiveModel, LiveService, StepStage
+from trivet.runtime.preparing import Prepared, PreparedModel
+from trivet.schedule import Scheduler, ServiceTime
+from trivet.spec.service import Service
+from trivet.spec.signature import Signature
+
+_MIN_DEADLINE_NS = 100_000_000
+
+
+def install(
+    prepared: Prepared, scheduler: Scheduler, loop: asyncio.AbstractEventLoop, now_ns: Callable[[], int]
+) -> LiveService:
+    """Make a prepared configuration known to the scheduler. Quick, in the loop's thread."""
+    stages = [
+        _install_model(stage, scheduler, loop, now_ns) if isinstance(stage, PreparedModel) else stage
+        for stage in prepared.stages
+    ]
+    service = prepared.configuration.service
+    longest_ns = sum(stage.expected_ns() for stage in stages)
+    declared = service.slo.deadline_ns
+    return LiveService(
+        name=service.name,
+        version=prepared.version,
+        configuration_hash=prepared.configuration.hash,
+        signature=_signature(service, stages),
+        stages=stages,
+        scheduler=scheduler,
+        deadline_ns=max(_MIN_DEADLINE_NS, 4 * longest_ns) if declared == "auto" else declared,
+        default_priority=service.priorities.default,
+        platform=_platform(service),
+    )
+
+
+def _install_model(
+    prepared: PreparedModel, scheduler: Scheduler, loop: asyncio.AbstractEventLoop, now_ns: Callable[[], int]
+) -> LiveModel:
+    resolution, levers = prepared.resolution, prepared.model.levers
+    inline = resolution.execution == "inline"
+    service_time = ServiceTime(resolution.max_batch_size)
+    for length, samples in prepared.profile.by_length.items():
+        kept = {rows: times for rows, times in samples.items() if rows <= resolution.max_batch_size}
+        service_time.seed(length or None, kept)
+    num_cores = 0 if inline else min(resolution.threads, scheduler.num_cores)
+    scheduled = scheduler.add_model(
+        prepared.name,
+        max_batch_size=resolution.max_batch_size,
+        service_time=service_time,
+        cores=num_cores,
+        instances=resolution.instances,
+        deferral_ns=levers.deferral_ns,
+        max_queue_ns=None if levers.queue_ns == "auto" else levers.queue_ns,
+    )
+    ragged = {key: (value.axis, value.pad) for key, value in prepared.model.ragged.items()}
+
+    def executor(engine: Engine) -> Executor:
+        return (
+            InlineExecutor(engine, now_ns) if inline else ThreadExecutor(engine, now_ns, loop, prepared.name)
+        )
+
+    return LiveModel(
+        name=prepared.name,
+        signature=prepared.signature,
+        scheduled=scheduled,
+        service_time=service_time,
+        builder=BatchBuilder(prepared.signature, ragged),
+        ragged=ragged,
+        cut={key: (value.axis, value.like) for key, value in prepared.model.cut.items()},
+        idle=[executor(engine) for engine in prepared.engines],
+        resolution=resolution,
+        batch1_ns=prepared.profile.batch1_ns(),
+        largest_batch_difference=prepared.profile.batching.difference,
+    )
+
+
+def _signature(service: Service, stages: list[LiveModel | StepStage]) -> Signature:
+    first, last = stages[0], stages[-1]
+    inputs = service.inputs or (first.signature.inputs if isinstance(first, LiveModel) else None)
+    outputs = service.outputs or (last.signature.outputs if isinstance(last, LiveModel) else None)
+    if inputs is None or outputs is None:
+        raise SpecError("a service whose ends are Python code declares `inputs:` and `outputs:` at the top")
+    batch_axis = len(stages) == 1 and isinstance(first, LiveModel) and first.signature.batch_axis
+    return Signature(tuple(inputs), tuple(outputs), batch_axis)
+
+
+def _platform(service: Service) -> str:
+    names = {model.engine for model in service.models.values()}
+    return (
+        {"onnxruntime": "onnxruntime_onnx"}.get(next(iter(names)), next(iter(names)))
+        if len(names) == 1
+        else "ensemble"
+    )

@@ -1,0 +1,278 @@
+"""What a worker holds of one live configuration: models, pipeline, codec; and how a message becomes a request."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivet.errors import BadRequestError, EngineError, RequestError
+from trivet.pipeline.chain import Chain
+from trivet.runtime.batch import BatchBuilder
+from trivet.runtime.counters import ModelCounters
+from trivet.runtime.executors import Executor
+from trivet.runtime.request import Reply, Request
+from trivet.runtime.results import Results
+from trivet.schedule import Model, Queue, Scheduler, ServiceTime
+from trivet.spec.configuration import Resolution
+from trivet.spec.signature import NUMPY_OF_DATATYPE, VARIABLE, Signature
+from trivet.wire.v2_request import InferInput, InferMessage, RequestDecoder
+from trivet.wire.v2_response import ResponseEncoder
+
+Step = Callable[[dict[str, NDArray[Any]]], Mapping[str, Any]]
+# Lengths of a ragged axis that share a batch: within a quarter of each other, so padding wastes at most a fifth.
+_BUCKET_STEPS = 4
+
+
+@dataclass(slots=True)
+class LiveModel:
+    """A model stage: its instances, what the scheduler knows of it, and how its batches are built."""
+
+    name: str
+    signature: Signature
+    scheduled: Model
+    service_time: ServiceTime
+    builder: BatchBuilder
+    ragged: Mapping[str, tuple[int, float]]  # input -> (axis, padding)
+    cut: Mapping[str, tuple[int, str]]  # output -> (axis, ragged input that it is as long as)
+    idle: list[Executor]
+    resolution: Resolution
+    batch1_ns: int  # profiled service time of one row
+    largest_batch_difference: float  # between batched and single answers, found by the check at load
+    counters: ModelCounters = field(default_factory=ModelCounters)
+
+    def expected_ns(self) -> int:
+        return self.batch1_ns
+
+    def cut_padding(self, request: Request, results: Results, start: int) -> Results:
+        """One request's part of the outputs, as long along each cut axis as its own ragged input."""
+        inputs = dict(zip((spec.name for spec in self.signature.inputs), request.inputs, strict=True))
+        outputs = dict(results.part(start, request.rows))
+        for name, (axis, like) in self.cut.items():
+            length = inputs[like].shape[self.ragged[like][0]]
+            outputs[name] = outputs[name][(slice(None),) * axis + (slice(length),)]
+        return Results(outputs, True, request.rows)
+
+
+@dataclass(slots=True)
+class StepStage:
+    """A short Python step that runs in the loop."""
+
+    name: str
+    call: Step
+
+    def expected_ns(self) -> int:
+        return 0  # short by promise; a step that is not runs in its own process
+
+
+class LiveService:
+    """One configuration of one service, ready to take requests."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        version: str,
+        configuration_hash: str,
+        signature: Signature,
+        stages: Sequence[LiveModel | StepStage],
+        scheduler: Scheduler,
+        deadline_ns: int,
+        default_priority: int = 0,
+        platform: str = "",
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.hash = configuration_hash
+        self.signature = signature
+        self.platform = platform
+        self.stages = list(stages)
+        self.models = [stage for stage in stages if isinstance(stage, LiveModel)]
+        self.last_stage = self.stages[-1]
+        self.chain = Chain(self.stages)
+        self.deadline_ns = deadline_ns
+        self.decoder = RequestDecoder(signature)
+        self.encoder = ResponseEncoder(name, version, signature, configuration_hash[:12])
+        self.json_rows = all(spec.datatype not in ("FP16", "BF16", "BYTES") for spec in signature.outputs)
+        self._scheduler = scheduler
+        self._default_priority = default_priority
+        self._queues: dict[tuple[int, int, Any], Queue] = {}
+        self._lone_queue = self._queue_of_lone_model()
+
+    def num_unanswered(self) -> int:
+        """Batches that run and requests that wait, over all models."""
+        return sum(
+            model.scheduled.num_running + sum(one.num_waiting for one in model.scheduled.classes.values())
+            for model in self.models
+        )
+
+    def summary(self) -> str:
+        """What `auto` became, in one line for the log."""
+        return "; ".join(_summary(model) for model in self.models)
+
+    def _queue_of_lone_model(self) -> Queue | None:
+        """The only queue there can be, for the commonest service: one model, fixed shapes, one priority."""
+        first = self.stages[0]
+        if (
+            not isinstance(first, LiveModel)
+            or not first.signature.batch_axis
+            or len(first.signature.inputs) != 1
+        ):
+            return None
+        if VARIABLE in first.signature.inputs[0].shape[1:]:
+            return None
+        return self._scheduler.queue(first.scheduled, None, self._default_priority)
+
+    def request(
+        self,
+        message: InferMessage,
+        received_ns: int,
+        now_ns: int,
+        timeout_ns: int,
+        priority: int,
+        reply: Reply,
+    ) -> Request:
+        """A request for the first model stage, after the steps before it.
+
+        Args: timeout_ns: 0 means the service's own deadline. priority: 0 means the service's default.
+        Raises: BadRequestError: the inputs do not fit together. EngineError: a step failed.
+        """
+        deadline_ns = received_ns + (timeout_ns or self.deadline_ns)
+        queue = self._lone_queue
+        if queue is not None and not priority:
+            rows = message.inputs[0].shape[0]
+            if rows > 0:
+                return Request(queue, rows, now_ns, deadline_ns, received_ns, self, message, reply)
+        index, inputs = self.run_steps(0, message.inputs, self.signature)
+        queue, rows = self.place(index, inputs, priority)
+        request = Request(queue, rows, now_ns, deadline_ns, received_ns, self, message, reply)
+        request.deadline_ns = self.chain.run(index, deadline_ns).deadline_ns
+        request.inputs = inputs
+        request.stage = index
+        request.priority = priority
+        return request
+
+    def check_outputs(self, outputs: Mapping[str, NDArray[Any]]) -> None:
+        """Raises: EngineError: the last step left out an output that the service declares."""
+        for spec in self.signature.outputs:
+            if spec.name not in outputs:
+                raise EngineError(f"output {spec.name!r} is missing; the last step gave {sorted(outputs)}")
+
+    def run_steps(
+        self, index: int, inputs: list[InferInput], signature: Signature
+    ) -> tuple[int, list[InferInput]]:
+        """Run Python steps from stage `index` on, up to the next model; its index and its inputs."""
+        stage = self.stages[index]
+        if isinstance(stage, LiveModel):
+            return index, inputs
+        tensors = BatchBuilder(signature).build([inputs], 0)
+        while isinstance(stage, StepStage):
+            tensors = call_step(stage, tensors)
+            index += 1
+            stage = self.stages[index]
+        return index, as_inputs(tensors, stage)
+
+    def place(self, index: int, inputs: Sequence[InferInput], priority: int) -> tuple[Queue, int]:
+        """The queue and the number of rows of a request for model stage `index`.
+
+        Raises: BadRequestError: inputs disagree on the batch axis, or there are no rows.
+        """
+        model = self.stages[index]
+        assert isinstance(model, LiveModel)  # run_steps stops at models only
+        rows = _rows(model, inputs)
+        bucket = bucket_of(model, inputs)
+        key = (index, priority, bucket)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._scheduler.queue(model.scheduled, bucket, priority or self._default_priority)
+            self._queues[key] = queue
+        return queue, rows
+
+
+def _summary(model: LiveModel) -> str:
+    how = model.resolution
+    where = "inline" if how.execution == "inline" else f"{how.instances} x {how.execution}"
+    return (
+        f"{model.name}: {where}, batches up to {how.max_batch_size}, {model.batch1_ns / 1e6:.3g} ms for one"
+    )
+
+
+def call_step(stage: StepStage, tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Raises: RequestError: as the step raised it; EngineError: it raised anything else or gave no mapping."""
+    try:
+        result = stage.call(tensors)
+    except RequestError:
+        raise
+    except Exception as error:
+        raise EngineError(f"step {stage.name!r} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(result, Mapping):
+        raise EngineError(
+            f"step {stage.name!r} gave {type(result).__name__}; expected a dict of name -> array"
+        )
+    return {name: np.asarray(value) for name, value in result.items()}
+
+
+def as_inputs(tensors: Mapping[str, NDArray[Any]], model: LiveModel) -> list[InferInput]:
+    """Arrays of a step as inputs of a model.
+
+    Raises: EngineError: an input is missing, or of a shape that the model does not take.
+    """
+    inputs = []
+    for spec in model.signature.inputs:
+        array = tensors.get(spec.name)
+        if array is None:
+            raise EngineError(
+                f"model {model.name!r} needs input {spec.name!r}; the step before it gave {sorted(tensors)}"
+            )
+        if len(array.shape) != len(spec.shape) or any(
+            expected not in (VARIABLE, dim) for dim, expected in zip(array.shape, spec.shape, strict=True)
+        ):
+            raise EngineError(
+                f"model {model.name!r}: input {spec.name!r} has shape {list(array.shape)}; expected {list(spec.shape)}"
+            )
+        dtype = np.dtype(NUMPY_OF_DATATYPE[spec.datatype])
+        inputs.append(InferInput(array.shape, np.ascontiguousarray(array, dtype)))
+    return inputs
+
+
+def _rows(model: LiveModel, inputs: Sequence[InferInput]) -> int:
+    if not model.signature.batch_axis:
+        return 1
+    rows = inputs[0].shape[0]
+    for spec, tensor in zip(model.signature.inputs, inputs, strict=True):
+        if tensor.shape[0] != rows:
+            raise BadRequestError(
+                f"input {spec.name!r} has {tensor.shape[0]} rows on axis 0; the other inputs have {rows}"
+            )
+    if rows == 0:
+        raise BadRequestError(
+            f"input {model.signature.inputs[0].name!r} has no rows: axis 0 of its shape is 0"
+        )
+    return rows
+
+
+def bucket_of(model: LiveModel, inputs: Sequence[InferInput]) -> Any:
+    """What must be equal for two requests to share a batch; None where everything is.
+
+    Ragged axes are rounded up to steps of a quarter octave; all other sizes must be equal.
+    """
+    key = []
+    for spec, tensor in zip(model.signature.inputs, inputs, strict=True):
+        ragged = model.ragged.get(spec.name)
+        for axis, declared in enumerate(spec.shape):
+            if declared != VARIABLE or (axis == 0 and model.signature.batch_axis):
+                continue
+            size = tensor.shape[axis]
+            key.append(_length_bucket(size) if ragged is not None and ragged[0] == axis else size)
+    if not key:
+        return None
+    return key[0] if len(set(key)) == 1 else tuple(key)
+
+
+def _length_bucket(length: int) -> int:
+    """`length` rounded up to the next of 4 steps in its octave: 1..8 exactly, then 10, 12, 14, 16, 20, 24, ..."""
+    if length <= 2 * _BUCKET_STEPS:
+        return length
+    step = 1 << ((length - 1).bit_length() - 3)
+    return -(-length // step) * step

@@ -1,0 +1,32 @@
+"""What an engine gave for one batch, and how a single request's part is read from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+
+class Results:
+    """Outputs of one batch. `outputs[name]` has the batch's rows on axis 0 where the model has a batch axis."""
+
+    __slots__ = ("_rows", "batch_axis", "batch_rows", "outputs")
+
+    def __init__(self, outputs: Mapping[str, NDArray[Any]], batch_axis: bool, batch_rows: int) -> None:
+        self.outputs = outputs
+        self.batch_axis = batch_axis
+        self.batch_rows = batch_rows
+        self._rows: dict[str, list[list[Any]]] | None = None
+
+    def rows(self) -> dict[str, list[list[Any]]]:
+        """Each row of each output as flat Python values: one conversion for the whole batch."""
+        if self._rows is None:
+            self._rows = {
+                name: array.reshape(array.shape[0], -1).tolist() for name, array in self.outputs.items()
+            }
+        return self._rows
+
+    def part(self, start: int, rows: int) -> Mapping[str, NDArray[Any]]:
+        """The outputs of `rows` rows from `start`; views."""
+        if not self.batch_axis or rows == self.batch_rows:
+            return self.outputs
+        return {name: array[start : start + rows] for name, array in self.outputs.items()}

@@ -1,0 +1,248 @@
+"""Carries out the decisions of `schedule/` and `pipeline/` with real time and real engines. No socket of its own.
+
+The whole way of a request: `submit` offers it; at the end of the loop's turn `_turn` asks the scheduler which
+batches start; an executor runs each; `_finished` answers every request of it and turns again.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+
+from trivet.clock import MonotonicClock
+from trivet.errors import DeadlineError, RefusedError, RequestError
+from trivet.pipeline.chain import Run
+from trivet.runtime.executors import Outcome
+from trivet.runtime.live import LiveModel, LiveService, as_inputs, call_step
+from trivet.runtime.request import Request
+from trivet.runtime.results import Results
+from trivet.runtime.splitting import Split
+from trivet.schedule import Batch, Drop, Model, Refusal, Scheduler
+
+# A turn that runs inline batches gives the sockets a chance after this long.
+_MAX_TURN_NS = 2_000_000
+
+
+class Runtime:
+    """One per worker, in one event loop; not thread-safe."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        scheduler: Scheduler,
+        now_ns: Callable[[], int] = MonotonicClock.now_ns,
+    ) -> None:
+        self.scheduler = scheduler
+        self.now_ns = now_ns
+        self.on_turn: Callable[[], None] = lambda: None  # called after each turn: a worker publishes its counts
+        self._loop = loop
+        self._models: dict[Model, LiveModel] = {}
+        self._retiring: list[LiveService] = []
+        self._turn_pending = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ns = 0
+
+    def add(self, live: LiveService) -> None:
+        for model in live.models:
+            self._models[model.scheduled] = model
+
+    def retire(self, live: LiveService) -> None:
+        """Free a configuration's engines as soon as the requests it has taken are answered; it gets no new ones."""
+        self._retiring.append(live)
+        self._free_retired()
+
+    def _free_retired(self) -> None:
+        for live in [live for live in self._retiring if live.num_unanswered() == 0]:
+            self._retiring.remove(live)
+            for model in live.models:
+                self.scheduler.remove_model(model.scheduled)
+                del self._models[model.scheduled]
+                for executor in model.idle:
+                    executor.close()
+
+    def submit(self, request: Request) -> None:
+        """Admit the request or refuse it at once; its `reply` gets exactly one answer, now or later."""
+        if request.rows > request.queue.model.max_batch_size:
+            self._submit_parts(request)
+            return
+        refusal = self.scheduler.offer(request, request.arrival_ns)
+        if refusal is not None:
+            self._refuse(request, refusal)
+        elif not self._turn_pending:
+            self._turn_pending = True
+            self._loop.call_soon(self._turn)
+
+    def _submit_parts(self, request: Request) -> None:
+        model = self._models[request.queue.model]
+        split = request.split = Split(self, request, model, request.queue.model.max_batch_size)
+        for part in split.parts:
+            if split.ended:  # refused: the parts before it are cancelled already
+                return
+            self.submit(part)
+
+    def cancel(self, request: Request) -> bool:
+        """The client left: a waiting request costs nothing more; a running one is finished and thrown away.
+
+        True: the request's `reply` will not be called any more.
+        """
+        now_ns = self.now_ns()
+        if request.split is not None:
+            request.split.cancel()
+        elif not self.scheduler.cancel(request, now_ns):
+            return False
+        self._models[request.queue.model].counters.fail("CANCELED", now_ns - request.received_ns)
+        return True
+
+    def _turn(self) -> None:
+        self._turn_pending = False
+        now_ns = self.now_ns()
+        end_ns = now_ns + _MAX_TURN_NS
+        while commands := self.scheduler.poll(now_ns):
+            for command in commands:
+                if type(command) is Batch:
+                    self._start(command)
+                elif type(command) is Drop:
+                    self._drop(command, now_ns)
+            now_ns = self.now_ns()
+            if now_ns > end_ns:
+                self._turn_soon()
+                break
+        self._arm_timer(now_ns)
+        self.on_turn()
+
+    def _turn_soon(self) -> None:
+        if not self._turn_pending:
+            self._turn_pending = True
+            self._loop.call_soon(self._turn)
+
+    def _arm_timer(self, now_ns: int) -> None:
+        wake_ns = self.scheduler.wake_at_ns()
+        if wake_ns is None:
+            return
+        if self._timer is not None:
+            if self._timer_ns <= wake_ns:
+                return  # it fires early, finds nothing, and arms the next
+            self._timer.cancel()
+        self._timer_ns = wake_ns
+        self._timer = self._loop.call_later(max(0, wake_ns - now_ns) * 1e-9, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if not self._turn_pending:
+            self._turn()
+
+    def _start(self, batch: Batch) -> None:
+        model = self._models[batch.model]
+        executor = model.idle.pop()
+        requests: list[Request] = batch.jobs  # type: ignore[assignment]  # every job here is a Request
+        build = partial(model.builder.build, [request.inputs for request in requests], batch.rows)
+
+        def done(outcome: Outcome) -> None:
+            model.idle.append(executor)
+            self._finished(model, batch, requests, outcome)
+
+        executor.start(build, done)
+
+    def _finished(self, model: LiveModel, batch: Batch, requests: list[Request], outcome: Outcome) -> None:
+        compute_ns = outcome.ended_ns - outcome.started_ns
+        self.scheduler.finished(batch, outcome.ended_ns, compute_ns if outcome.error is None else None)
+        if outcome.outputs is None:
+            assert outcome.error is not None  # exactly one of the two is set
+            self._fail_all(model, requests, outcome.error)
+        else:
+            model.counters.batch(batch.rows, compute_ns, batch.predicted_ns)
+            results = Results(outcome.outputs, model.signature.batch_axis, batch.rows)
+            self._answer_all(model, batch, requests, results, outcome)
+        if self._retiring:
+            self._free_retired()
+        self.on_turn()
+        if self.scheduler.num_waiting and not self._turn_pending and model.scheduled.cores:
+            self._turn()  # the core is free: the next batch must not wait for the loop to come round
+
+    def _answer_all(
+        self, model: LiveModel, batch: Batch, requests: list[Request], results: Results, outcome: Outcome
+    ) -> None:
+        start = 0
+        for request in requests:
+            request.formed_ns = batch.started_ns
+            request.started_ns = outcome.started_ns
+            request.ended_ns = outcome.ended_ns
+            request.batch_rows = batch.rows
+            if outcome.ended_ns > request.end_by_ns:
+                self._late(request, outcome.ended_ns)
+            elif model.cut:
+                self.stage_answered(request, model.cut_padding(request, results, start), 0, model)
+            else:
+                self.stage_answered(request, results, start, model)
+            start += request.rows
+
+    def stage_answered(self, request: Request, results: Results, start: int, model: LiveModel) -> None:
+        """A model stage is done with a request: answer it, or carry it on."""
+        if request.answers_after is model:
+            request.reply.answer(request, results, start)
+        else:
+            self._next_stage(request, results, start)
+
+    def _next_stage(self, request: Request, results: Results, start: int) -> None:
+        """Carry a request from one model over the steps behind it to the next model, or to its answer."""
+        live = request.live
+        outputs = dict(results.part(start, request.rows))
+        try:
+            command = live.chain.stage_done(request.stage, request.end_by_ns)
+            while isinstance(command, Run):
+                request.stage = command.index
+                stage = live.stages[command.index]
+                if isinstance(stage, LiveModel):
+                    request.inputs = as_inputs(outputs, stage)
+                    self._offer_to(request, live, command)
+                    return
+                outputs = call_step(stage, outputs)
+                command = live.chain.stage_done(command.index, request.end_by_ns)
+            live.check_outputs(outputs)
+        except RequestError as error:
+            self._fail(request, error, "BACKEND")
+            return
+        request.reply.answer(request, Results(outputs, False, request.rows), 0)
+
+    def _offer_to(self, request: Request, live: LiveService, command: Run) -> None:
+        request.queue, request.rows = live.place(command.index, request.inputs, request.priority)
+        request.arrival_ns = self.now_ns()
+        request.deadline_ns = command.deadline_ns
+        self.submit(request)
+
+    def _refuse(self, request: Request, refusal: Refusal) -> None:
+        self._fail(request, refused(refusal), "REJECTED")
+
+    def _late(self, request: Request, ended_ns: int) -> None:
+        """Never answer late in silence: the client has given up, or will act on an answer that is worth nothing."""
+        late_ms = (ended_ns - request.end_by_ns) / 1e6
+        self._fail(
+            request,
+            DeadlineError(f"the deadline passed {late_ms:.1f} ms before the answer was ready"),
+            "LATE",
+        )
+
+    def _drop(self, drop: Drop, now_ns: int) -> None:
+        request: Request = drop.job  # type: ignore[assignment]
+        waited_ms = (now_ns - request.received_ns) / 1e6
+        error = DeadlineError(
+            f"the deadline could not be met: dropped before execution after {waited_ms:.1f} ms"
+        )
+        self._fail(request, error, "REJECTED")
+
+    def _fail_all(self, model: LiveModel, requests: list[Request], error: RequestError) -> None:
+        for request in requests:
+            self._fail(request, error, "BACKEND")
+
+    def _fail(self, request: Request, error: RequestError, reason: str) -> None:
+        counters = self._models[request.queue.model].counters
+        counters.fail(reason, self.now_ns() - request.received_ns)
+        request.reply.fail(request, error)
+
+
+def refused(refusal: Refusal) -> RefusedError:
+    wait_ms = refusal.retry_after_ns / 1e6
+    return RefusedError(
+        f"refused: the deadline cannot be met with today's backlog; try again in {wait_ms:.0f} ms",
+        refusal.reason,
+        refusal.retry_after_ns,
+    )

@@ -1,0 +1,201 @@
+"""`infer`: from a request's body to the runtime, and from its results to an answer."""
+
+from typing import TYPE_CHECKING, Any
+
+from trivet.errors import BadRequestError
+from trivet.runtime.request import Request
+from trivet.runtime.results import Results
+from trivet.runtime.table import LiveTable
+from trivet.serve.http.encoding import SMALLEST_COMPRESSED, chosen_encoding, compress, decompress
+from trivet.serve.http.response import BINARY, JSON, is_header_value, json_response, response
+
+if TYPE_CHECKING:
+    from trivet.serve.http.connection import Connection, Headers
+    from trivet.serve.http.router import Router
+
+_MAX_HEADER_VALUE = 256
+_MAX_TIMEOUT_US = 3_600_000_000
+_NANOSECONDS = {"us": 1_000, "ms": 1_000_000}
+
+
+class Options:
+    """What a request's headers ask of its answer; requests without such headers have none."""
+
+    __slots__ = (
+        "compression",
+        "configuration",
+        "json_size",
+        "key",
+        "request_id",
+        "timeout_ns",
+        "timing",
+        "traceparent",
+    )
+
+    def __init__(self, headers: "Headers") -> None:
+        get = headers.get
+        self.json_size = _count(get(b"inference-header-content-length"), "Inference-Header-Content-Length")
+        self.compression = chosen_encoding(get(b"accept-encoding", b""))
+        self.request_id = _echoed(get(b"x-request-id"), "X-Request-Id")
+        self.traceparent = _echoed(get(b"traceparent"), "traceparent")
+        self.timing = b"x-trivet-timing" in headers
+        self.key = get(b"x-trivet-key", b"")
+        self.configuration = get(b"x-trivet-configuration", b"").decode("latin-1")
+        budget_ms = _count(get(b"x-envoy-expected-rq-timeout-ms"), "x-envoy-expected-rq-timeout-ms")
+        self.timeout_ns = (budget_ms or 0) * 1_000_000
+
+    def headers(self) -> list[tuple[str, str]]:
+        lines = []
+        if self.request_id is not None:
+            lines.append(("X-Request-Id", self.request_id))
+        if self.traceparent is not None:
+            lines.append(("traceparent", self.traceparent))
+        return lines
+
+
+class InferEndpoint:
+    """The infer requests of one service version."""
+
+    __slots__ = ("_router", "table")
+
+    def __init__(self, router: "Router", table: LiveTable) -> None:
+        self._router = router
+        self.table = table
+
+    def handle(self, connection: "Connection", headers: "Headers", body: bytes | bytearray) -> None:
+        """Raises: RequestError: the request was not accepted; nothing has been answered yet."""
+        if headers:
+            self._handle_with_options(connection, headers, body)
+            return
+        live = self.table.only or self.table.pick(b"")
+        message = live.decoder.decode(body)
+        timeout_ns, priority = (0, 0) if message.parameters is None else _parameters(message.parameters)
+        router = self._router
+        request = live.request(
+            message, connection.received_ns, router.now_ns(), timeout_ns, priority, connection
+        )
+        router.num_accepted += 1
+        connection.expect(request)
+        router.runtime.submit(request)
+
+    def _handle_with_options(
+        self, connection: "Connection", headers: "Headers", body: bytes | bytearray
+    ) -> None:
+        options = Options(headers)
+        encoding = headers.get(b"content-encoding")
+        data: Any = body
+        if encoding is not None:
+            data = decompress(body, encoding, self._router.limits.max_decompressed_bytes)
+        live = self.table.pick(options.key or headers.get(b"x-request-id", b""))
+        if options.configuration:
+            chosen = self.table.by_hash(options.configuration)
+            if chosen is None:
+                raise BadRequestError(f"no live configuration has the hash {options.configuration!r}")
+            live = chosen
+        message = live.decoder.decode(data, options.json_size)
+        timeout_ns, priority = _parameters(message.parameters or {})
+        router = self._router
+        request = live.request(
+            message,
+            connection.received_ns,
+            router.now_ns(),
+            timeout_ns or options.timeout_ns,
+            priority,
+            connection,
+        )
+        request.options = options
+        router.num_accepted += 1
+        connection.expect(request)
+        router.runtime.submit(request)
+
+
+def encode_answer(request: Request, results: Results, start: int, encode_from_ns: int) -> bytes:
+    """The HTTP answer to a request.
+
+    Raises: BadRequestError: an output cannot travel as the request wants it.
+    """
+    live, message, options = request.live, request.message, request.options
+    if (
+        options is None
+        and request.rows == 1
+        and live.json_rows
+        and message.outputs is None
+        and not message.binary_outputs
+    ):
+        body = live.encoder.json_row(results.rows(), start, message.id)
+        if body is not None:
+            return json_response(body)
+    parts, json_size = live.encoder.encode(results.part(start, request.rows), message)
+    if options is None:
+        return response(200, parts, *_content(json_size))
+    return _with_options(request, options, parts, json_size, encode_from_ns)
+
+
+def _content(json_size: int | None) -> tuple[str, list[tuple[str, str]]]:
+    if json_size is None:
+        return JSON, []
+    return BINARY, [("Inference-Header-Content-Length", str(json_size))]
+
+
+def _with_options(
+    request: Request, options: Options, parts: list[Any], json_size: int | None, encode_from_ns: int
+) -> bytes:
+    content_type, headers = _content(json_size)
+    headers += options.headers()
+    if options.compression and sum(len(part) for part in parts) >= SMALLEST_COMPRESSED:
+        parts = [compress(b"".join(parts), options.compression)]
+        headers.append(("Content-Encoding", options.compression.decode()))
+    if options.timing:
+        headers.append(("Server-Timing", server_timing(request, encode_from_ns)))
+    return response(200, parts, content_type, headers)
+
+
+def server_timing(request: Request, encode_from_ns: int) -> str:
+    """Phases in milliseconds, as the W3C header wants them, with the configuration and the batch they ran in."""
+    phases = (
+        ("parse", request.arrival_ns - request.received_ns),
+        ("queue", request.started_ns - request.arrival_ns),
+        ("compute", request.ended_ns - request.started_ns),
+        ("encode", encode_from_ns - request.ended_ns),
+    )
+    timings = [f"{name};dur={duration_ns / 1e6:.3f}" for name, duration_ns in phases]
+    return ", ".join(
+        [*timings, f"batch;desc={request.batch_rows}", f"configuration;desc={request.live.hash[:12]}"]
+    )
+
+
+def _parameters(parameters: dict[str, Any]) -> tuple[int, int]:
+    """(timeout in ns, priority) from a request's parameters; 0 where they are not given."""
+    timeout_us = parameters.get("timeout", 0)
+    if (
+        isinstance(timeout_us, bool)
+        or not isinstance(timeout_us, int)
+        or not 0 <= timeout_us <= _MAX_TIMEOUT_US
+    ):
+        raise BadRequestError(
+            f"parameter timeout is {timeout_us!r}; expected microseconds from 0 (the default) to {_MAX_TIMEOUT_US}"
+        )
+    priority = parameters.get("priority", 0)
+    if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= 100:
+        raise BadRequestError(
+            f"parameter priority is {priority!r}; expected 1 (highest) to 100, or 0 for the default"
+        )
+    return timeout_us * 1_000, priority
+
+
+def _count(value: bytes | None, name: str) -> int | None:
+    if value is None:
+        return None
+    if not value.isdigit() or len(value) > 18:
+        raise BadRequestError(f"header {name} is {value[:40]!r}; expected a count")
+    return int(value)
+
+
+def _echoed(value: bytes | None, name: str) -> str | None:
+    if value is None:
+        return None
+    if len(value) > _MAX_HEADER_VALUE or not is_header_value(value):
+        raise BadRequestError(
+            f"header {name} is {value[:40]!r}; expected at most {_MAX_HEADER_VALUE} printable ASCII characters"
+        )
+    return value.decode("ascii")

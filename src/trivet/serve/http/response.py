@@ -1,0 +1,82 @@
+"""Bytes of HTTP/1.1 answers."""
+
+from collections.abc import Sequence
+
+from trivet.errors import DeadlineError, RefusedError, RequestError, UnavailableError
+from trivet.spec.deployment import Statuses
+from trivet.wire.tensor import Buffer
+from trivet.wire.v2_response import error_body
+
+REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    411: "Length Required",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+    504: "Gateway Timeout",
+}
+JSON = "application/json"
+BINARY = "application/octet-stream"
+
+
+def json_response(body: bytes) -> bytes:
+    """The answer that nearly every request gets: one formatting, no header list."""
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+        len(body),
+        body,
+    )
+
+
+def response(
+    status: int, parts: Sequence[Buffer], content_type: str = JSON, headers: Sequence[tuple[str, str]] = ()
+) -> bytes:
+    """A whole answer. Header values must not come from a request unchecked (see `is_header_value`)."""
+    size = sum(len(part) for part in parts)
+    reason = REASONS.get(status, "Status")
+    lines = [f"HTTP/1.1 {status} {reason}", f"Content-Length: {size}"]
+    if size:
+        lines.insert(1, f"Content-Type: {content_type}")
+    lines += [f"{name}: {value}" for name, value in headers]
+    return b"".join(["\r\n".join([*lines, "", ""]).encode("latin-1"), *parts])
+
+
+def error_response(error: RequestError, statuses: Statuses, headers: Sequence[tuple[str, str]] = ()) -> bytes:
+    """`{"error": ...}` with the status for the kind of error, and when to try again where that is known."""
+    lines = list(headers)
+    if error.retry_after_ns is not None:
+        lines += retry_after(error.retry_after_ns)
+    return response(status_of(error, statuses), [error_body(str(error))], headers=lines)
+
+
+def status_of(error: RequestError, statuses: Statuses) -> int:
+    match error:
+        case RefusedError():
+            return statuses.refused
+        case UnavailableError():
+            return statuses.unavailable
+        case DeadlineError():
+            return statuses.deadline
+        case _:
+            return error.status
+
+
+def retry_after(delay_ns: int) -> list[tuple[str, str]]:
+    """Whole seconds, rounded up, for HTTP's header; milliseconds beside it, as `openai` clients read them."""
+    return [
+        ("Retry-After", str(max(1, -(-delay_ns // 1_000_000_000)))),
+        ("retry-after-ms", str(max(1, -(-delay_ns // 1_000_000)))),
+    ]
+
+
+def is_header_value(value: bytes) -> bool:
+    """Printable ASCII without line ends: safe to echo."""
+    return all(0x20 <= byte < 0x7F for byte in value)

@@ -1,0 +1,243 @@
+"""From a request's method and path to its handler, and from results and errors to bytes."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from trivet.errors import BadRequestError, NotFoundError, RequestError, UnavailableError
+from trivet.runtime.live import LiveService
+from trivet.runtime.request import Request
+from trivet.runtime.results import Results
+from trivet.runtime.runtime import Runtime
+from trivet.runtime.table import LiveTable
+from trivet.serve.http.infer import InferEndpoint, encode_answer
+from trivet.serve.http.response import error_response
+from trivet.spec.deployment import Limits, Statuses
+
+if TYPE_CHECKING:
+    from trivet.serve.http.connection import Connection, Headers
+
+
+class MethodNotAllowedError(RequestError):
+    status = 405
+
+
+# (segments that stand for the pattern's `{...}`, body) -> answer
+Handler = Callable[[list[str], bytes], bytes]
+# (method, whole path, body) -> answer
+Forwarder = Callable[[str, Sequence[str], bytes], Awaitable[bytes]]
+
+
+class Placeholder:
+    """Keeps the place of an answer that is not an inference."""
+
+    __slots__ = ("response",)
+
+    def __init__(self) -> None:
+        self.response: bytes | None = None
+
+
+class Router:
+    """Shared by all connections of a worker."""
+
+    def __init__(self, runtime: Runtime, limits: Limits, statuses: Statuses) -> None:
+        self.runtime = runtime
+        self.limits = limits
+        self.statuses = statuses
+        self.now_ns = runtime.now_ns
+        self.connections: set[Connection] = set()
+        self.draining = False
+        self.num_accepted = 0  # inference requests handed to the runtime
+        self.num_answered = 0
+        self.tables: dict[tuple[str, str], LiveTable] = {}
+        self._infer: dict[bytes, InferEndpoint] = {}
+        self._handlers: list[tuple[bytes, tuple[str, ...], Any, bool]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # --- what is served -----------------------------------------------------------------------------------------
+
+    def add_service(self, name: str, version: str, table: LiveTable, *, default_version: bool) -> None:
+        """Serve `table` under its version's path, and under the service's bare path where it is the default."""
+        endpoint = InferEndpoint(self, table)
+        self.tables[name, version] = table
+        self._infer[f"/v2/models/{name}/versions/{version}/infer".encode()] = endpoint
+        if default_version:
+            self._infer[f"/v2/models/{name}/infer".encode()] = endpoint
+
+    def remove_service(self, name: str, version: str) -> LiveTable:
+        table = self.tables.pop((name, version))
+        self._infer = {
+            path: endpoint for path, endpoint in self._infer.items() if endpoint.table is not table
+        }
+        return table
+
+    def add_handler(self, method: str, pattern: str, handler: Handler) -> None:
+        """`pattern` is a path whose `{...}` segments are passed on, percent-decoded."""
+        self._add(method, pattern, handler, is_forwarded=False)
+
+    def add_forwarded(self, method: str, pattern: str, forward: Forwarder) -> None:
+        """A path that the supervisor answers for all workers."""
+        self._add(method, pattern, forward, is_forwarded=True)
+
+    def _add(self, method: str, pattern: str, handler: Any, *, is_forwarded: bool) -> None:
+        self._handlers.append((method.encode(), tuple(pattern.split("/")), handler, is_forwarded))
+        # Fixed words before names: `models/stats` is not a model called «stats».
+        self._handlers.sort(key=lambda entry: sum(segment.startswith("{") for segment in entry[1]))
+
+    def find(self, name: str, version: str | None) -> LiveTable:
+        """The live configurations of a service; without a version of its default one.
+
+        Raises: NotFoundError.
+        """
+        path = f"/v2/models/{name}" + (f"/versions/{version}" if version else "")
+        endpoint = self._infer.get(f"{path}/infer".encode())
+        if endpoint is None:
+            raise NotFoundError(self._not_found(path.strip("/").split("/")))
+        return endpoint.table
+
+    def versions(self, name: str) -> list[str]:
+        return sorted((version for service, version in self.tables if service == name), key=_version_order)
+
+    def live(self) -> list[LiveService]:
+        return [live for table in self.tables.values() for live in table.entries]
+
+    # --- connections --------------------------------------------------------------------------------------------
+
+    def opened(self, connection: "Connection") -> None:
+        self.connections.add(connection)
+        if len(self.connections) > self.limits.max_connections:
+            connection.expire(
+                503, f"{self.limits.max_connections} connections are open, the limit of this worker"
+            )
+
+    def closed(self, connection: "Connection") -> None:
+        self.connections.discard(connection)
+
+    def handle(
+        self, connection: "Connection", method: bytes, url: bytes, headers: "Headers", body: bytes | bytearray
+    ) -> None:
+        endpoint = self._infer.get(url)
+        try:
+            if endpoint is not None and method == b"POST":
+                endpoint.handle(connection, headers, body)
+            else:
+                self._route(connection, method, url, headers, body)
+        except RequestError as error:
+            connection.send(self.error_bytes(error))
+
+    def _route(
+        self, connection: "Connection", method: bytes, url: bytes, headers: "Headers", body: bytes | bytearray
+    ) -> None:
+        path = _segments(url)
+        endpoint = self._infer.get(("/" + "/".join(path)).encode())
+        if endpoint is not None:
+            if method != b"POST":
+                raise MethodNotAllowedError(
+                    f"{method.decode('latin-1')} is not allowed here; infer takes POST"
+                )
+            endpoint.handle(connection, headers, body)
+            return
+        allowed = []
+        for wanted, pattern, handler, is_forwarded in self._handlers:
+            found = _match(pattern, path)
+            if found is None:
+                continue
+            if wanted != method:
+                allowed.append(wanted.decode())
+            elif is_forwarded:
+                self._forward(connection, handler(method.decode(), path, bytes(body)))
+                return
+            else:
+                connection.send(handler(found, bytes(body)))
+                return
+        if allowed:
+            raise MethodNotAllowedError(
+                f"{method.decode('latin-1')} is not allowed here; allowed: {', '.join(allowed)}"
+            )
+        raise NotFoundError(self._not_found(path))
+
+    def _forward(self, connection: "Connection", answer: Awaitable[bytes]) -> None:
+        place = Placeholder()
+        connection.expect(place)
+
+        async def wait() -> None:
+            connection.resolve(place, await answer)
+
+        task = asyncio.ensure_future(wait())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _not_found(self, path: list[str]) -> str:
+        if path[:2] == ["v2", "models"] and len(path) > 2:
+            names = sorted({name for name, _ in self.tables})
+            if path[2] not in names:
+                return f"unknown model {path[2]!r}; this server has {', '.join(names) or 'none'}"
+            if len(path) > 4 and path[3] == "versions" and (path[2], path[4]) not in self.tables:
+                versions = sorted(version for name, version in self.tables if name == path[2])
+                return f"unknown version {path[4]!r} of model {path[2]!r}; it has {', '.join(versions)}"
+        return f"no such endpoint: /{'/'.join(path)}"
+
+    # --- answers ------------------------------------------------------------------------------------------------
+
+    def answered(self, connection: "Connection", request: Request, results: Results, start: int) -> None:
+        self.num_answered += 1
+        counters = request.live.models[-1].counters
+        now_ns = self.now_ns()
+        try:
+            data = encode_answer(request, results, start, now_ns)
+        except RequestError as error:
+            counters.fail("OTHER", now_ns - request.received_ns)
+            data = self.error_bytes(error)
+        else:
+            counters.answered(request, now_ns, self.now_ns())
+        connection.resolve(request, data)
+
+    def failed(self, connection: "Connection", request: Request, error: RequestError) -> None:
+        self.num_answered += 1
+        headers = [] if request.options is None else request.options.headers()
+        connection.resolve(request, error_response(error, self.statuses, headers))
+
+    def error_bytes(self, error: RequestError) -> bytes:
+        return error_response(error, self.statuses)
+
+    def sweep(self) -> None:
+        """Close connections whose client takes longer than the limits allow."""
+        now_ns = self.now_ns()
+        for connection in list(self.connections):
+            connection.check_time(now_ns)
+
+    def complain(self, text: str) -> None:
+        print(f"trivet: {text}", file=sys.stderr, flush=True)  # noqa: T201  # the worker's log is its stderr
+
+    def check_ready(self) -> None:
+        """Raises: UnavailableError: draining."""
+        if self.draining:
+            raise UnavailableError("the server is draining: it answers what it has accepted and then stops")
+
+
+def _segments(url: bytes) -> list[str]:
+    """Percent-decoded path segments, without the query."""
+    try:
+        path = url.partition(b"?")[0].decode("ascii")
+        segments = [unquote(segment, errors="strict") for segment in path.strip("/").split("/")]
+    except UnicodeDecodeError:
+        raise BadRequestError(f"the path {url[:80]!r} is not percent-encoded UTF-8") from None
+    return segments
+
+
+def _version_order(version: str) -> tuple[int, str]:
+    return (int(version), "") if version.isdigit() else (0, version)
+
+
+def _match(pattern: tuple[str, ...], path: list[str]) -> list[str] | None:
+    if len(pattern) != len(path):
+        return None
+    found = []
+    for wanted, segment in zip(pattern, path, strict=True):
+        if wanted.startswith("{"):
+            found.append(segment)
+        elif wanted != segment:
+            return None
+    return found

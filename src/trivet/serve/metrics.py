@@ -1,0 +1,236 @@
+"""Prometheus metrics from the workers' snapshots: Triton's names for what Triton counts, `trivet_` for the rest."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+# The bounds that workers count in (runtime/counters.py), repeated here so that the supervisor needs no numpy.
+BOUNDS_S = tuple(1e-5 * 2**i for i in range(21))
+
+# The library ends every counter's name with `_total`; Triton's names, which dashboards look for, have no such end.
+_TRITON_SUFFIX = re.compile(rb"\b(nv_\w+)_total\b")
+
+Snapshot = Mapping[str, Any]
+Labels = tuple[str, str, str]  # model, version, configuration
+
+
+def merged(snapshots: Sequence[Snapshot]) -> dict[Labels, dict[str, Any]]:
+    """The counters of each live configuration, summed over workers and over the models of its pipeline's stages."""
+    found: dict[Labels, dict[str, Any]] = {}
+    for snapshot in snapshots:
+        for service in snapshot["services"]:
+            labels = (service["name"], service["version"], service["configuration"][:12])
+            for model in service["models"]:
+                found[labels] = _sum(found.get(labels, {}), _flat(model))
+    return found
+
+
+def _flat(model: Mapping[str, Any]) -> dict[str, Any]:
+    counters = model["counters"]
+    refused: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    waiting: Counter[str] = Counter()
+    for one in model["classes"]:
+        refused.update(one["refused"])
+        dropped.update(one["dropped"])
+        waiting[str(one["priority"])] += one["waiting"]
+    return {
+        **counters,
+        "refused": dict(refused),
+        "dropped": dict(dropped),
+        "waiting": dict(waiting),
+        "largest_batch_difference": model["largest_batch_difference"],
+    }
+
+
+def _sum(a: Any, b: Any) -> Any:
+    """Adds numbers, lists element by element, and mappings key by key."""
+    if isinstance(b, Mapping):
+        return {key: _sum(a[key], value) if key in a else value for key, value in b.items()} | {
+            key: value for key, value in a.items() if key not in b
+        }
+    if isinstance(b, list):
+        return [x + y for x, y in zip(a, b, strict=True)]
+    return a + b
+
+
+class _Counters(Collector):
+    """Presents one gathering of snapshots to the exposition library."""
+
+    def __init__(self, snapshots: Sequence[Snapshot], supervisor: Mapping[str, float]) -> None:
+        self._snapshots = snapshots
+        self._supervisor = supervisor
+
+    def collect(self) -> Iterable[Metric]:
+        found = merged(self._snapshots)
+        yield from _triton(found)
+        yield from _phases(found)
+        yield from _own(found)
+        yield from _processes(self._snapshots)
+        for name, value in self._supervisor.items():
+            yield GaugeMetricFamily(f"trivet_{name}", name.replace("_", " "), value=value)
+
+
+_TRITON_COUNTERS = (
+    ("nv_inference_request_success", "requests answered with a result", "success", 1),
+    ("nv_inference_count", "rows inferred", "rows", 1),
+    ("nv_inference_exec_count", "batches run", "executions", 1),
+    (
+        "nv_inference_request_duration_us",
+        "time of answered requests, first byte to answer",
+        "success_ns",
+        1000,
+    ),
+)
+# Triton's name for a phase -> our phases in it
+_TRITON_PHASES = (
+    ("nv_inference_queue_duration_us", "time in queues", ("queue",)),
+    (
+        "nv_inference_compute_input_duration_us",
+        "time of reading and batching requests",
+        ("parse", "batch_wait"),
+    ),
+    ("nv_inference_compute_infer_duration_us", "time in the engine", ("compute",)),
+    ("nv_inference_compute_output_duration_us", "time of writing answers", ("encode",)),
+)
+
+
+def _triton(found: Mapping[Labels, Mapping[str, Any]]) -> Iterator[Metric]:
+    for name, text, key, divisor in _TRITON_COUNTERS:
+        counter = CounterMetricFamily(name, text, labels=("model", "version"))
+        for (model, version), value in _by_version(found, key).items():
+            counter.add_metric((model, version), value / divisor)
+        yield counter
+    for name, text, phases in _TRITON_PHASES:
+        counter = CounterMetricFamily(name, text, labels=("model", "version"))
+        sums: Counter[tuple[str, str]] = Counter()
+        for (model, version, _), counters in found.items():
+            sums[model, version] += sum(counters["phases"][phase]["sum_ns"] for phase in phases)
+        for key_, sum_ns in sums.items():
+            counter.add_metric(key_, sum_ns / 1000)
+        yield counter
+    failures = CounterMetricFamily(
+        "nv_inference_request_failure",
+        "requests answered with an error",
+        labels=("model", "version", "reason"),
+    )
+    for (model, version, _), counters in found.items():
+        for reason, count in counters["failed"].items():
+            failures.add_metric((model, version, reason), count)
+    yield failures
+    pending = GaugeMetricFamily(
+        "nv_inference_pending_request_count", "requests that wait", labels=("model", "version")
+    )
+    totals: Counter[tuple[str, str]] = Counter()
+    for (model, version, _), counters in found.items():
+        totals[model, version] += sum(counters["waiting"].values())
+    for key_, count in totals.items():
+        pending.add_metric(key_, count)
+    yield pending
+
+
+def _by_version(found: Mapping[Labels, Mapping[str, Any]], key: str) -> dict[tuple[str, str], int]:
+    totals: defaultdict[tuple[str, str], int] = defaultdict(int)
+    for (model, version, _), counters in found.items():
+        totals[model, version] += counters[key]
+    return totals
+
+
+def _phases(found: Mapping[Labels, Mapping[str, Any]]) -> Iterator[Metric]:
+    histogram = HistogramMetricFamily(
+        "trivet_phase_duration_seconds",
+        "time of answered requests in each phase",
+        labels=("model", "version", "configuration", "phase"),
+    )
+    for labels, counters in found.items():
+        for phase, times in counters["phases"].items():
+            reached, buckets = 0, []
+            for bound, count in zip((*BOUNDS_S, float("inf")), times["counts"], strict=True):
+                reached += count
+                buckets.append(("+Inf" if bound == float("inf") else repr(bound), reached))
+            histogram.add_metric((*labels, phase), buckets, times["sum_ns"] / 1e9)
+    yield histogram
+
+
+def _own(found: Mapping[Labels, Mapping[str, Any]]) -> Iterator[Metric]:
+    names = ("model", "version", "configuration")
+    depth = GaugeMetricFamily(
+        "trivet_queue_depth", "requests that wait, by priority", labels=(*names, "priority")
+    )
+    refused = CounterMetricFamily("trivet_refused", "requests refused at arrival", labels=(*names, "reason"))
+    dropped = CounterMetricFamily(
+        "trivet_dropped", "requests dropped before execution", labels=(*names, "reason")
+    )
+    fill = CounterMetricFamily("trivet_batches", "batches run, by rows", labels=(*names, "rows"))
+    predicted = CounterMetricFamily(
+        "trivet_predicted_service_seconds", "predicted time of the batches run", labels=names
+    )
+    actual = CounterMetricFamily(
+        "trivet_actual_service_seconds", "actual time of the batches run", labels=names
+    )
+    difference = GaugeMetricFamily(
+        "trivet_batch_difference",
+        "largest difference between batched and single answers at load",
+        labels=names,
+    )
+    for labels, counters in found.items():
+        for priority, count in counters["waiting"].items():
+            depth.add_metric((*labels, priority), count)
+        for reason, count in counters["refused"].items():
+            refused.add_metric((*labels, reason), count)
+        for reason, count in counters["dropped"].items():
+            dropped.add_metric((*labels, reason), count)
+        for rows, (count, _) in counters["by_batch_size"].items():
+            fill.add_metric((*labels, str(rows)), count)
+        predicted.add_metric(labels, counters["predicted_ns"] / 1e9)
+        actual.add_metric(labels, counters["actual_ns"] / 1e9)
+        difference.add_metric(labels, counters["largest_batch_difference"])
+    yield from (depth, refused, dropped, fill, predicted, actual, difference)
+
+
+_PROCESS = (
+    ("cpu_s", "trivet_worker_cpu_seconds", "processor time of a worker"),
+    ("minor_faults", "trivet_worker_minor_page_faults", "page faults without a read"),
+    ("major_faults", "trivet_worker_major_page_faults", "page faults that read a disk"),
+    ("voluntary_switches", "trivet_worker_voluntary_context_switches", "times a worker waited"),
+    (
+        "involuntary_switches",
+        "trivet_worker_involuntary_context_switches",
+        "times a worker was put off its core",
+    ),
+    ("gc_pauses", "trivet_worker_gc_pauses", "garbage collections"),
+)
+
+
+def _processes(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
+    for key, name, text in _PROCESS:
+        counter = CounterMetricFamily(name, text, labels=("worker",))
+        for snapshot in snapshots:
+            counter.add_metric((str(snapshot["worker"]),), snapshot["process"][key])
+        yield counter
+    seconds = CounterMetricFamily(
+        "trivet_worker_gc_pause_seconds", "time of garbage collections", labels=("worker",)
+    )
+    longest = GaugeMetricFamily(
+        "trivet_worker_gc_longest_pause_seconds", "longest garbage collection", labels=("worker",)
+    )
+    connections = GaugeMetricFamily("trivet_connections", "open connections", labels=("worker",))
+    for snapshot in snapshots:
+        worker = (str(snapshot["worker"]),)
+        seconds.add_metric(worker, snapshot["process"]["gc_pause_ns"] / 1e9)
+        longest.add_metric(worker, snapshot["process"]["gc_longest_pause_ns"] / 1e9)
+        connections.add_metric(worker, snapshot["connections"])
+    yield from (seconds, longest, connections)
+
+
+def render(snapshots: Sequence[Snapshot], supervisor: Mapping[str, float]) -> bytes:
+    """The text exposition. `supervisor`: its own gauges, without the prefix."""
+    registry = CollectorRegistry()
+    registry.register(_Counters(snapshots, supervisor))
+    return _TRITON_SUFFIX.sub(rb"\1", generate_latest(registry))

@@ -1,0 +1,105 @@
+"""`trivet serve`: sockets, workers, control API, signals, in the order that makes the start short."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trivet.serve.repository import answer_forwarded
+from trivet.serve.services import served_services
+from trivet.serve.supervisor import Supervisor, listen_tcp, listen_unix
+from trivet.spec.deployment import Deployment
+
+if TYPE_CHECKING:
+    from trivet.serve.control import ControlServer
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a server can be reached, as bound (a port 0 has become a real one)."""
+
+    data: str
+    control: str
+
+
+def state_folder() -> Path:
+    """Where the control token is kept: `TRIVET_STATE`, else the user's state folder."""
+    chosen = os.environ.get("TRIVET_STATE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "trivet"
+
+
+def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT; returns when every accepted request is answered.
+
+    Raises: UserError: the deployment cannot be served; nothing keeps running.
+    """
+    listeners = [listen_tcp(deployment.host, deployment.port)]
+    if deployment.uds is not None:
+        listeners.append(listen_unix(deployment.uds))
+    control = listen_tcp(deployment.host, deployment.control_port)
+    supervisor = Supervisor(
+        num_workers=1 if deployment.workers == "auto" else deployment.workers,
+        listeners=listeners,
+        limits=deployment.limits,
+        statuses=deployment.statuses,
+        say=_say,
+        forward=answer_forwarded,
+    )
+    # The workers read their modules while this process reads the services' files.
+    supervisor.launch()
+    try:
+        supervisor.services = served_services(deployment.services)
+        asyncio.run(_serve(supervisor, control, deployment, on_ready))
+    finally:
+        supervisor.end_processes()
+        if deployment.uds is not None:
+            Path(deployment.uds).unlink(missing_ok=True)
+
+
+async def _serve(
+    supervisor: Supervisor,
+    control: socket.socket,
+    deployment: Deployment,
+    on_ready: Callable[[Addresses], None] | None,
+) -> None:
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    starting = asyncio.ensure_future(supervisor.start())
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if starting.done():
+        starting.result()
+        server = _control(supervisor)
+        running = asyncio.ensure_future(server.serve([control]))
+        if on_ready is not None:
+            on_ready(_addresses(deployment, supervisor, control))
+        await stopping
+        server.should_exit = True
+        await running
+    await supervisor.stop()
+
+
+def _control(supervisor: Supervisor) -> "ControlServer":
+    from trivet.serve.control import control_server, control_token  # not before the workers serve
+
+    token, is_new = control_token(state_folder() / "control-token")
+    if is_new:
+        _say(f"control token (shown once, kept in {state_folder() / 'control-token'}): {token}")
+    return control_server(supervisor, token)
+
+
+def _addresses(deployment: Deployment, supervisor: Supervisor, control: socket.socket) -> Addresses:
+    name = f"[{deployment.host}]" if ":" in deployment.host else deployment.host
+    return Addresses(f"http://{name}:{supervisor.port}", f"http://{name}:{control.getsockname()[1]}")
+
+
+def _say(text: str) -> None:
+    print(f"trivet: {text}", file=sys.stderr, flush=True)  # noqa: T201  # the server's log is its stderr

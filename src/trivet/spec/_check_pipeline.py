@@ -1,0 +1,86 @@
+"""The pipeline of a service: what its stages refer to, their order, and where their tensors are declared."""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from trivet.spec.fields import FieldError, FieldPath, nearest
+from trivet.spec.service import Service, Stage
+from trivet.spec.signature import TensorSpec
+from trivet.spec.sources import check_target
+
+
+def check_pipeline(service: Service) -> None:
+    if not service.pipeline:
+        names = ", ".join(service.models)
+        raise FieldError(("pipeline",), f"with several models ({names}), the pipeline says which runs when")
+    used = set()
+    for index, stage in enumerate(service.pipeline):
+        path: FieldPath = ("pipeline", index)
+        if stage.model is None:
+            check_target(stage.target, (*path, stage.kind))
+            continue
+        used.add(stage.model)
+        if stage.model not in service.models:
+            hint = nearest(stage.model, service.models)
+            raise FieldError((*path, "model"), f"no model named {stage.model!r} under models{hint}")
+        if stage.files:
+            raise FieldError((*path, "files"), f"files of a model stand under models.{stage.model}.files")
+        if stage.execution != "auto":
+            raise FieldError(
+                (*path, "execution"), f"this lever stands under models.{stage.model}.levers.execution"
+            )
+    for name in service.models:
+        if name not in used:
+            raise FieldError(("models", name), f"no stage of the pipeline uses the model {name!r}")
+    _check_order(service.pipeline)
+
+
+def _check_order(stages: Sequence[Stage]) -> None:
+    for index, (stage, following) in enumerate(pairwise(stages)):
+        if stage.kind == "postprocess" and following.kind == "preprocess":
+            raise FieldError(
+                ("pipeline", index + 1), "a preprocess stage stands before a model, not after postprocess"
+            )
+    if stages[0].kind == "postprocess":
+        raise FieldError(("pipeline", 0), "a postprocess stage stands after a model")
+    if stages[-1].kind == "preprocess":
+        raise FieldError(("pipeline", len(stages) - 1), "a preprocess stage stands before a model")
+
+
+def _is_code(service: Service, stage: Stage) -> bool:
+    return stage.model is None or service.models[stage.model].engine == "python"
+
+
+def check_signature_places(service: Service) -> None:
+    """Each signature is said in one place: the model file, the top of the file, or a stage in between."""
+    first, last = service.pipeline[0], service.pipeline[-1]
+    for key, stage, specs in (("inputs", first, service.inputs), ("outputs", last, service.outputs)):
+        if specs is not None and not _is_code(service, stage):
+            raise FieldError((key,), f"the model file of {stage.target!r} has its own {key}; leave them out")
+    if first.inputs is not None:
+        raise FieldError(("pipeline", 0, "inputs"), "the first stage's inputs stand at the top of the file")
+    if last.outputs is not None:
+        where: FieldPath = ("pipeline", len(service.pipeline) - 1, "outputs")
+        raise FieldError(where, "the last stage's outputs stand at the top of the file")
+    for index, stage in enumerate(service.pipeline):
+        if not _is_code(service, stage) and (stage.inputs is not None or stage.outputs is not None):
+            key = "inputs" if stage.inputs is not None else "outputs"
+            raise FieldError(
+                ("pipeline", index, key), f"the model file of {stage.target!r} has its own {key}"
+            )
+    for path, specs in _declared(service):
+        names = [spec.name for spec in specs]
+        if not names:
+            raise FieldError(path, f"{path[-1]} is empty; leave it out or name the tensors")
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise FieldError((*path, index), f"tensor {name!r} is declared twice")
+
+
+def _declared(service: Service) -> Iterator[tuple[FieldPath, tuple[TensorSpec, ...]]]:
+    for key in ("inputs", "outputs"):
+        if (specs := getattr(service, key)) is not None:
+            yield (key,), specs
+        for index, stage in enumerate(service.pipeline):
+            if (specs := getattr(stage, key)) is not None:
+                yield ("pipeline", index, key), specs

@@ -1,0 +1,175 @@
+"""What a user declares in service.yaml, static defaults filled in; validation.py checks what spans fields."""
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, get_args
+
+import msgspec
+
+from trivet.spec.fields import FieldError
+from trivet.spec.levers import Auto, Levers, Priorities, Slo
+from trivet.spec.signature import TensorSpec
+
+EngineName = Literal["onnxruntime", "openvino", "python"]
+ProviderName = Literal["cpu", "cuda", "tensorrt", "openvino"]
+StageKind = Literal["preprocess", "model", "postprocess"]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+Axis = Annotated[int, msgspec.Meta(ge=1)]  # axis 0 counts the requests of a batch
+
+METRICS = ("accuracy", "f1", "auc", "mae", "rmse", "cosine")
+SMALLER_IS_BETTER = frozenset({"mae", "rmse"})
+DECODERS = ("argmax", "threshold", "identity")
+
+
+class Ragged(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An input whose size along `axis` differs between requests; in a batch `pad` fills the shorter ones."""
+
+    axis: Axis
+    pad: int | float = 0
+
+
+class Cut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An output as long along `axis` as the ragged input `like`: each request gets its own length back."""
+
+    axis: Axis
+    like: Text
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One model: a file for a native engine, or Python code.
+
+    file: the model file, relative to the service file.
+    python: `module:attribute` or `file.py:attribute`: a function, a class with `load` and `predict`, or a
+        generator.
+    files: whatever else belongs to the model (tokenizer, vocabulary); their bytes are part of the hash.
+    engine: by default onnxruntime for a file, python for Python code.
+    providers: where onnxruntime runs, in order of preference.
+    ragged, cut: inputs that may be padded to share a batch, and how the outputs are cut again.
+    batching: whether requests may share a batch; auto: where the model's batch axis is known and a check at
+        load finds the same answers.
+    batch_axis: whether axis 0 of every input and output counts rows; auto: as the symbolic shapes say.
+    """
+
+    file: Text | None = None
+    python: Text | None = None
+    files: tuple[Text, ...] = ()
+    engine: EngineName = None  # type: ignore[assignment]  # filled in below: never None
+    providers: tuple[ProviderName, ...] = ("cpu",)
+    levers: Levers = Levers()
+    ragged: Mapping[str, Ragged] = {}
+    cut: Mapping[str, Cut] = {}
+    batching: Literal["auto", "on", "off"] = "auto"
+    batch_axis: Auto | bool = "auto"
+
+    def __post_init__(self) -> None:
+        if (self.file is None) == (self.python is None):
+            raise FieldError((), "a model is either `file:` or `python:`; give exactly one")
+        if self.engine not in get_args(EngineName):
+            msgspec.structs.force_setattr(self, "engine", "onnxruntime" if self.file else "python")
+
+    @property
+    def source(self) -> str:
+        """The file or Python target, as declared."""
+        return self.file or self.python or ""
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One step of the pipeline: exactly one of `preprocess`, `model`, `postprocess`.
+
+    preprocess, postprocess: Python code, `module:attribute` or `file.py:attribute`.
+    model: a name under `models`.
+    inputs: the tensors it takes, by name, each from the latest stage (or the request) that gave it; by
+        default all outputs of the stage before. The first stage's stand at the top of the file.
+    outputs: the tensors that Python code gives; the last stage's stand at the top of the file.
+    files: whatever else belongs to Python code; their bytes are part of the hash.
+    execution: where Python code runs; auto: short steps in the event loop, others in their own process.
+    """
+
+    preprocess: Text | None = None
+    model: Text | None = None
+    postprocess: Text | None = None
+    inputs: tuple[TensorSpec, ...] | None = None
+    outputs: tuple[TensorSpec, ...] | None = None
+    files: tuple[Text, ...] = ()
+    execution: Literal["auto", "inline", "process"] = "auto"
+
+    def __post_init__(self) -> None:
+        if sum(name is not None for name in (self.preprocess, self.model, self.postprocess)) != 1:
+            raise FieldError((), "a stage is exactly one of preprocess, model, postprocess")
+
+    @property
+    def kind(self) -> StageKind:
+        return "model" if self.model else "preprocess" if self.preprocess else "postprocess"
+
+    @property
+    def target(self) -> str:
+        """The model's name, or the Python target."""
+        return self.model or self.preprocess or self.postprocess or ""
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Labelled rows: a CSV, Parquet or npz file, or a folder with one subfolder of files for each label.
+
+    columns: for each input the column that feeds it, or the list of columns that together make its last axis.
+    label, cohort, split: columns with the truth, the group to report separately, and the row's part.
+    """
+
+    path: Text
+    columns: Mapping[str, Text | tuple[Text, ...]] = {}
+    label: Text | None = None
+    cohort: Text | None = None
+    split: Text | None = None
+
+
+class Decode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an answer means. `decode: argmax` is short for `decode: {by: argmax}`.
+
+    by: argmax, threshold, identity, or `module:function` that is given one row of the output.
+    output: the output that is read; by default the first.
+    labels: names by position, in place or in a text file with one name a line.
+    threshold: the score from which `threshold` says yes.
+    """
+
+    shorthand: ClassVar[str] = "by"
+
+    by: Text
+    output: Text | None = None
+    labels: Text | tuple[Text, ...] | None = None
+    threshold: float = 0.5
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A service: models, a straight chain of stages over them, and what is promised and measured.
+
+    inputs, outputs: the signature at the two ends, where an end is Python code (a model file has its own).
+    pipeline: by default the only model.
+    metric: accuracy, f1, auc, mae, rmse, cosine, or `module:function` that returns one value a row.
+    """
+
+    name: Text
+    inputs: tuple[TensorSpec, ...] | None = None
+    outputs: tuple[TensorSpec, ...] | None = None
+    models: Mapping[str, Model]
+    pipeline: tuple[Stage, ...] = ()
+    slo: Slo = Slo()
+    priorities: Priorities = Priorities()
+    data: Data | None = None
+    decode: Decode | None = None
+    metric: Text | None = None
+
+    def __post_init__(self) -> None:
+        if not self.pipeline and len(self.models) == 1:
+            msgspec.structs.force_setattr(self, "pipeline", (Stage(model=next(iter(self.models))),))
+
+
+def declared_tensors(
+    service: Service, index: int
+) -> tuple[tuple[TensorSpec, ...] | None, tuple[TensorSpec, ...] | None]:
+    """Inputs and outputs that are declared for the stage at `index` of the pipeline; None: its code or file says.
+
+    The first stage's inputs and the last one's outputs stand at the top of the file. A stage that declares no
+    inputs takes the outputs of the stage before it.
+    """
+    stage, last = service.pipeline[index], len(service.pipeline) - 1
+    before = service.pipeline[index - 1].outputs if index else None
+    inputs = service.inputs if index == 0 else stage.inputs or before
+    return inputs, service.outputs if index == last else stage.outputs

@@ -1,0 +1,49 @@
+"""What all tests share: a cache folder of their own, so that nothing is read from or left on the machine."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    before = os.environ.get("TRIVET_CACHE")
+    os.environ["TRIVET_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["TRIVET_CACHE"]
+    else:
+        os.environ["TRIVET_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the small models that tests serve."""
+    from benchmarks import models as build
+
+    folder = tmp_path_factory.mktemp("models")
+    build.write(build.tiny(), folder / "tiny.onnx")
+    build.write(build.matmul(), folder / "matmul.onnx")
+    build.write(build.centred(), folder / "centred.onnx")
+    build.write(build.total(), folder / "total.onnx")
+    build.write(build.two_inputs(), folder / "two.onnx")
+    build.write(build.gather(), folder / "gather.onnx")
+    for datatype in (
+        "BOOL",
+        "UINT8",
+        "INT8",
+        "INT16",
+        "UINT16",
+        "INT32",
+        "UINT32",
+        "INT64",
+        "UINT64",
+        "FP16",
+        "FP32",
+        "FP64",
+        "BYTES",
+    ):
+        build.write(build.identity(datatype), folder / f"{datatype.lower()}.onnx")
+    return folder
