@@ -8,8 +8,9 @@ import pytest
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
 from numpy.typing import NDArray
-from tests.support.server import ServerProcess
 from tritonclient.utils import InferenceServerException, np_to_triton_dtype
+
+from tests.support.server import ServerProcess
 
 ARRAYS: dict[str, NDArray[Any]] = {
     "bool": np.array([[True, False, True]]),

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,7 @@ FULL = Service(
     inputs=(TensorSpec("text", "BYTES", (-1, 1)),),
     models={
         "on": Model(file="e n.onnx", files=("vocab.txt", "12"), ragged={"ids": Ragged(axis=1, pad=-1.5)}, cut={
-            "y": Cut(axis=1, like="ids")}, batch_axis=True, levers=Levers(deferral_ns=1_500_000, queue_ns=10**9)),
+            "y": Cut(axis=1, like="ids")}, batch_axis=True, levers=Levers(deferral_ns=1_500_000, queue_ns=90_000_000)),
         "code": Model(python="a.py:f", batching="off"),
     },
     pipeline=(
@@ -47,6 +48,11 @@ def test_a_service_is_read_back_as_it_was(tmp_path: Path, service: Service) -> N
     path = tmp_path / "service.yaml"
     path.write_text(service_yaml(service))
     assert service == load_service(path)
+
+
+def test_a_service_travels_between_processes_as_it_is() -> None:
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(FULL), type=Service) == FULL
+    assert msgspec.json.decode(msgspec.json.encode(FULL), type=Service) == FULL
 
 
 def test_every_default_is_written_out() -> None:

@@ -91,7 +91,7 @@ def test_every_place_knows_its_line() -> None:
         ("a: \x00\n", "s.yaml:1: character"),
         ("a: &a [*a]\n", "s.yaml:1: nested deeper than 40 levels, or an alias that contains itself"),
         ("[" * 60 + "]" * 60, "nested deeper than 40 levels"),
-        ("[" * 5000 + "]" * 5000, "nested deeper than 40 levels"),
+        ("[" * 1000 + "]" * 1000, "nested deeper than 40 levels"),
     ],
 )
 def test_what_nobody_means_is_refused_with_its_line(text: str, message: str) -> None:

@@ -1,12 +1,15 @@
 """`trivet`: each command is a thin call of the package that does the work, imported when it is called."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from trivet import __version__
 from trivet.errors import UserError
+
+_Path = click.Path(path_type=Path)
 
 
 class _Group(click.Group):
@@ -26,50 +29,67 @@ def cli() -> None:
 
 
 @cli.command()
-@click.argument("services", nargs=-1, required=True, metavar="SERVICE.yaml|MODEL.onnx|REPOSITORY/...")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: any free port."
-)
+@click.argument("services", nargs=-1, metavar="SERVICE.yaml|MODEL.onnx|REPOSITORY/...")
+@click.option("--config", type=_Path, help="A deployment file; options given here win over it.")
+@click.option("--host", help="Address to listen on.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="0: any free port.  [default: 8000]")
 @click.option("--uds", metavar="PATH", help="Also listen on a Unix socket.")
 @click.option(
-    "--control-port",
-    default=8002,
-    show_default=True,
-    type=click.IntRange(0, 65535),
-    help="Metrics, health, status and changes.",
+    "--control-port", type=click.IntRange(0, 65535), help="Metrics, health, status, changes.  [default: 8002]"
 )
+@click.option("--workers", metavar="N|auto", help="Processes that own requests.  [default: auto]")
 @click.option(
-    "--workers", default="auto", show_default=True, metavar="N|auto", help="Processes that own requests."
+    "--enable-load-unload", is_flag=True, help="Clients may load and unload models of repositories."
 )
-def serve(
-    services: tuple[str, ...], host: str, port: int, uds: str | None, control_port: int, workers: str
-) -> None:
+def serve(services: tuple[str, ...], config: Path | None, **options: Any) -> None:
     """Serve services until SIGTERM or Ctrl-C.
 
     A service is a service.yaml, a bare .onnx file, or a repository folder of models.
     """
+    from trivet.cli.deployment import deployment
     from trivet.serve.run import Addresses
     from trivet.serve.run import serve as run
-    from trivet.spec.deployment import Deployment, validate_deployment
-
-    deployment = Deployment(
-        services=services, host=host, port=port, uds=uds, control_port=control_port, workers=_workers(workers)
-    )
-    validate_deployment(deployment)
 
     def on_ready(addresses: Addresses) -> None:
         click.echo(f"trivet: serving on {addresses.data}, control on {addresses.control}", err=True)
 
-    run(deployment, on_ready)
+    run(deployment(services, config, options), on_ready)
 
 
-def _workers(text: str) -> Any:
-    if text == "auto":
-        return "auto"
-    if text.isdigit() and int(text) > 0:
-        return int(text)
-    raise click.BadParameter(f"{text!r} is neither a count nor 'auto'", param_hint="--workers")
+@cli.command()
+@click.argument("service", type=_Path)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def validate(service: Path, as_json: bool) -> None:
+    """Check a service.yaml or a model file; print its configuration, hash and, once profiled, its resolution."""
+    from trivet.cli.validate import as_json_text, as_text
+    from trivet.spec.service_file import load_configuration
+
+    configuration = load_configuration(service)
+    click.echo(as_json_text(configuration) if as_json else as_text(configuration))
+
+
+@cli.command()
+@click.argument("model", type=_Path)
+@click.option("--data", type=_Path, help="A labelled sample: guesses are made from its columns.")
+@click.option("--output", default="service.yaml", show_default=True, type=_Path)
+@click.option("--force", is_flag=True, help="Replace the output file.")
+def init(model: Path, data: Path | None, output: Path, force: bool) -> None:
+    """Write a commented service.yaml for a model, with guesses to correct."""
+    from trivet.cli.init import write_service
+
+    write_service(model, data, output, force=force)
+    click.echo(f"wrote {output}; next:  trivet validate {output}   trivet serve {output}")
+
+
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print a shell's completion script:  eval "$(trivet completion bash)"."""
+    from click.shell_completion import get_completion_class
+
+    found = get_completion_class(shell)
+    assert found is not None  # the choices above are click's own
+    click.echo(found(cli, {}, "trivet", "_TRIVET_COMPLETE").source())
 
 
 def main() -> None:

@@ -10,35 +10,45 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from trivet.engine.contract import Engine, Tensors
-from trivet.errors import EngineError
+from trivet.errors import EngineError, RequestError
 
 Work = Callable[[], Tensors]
-# (outputs or error, started_ns, ended_ns)
-Done = Callable[["Outcome"], None]
 
 
 class Outcome:
-    """How a batch ended. Exactly one of `outputs` and `error` is set; instants are monotonic nanoseconds."""
+    """How a batch ended. Exactly one of `outputs` and `error` is set; instants are monotonic nanoseconds.
 
-    __slots__ = ("ended_ns", "error", "outputs", "started_ns")
+    `executor_lost`: the executor cannot take another batch yet; `when_back` tells when it can.
+    """
+
+    __slots__ = ("ended_ns", "error", "executor_lost", "outputs", "started_ns")
 
     def __init__(
         self,
         outputs: dict[str, NDArray[Any]] | None,
-        error: EngineError | None,
+        error: RequestError | None,
         started_ns: int,
         ended_ns: int,
+        executor_lost: bool = False,
     ) -> None:
         self.outputs = outputs
         self.error = error
         self.started_ns = started_ns
         self.ended_ns = ended_ns
+        self.executor_lost = executor_lost
+
+
+Done = Callable[[Outcome], None]
 
 
 class Executor(Protocol):
     """Carries out one batch at a time and calls `done` in the event loop, at once or later, exactly once."""
 
-    def start(self, build: Work, done: Done) -> None: ...
+    def start(self, build: Work, done: Done, answer_by_ns: int) -> None:
+        """Args: answer_by_ns: nobody waits for this batch after this instant."""
+
+    def when_back(self, callback: Callable[[], None]) -> None:
+        """Call `callback` once another batch can be taken."""
 
     def close(self) -> None: ...
 
@@ -59,8 +69,11 @@ class InlineExecutor:
         self._engine = engine
         self._now_ns = now_ns
 
-    def start(self, build: Work, done: Done) -> None:
+    def start(self, build: Work, done: Done, answer_by_ns: int) -> None:
         done(_run(self._engine, build, self._now_ns))
+
+    def when_back(self, callback: Callable[[], None]) -> None:
+        callback()
 
     def close(self) -> None:
         self._engine.close()
@@ -84,8 +97,11 @@ class ThreadExecutor:
         self._thread = threading.Thread(target=self._serve, name=f"engine {name}", daemon=True)
         self._thread.start()
 
-    def start(self, build: Work, done: Done) -> None:
+    def start(self, build: Work, done: Done, answer_by_ns: int) -> None:
         self._work.put((build, done))
+
+    def when_back(self, callback: Callable[[], None]) -> None:
+        callback()
 
     def close(self) -> None:
         self._work.put(None)

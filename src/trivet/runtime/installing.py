@@ -4,24 +4,34 @@ import asyncio
 from collections.abc import Callable
 
 from trivet.engine.contract import Engine
+from trivet.engine.python.engine import PythonEngine
+from trivet.engine.python.process import PythonProcess
 from trivet.errors import SpecError
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
 from trivet.runtime.live import LiveModel, LiveService, StepStage
-from trivet.runtime.preparing import Prepared, PreparedModel
+from trivet.runtime.preparing import Prepared, PreparedModel, Say
+from trivet.runtime.process_executor import ProcessExecutor
 from trivet.schedule import Scheduler, ServiceTime
 from trivet.spec.service import Service
 from trivet.spec.signature import Signature
 
 _MIN_DEADLINE_NS = 100_000_000
+# Slow is not dead: a batch in a python engine hangs when it takes this many times its predicted time, and two seconds.
+_HANG_FACTOR = 20
+_MIN_HANG_NS = 2_000_000_000
 
 
 def install(
-    prepared: Prepared, scheduler: Scheduler, loop: asyncio.AbstractEventLoop, now_ns: Callable[[], int]
+    prepared: Prepared,
+    scheduler: Scheduler,
+    loop: asyncio.AbstractEventLoop,
+    now_ns: Callable[[], int],
+    say: Say,
 ) -> LiveService:
     """Make a prepared configuration known to the scheduler. Quick, in the loop's thread."""
     stages = [
-        _install_model(stage, scheduler, loop, now_ns) if isinstance(stage, PreparedModel) else stage
+        _install_model(stage, scheduler, loop, now_ns, say) if isinstance(stage, PreparedModel) else stage
         for stage in prepared.stages
     ]
     service = prepared.configuration.service
@@ -41,7 +51,11 @@ def install(
 
 
 def _install_model(
-    prepared: PreparedModel, scheduler: Scheduler, loop: asyncio.AbstractEventLoop, now_ns: Callable[[], int]
+    prepared: PreparedModel,
+    scheduler: Scheduler,
+    loop: asyncio.AbstractEventLoop,
+    now_ns: Callable[[], int],
+    say: Say,
 ) -> LiveModel:
     resolution, levers = prepared.resolution, prepared.model.levers
     inline = resolution.execution == "inline"
@@ -62,9 +76,13 @@ def _install_model(
     ragged = {key: (value.axis, value.pad) for key, value in prepared.model.ragged.items()}
 
     def executor(engine: Engine) -> Executor:
-        return (
-            InlineExecutor(engine, now_ns) if inline else ThreadExecutor(engine, now_ns, loop, prepared.name)
-        )
+        if isinstance(engine, PythonEngine):
+            hang_ns = max(_MIN_HANG_NS, _HANG_FACTOR * service_time.mean_ns(resolution.max_batch_size))
+            spec = engine.process.spec
+            return ProcessExecutor(engine.process, lambda: PythonProcess(spec), loop, now_ns, hang_ns, say)
+        if inline:
+            return InlineExecutor(engine, now_ns)
+        return ThreadExecutor(engine, now_ns, loop, prepared.name)
 
     return LiveModel(
         name=prepared.name,

@@ -9,16 +9,20 @@ import numpy as np
 from trivet import host
 from trivet.engine.contract import Engine
 from trivet.engine.onnx import OnnxEngine
-from trivet.errors import SpecError
+from trivet.engine.openvino import OpenVinoEngine
+from trivet.engine.python.engine import PythonEngine
+from trivet.engine.python.process import PythonSpec
+from trivet.errors import EngineError, SpecError
 from trivet.runtime import profile as profiles
 from trivet.runtime.batch_check import check_batching
 from trivet.runtime.live import StepStage
 from trivet.runtime.profile import Profile
 from trivet.runtime.steps import load_callable
 from trivet.spec.configuration import Configuration, Resolution
-from trivet.spec.service import Model
+from trivet.spec.service import Model, Service
 from trivet.spec.signature import VARIABLE, Signature
 from trivet.spec.sources import resolve_file
+from trivet.spec.validation import check_signature
 
 # A batch of one that takes less than this runs in the loop: handing it to a thread and back costs about a tenth of
 # a millisecond and the loop's attention twice.
@@ -26,6 +30,8 @@ INLINE_BELOW_NS = 1_000_000
 # The loop is never away longer than this for one inline batch.
 _LONGEST_INLINE_NS = 1_000_000
 _DEFAULT_MAX_BATCH_SIZE = 64
+# Python code that says nothing for this long on a small batch of its profile is not going to.
+_PROFILE_TIMEOUT_NS = 60_000_000_000
 
 Say = Callable[[str], None]
 
@@ -70,46 +76,89 @@ def _prepare_model(
     configuration: Configuration, name: str, now_ns: Callable[[], int], say: Say
 ) -> PreparedModel:
     model = configuration.service.models[name]
-    levers = model.levers
     root = Path(configuration.root)
-    threads = 1 if levers.threads == "auto" else levers.threads
-    engine = _engine(model, root, threads)
+    declared = _service_signature(configuration.service) if model.python else None
+    engine = _engine(model, root, declared)
     signature = _declared_signature(engine.signature, model, name)
-    wanted = _DEFAULT_MAX_BATCH_SIZE if levers.max_batch_size == "auto" else levers.max_batch_size
-    max_batch_size = wanted if signature.batch_axis else 1
-    path = profiles.cache_path(
-        configuration.model_digest(name), {"threads": threads, "max_batch_size": max_batch_size}
-    )
+    check_signature(name, model, signature)
+    path = _profile_path(configuration, name)
     profile = profiles.read(path)
     if profile is None:
         say(
             f"profiling {model.source} on random inputs (at most {profiles.BUDGET_NS // 10**9} s, once for this machine)"
         )
-        profile = _profile(engine, signature, max_batch_size, now_ns)
+        try:
+            profile = _profile(engine, signature, _wanted_batch_size(model), now_ns)
+        except EngineError as error:
+            raise SpecError(f"model {name!r} fails on a profile's input: {error}") from None
         profiles.write(path, profile)
-    if not profile.batching.same and signature.batch_axis:
-        if model.batching == "auto":
-            say(
-                f"model {name!r}: batched answers differ from single ones ({profile.batching.reason}): batching is off"
-            )
-            max_batch_size = 1
-        else:
-            say(f"model {name!r}: batched answers differ from single ones ({profile.batching.reason})")
-    inline = _is_inline(model, profile)
-    if inline and levers.max_batch_size == "auto":
-        max_batch_size = min(max_batch_size, _largest_inline(profile))
-    instances = 1 if inline else _instances(model, threads)
-    engines = [engine, *(_engine(model, root, threads) for _ in range(instances - 1))]
-    execution = "inline" if inline else "thread"
-    resolution = Resolution(
-        execution=execution, instances=instances, threads=threads, max_batch_size=max_batch_size
-    )
+    if not profile.batching.same:
+        consequence = "; batching is off" if model.batching == "auto" else ""
+        say(
+            f"model {name!r}: batched answers differ from single ones: {profile.batching.reason}{consequence}"
+        )
+    resolution = _resolve(model, profile)
+    engines = [engine, *(_engine(model, root, declared) for _ in range(resolution.instances - 1))]
     return PreparedModel(name, model, signature, engines, profile, resolution)
 
 
-def _engine(model: Model, root: Path, threads: int) -> Engine:
+def known_resolution(configuration: Configuration, name: str) -> Resolution | None:
+    """What `auto` becomes for a model on this machine; None while it has no profile here."""
+    profile = profiles.read(_profile_path(configuration, name))
+    return None if profile is None else _resolve(configuration.service.models[name], profile)
+
+
+def _profile_path(configuration: Configuration, name: str) -> Path:
+    model = configuration.service.models[name]
+    settings = {"threads": _threads(model), "max_batch_size": _wanted_batch_size(model)}
+    return profiles.cache_path(configuration.model_digest(name), settings)
+
+
+def _threads(model: Model) -> int:
+    return 1 if model.levers.threads == "auto" else model.levers.threads
+
+
+def _wanted_batch_size(model: Model) -> int:
+    return _DEFAULT_MAX_BATCH_SIZE if model.levers.max_batch_size == "auto" else model.levers.max_batch_size
+
+
+def _resolve(model: Model, profile: Profile) -> Resolution:
+    """What `auto` becomes with this profile on this host."""
+    threads = _threads(model)
+    inline = _is_inline(model, profile)
+    max_batch_size = _wanted_batch_size(model)
+    if profile.max_rows() == 1 or (model.batching == "auto" and not profile.batching.same):
+        max_batch_size = 1
+    elif inline and model.levers.max_batch_size == "auto":
+        max_batch_size = min(max_batch_size, _largest_inline(profile))
+    return Resolution(
+        execution="process" if model.python else "inline" if inline else "thread",
+        instances=1 if inline else _instances(model, threads),
+        threads=threads,
+        max_batch_size=max_batch_size,
+    )
+
+
+def _service_signature(service: Service) -> Signature | None:
+    """The signature at the top of the service file, where its only stage is Python code that may lack one."""
+    if len(service.pipeline) > 1 or service.inputs is None or service.outputs is None:
+        return None
+    tensors = (*service.inputs, *service.outputs)
+    return Signature(service.inputs, service.outputs, all(spec.shape[:1] == (VARIABLE,) for spec in tensors))
+
+
+def _engine(model: Model, root: Path, declared: Signature | None) -> Engine:
+    """Raises: SpecError: it cannot be loaded; says why."""
+    threads = _threads(model)
     if model.file is None:
-        raise SpecError(f"engine {model.engine!r} is not served yet")
+        try:
+            return PythonEngine(
+                PythonSpec(model.source, root, declared, threads), timeout_ns=_PROFILE_TIMEOUT_NS
+            )
+        except EngineError as error:
+            raise SpecError(str(error)) from None
+    if model.engine == "openvino":
+        return OpenVinoEngine(resolve_file(model.file, root), threads=threads)
     return OnnxEngine(
         resolve_file(model.file, root),
         threads=threads,
@@ -131,6 +180,8 @@ def _declared_signature(found: Signature, model: Model, name: str) -> Signature:
 
 
 def _profile(engine: Engine, signature: Signature, max_batch_size: int, now_ns: Callable[[], int]) -> Profile:
+    if not signature.batch_axis:
+        max_batch_size = 1
     free = any(VARIABLE in spec.shape[int(signature.batch_axis) :] for spec in signature.inputs)
     lengths = profiles.LENGTHS if free else (0,)
     by_length = profiles.measure(engine, signature, max_batch_size, lengths, now_ns)
@@ -141,6 +192,8 @@ def _profile(engine: Engine, signature: Signature, max_batch_size: int, now_ns: 
 
 
 def _is_inline(model: Model, profile: Profile) -> bool:
+    if model.python:
+        return False
     if model.levers.execution == "auto":
         return profile.batch1_ns() < INLINE_BELOW_NS
     return model.levers.execution == "inline"

@@ -41,6 +41,10 @@ class Profile(msgspec.Struct, frozen=True):
     batching: Batching
     version: int = _VERSION
 
+    def max_rows(self) -> int:
+        """The largest batch that was profiled: 1 where requests cannot share one."""
+        return max(max(samples) for samples in self.by_length.values())
+
     def batch1_ns(self) -> int:
         """Median service time of one row at the largest profiled length."""
         return int(np.median(self.by_length[max(self.by_length)][1]))

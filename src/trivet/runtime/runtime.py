@@ -11,7 +11,7 @@ from functools import partial
 from trivet.clock import MonotonicClock
 from trivet.errors import DeadlineError, RefusedError, RequestError
 from trivet.pipeline.chain import Run
-from trivet.runtime.executors import Outcome
+from trivet.runtime.executors import Executor, Outcome
 from trivet.runtime.live import LiveModel, LiveService, as_inputs, call_step
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
@@ -33,7 +33,9 @@ class Runtime:
     ) -> None:
         self.scheduler = scheduler
         self.now_ns = now_ns
-        self.on_turn: Callable[[], None] = lambda: None  # called after each turn: a worker publishes its counts
+        self.on_turn: Callable[[], None] = lambda: (
+            None
+        )  # called after each turn: a worker publishes its counts
         self._loop = loop
         self._models: dict[Model, LiveModel] = {}
         self._retiring: list[LiveService] = []
@@ -137,14 +139,27 @@ class Runtime:
         build = partial(model.builder.build, [request.inputs for request in requests], batch.rows)
 
         def done(outcome: Outcome) -> None:
-            model.idle.append(executor)
+            if outcome.executor_lost:
+                executor.when_back(lambda: self._recovered(model, batch, executor))
+            else:
+                model.idle.append(executor)
+                learned_ns = outcome.ended_ns - outcome.started_ns if outcome.error is None else None
+                self.scheduler.finished(batch, outcome.ended_ns, learned_ns)
             self._finished(model, batch, requests, outcome)
 
-        executor.start(build, done)
+        executor.start(build, done, max([request.end_by_ns for request in requests]))
+
+    def _recovered(self, model: LiveModel, batch: Batch, executor: Executor) -> None:
+        """An engine that had been lost is back: only now is its core free."""
+        model.idle.append(executor)
+        self.scheduler.finished(batch, self.now_ns(), None)
+        if self._retiring:
+            self._free_retired()
+        if self.scheduler.num_waiting:
+            self._turn_soon()
 
     def _finished(self, model: LiveModel, batch: Batch, requests: list[Request], outcome: Outcome) -> None:
         compute_ns = outcome.ended_ns - outcome.started_ns
-        self.scheduler.finished(batch, outcome.ended_ns, compute_ns if outcome.error is None else None)
         if outcome.outputs is None:
             assert outcome.error is not None  # exactly one of the two is set
             self._fail_all(model, requests, outcome.error)

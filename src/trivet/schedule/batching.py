@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 
 from trivet.schedule.queue import Queue
 
-
 # While an overload passes, a smaller batch is worth this share of rows a second (grid: 2 % to 4 % gain most).
 PATIENCE: Final = 0.03
 PASSING_LOAD: Final = 1.1
@@ -56,14 +55,24 @@ def window_cut(queue: Queue, now_ns: int) -> Cut | None:
     if is_passing(queue):
         size = _smallest_within(queue.curve.mean, size, PATIENCE)
     start = bisect_left(deadlines, now_ns + upper[size])
-    return _cut(queue, start, max(size, queue.jobs[start].rows))
+    if queue.rows > len(deadlines) and queue.jobs[start].rows > size:
+        return _first_alone(queue, now_ns)
+    return _cut(queue, start, size)
+
+
+def _first_alone(queue: Queue, now_ns: int) -> Cut | None:
+    """The first job that keeps its deadline as a batch of its own: it has more rows than the window."""
+    for place, job in enumerate(queue.jobs):
+        if now_ns + queue.curve.upper[job.rows] <= job.deadline_ns:
+            return _cut(queue, place, job.rows)
+    return None
 
 
 def is_passing(queue: Queue) -> bool:
     """Whether the overload will pass, and some jobs can wait for that: arrivals are fewer in the long run, and
     budgets differ. Then a large batch of patient jobs, good for rows a second, only kills the urgent ones.
     """
-    if 2 * queue.long_budget_ns < 3 * queue.budget_ns:
+    if 2 * queue.long_budget_ns <= 3 * queue.budget_ns:
         return False
     return queue.mean_rate * queue.curve.unit_ns <= PASSING_LOAD * queue.model.parallel
 

@@ -23,7 +23,5 @@ def deferred_until_ns(queue: Queue, now_ns: int) -> int:
         queue.deadlines[0] - curve.upper[rows + 1],
         min([job.arrival_ns for job in queue.jobs]) + queue.model.deferral_ns,
     )
-    # Nobody is expected in time: waiting would only make those who are here late.
-    if queue.rate * (latest_ns - now_ns) < 1:
-        return now_ns
-    return latest_ns
+    # From the instant on at which nobody more is expected in time, waiting only makes those late who are here.
+    return latest_ns - int(1 / queue.rate) if queue.rate else now_ns

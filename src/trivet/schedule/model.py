@@ -50,7 +50,16 @@ class Class:
 class Lane:
     """Cores that models share. Models that run inline in the event loop share a lane of one core: the loop."""
 
-    __slots__ = ("busy_until_ns", "classes", "free", "free_ns", "num_cores", "running", "served_ns", "waiting")
+    __slots__ = (
+        "busy_until_ns",
+        "classes",
+        "free",
+        "free_ns",
+        "num_cores",
+        "running",
+        "served_ns",
+        "waiting",
+    )
 
     def __init__(self, num_cores: int) -> None:
         self.num_cores = num_cores
@@ -66,8 +75,7 @@ class Lane:
         self.running.append(batch)
         self.free -= batch.model.lane_cores
         end_ns = batch.started_ns + batch.predicted_ns
-        if end_ns > self.busy_until_ns:
-            self.busy_until_ns = end_ns
+        self.busy_until_ns = max(self.busy_until_ns, end_ns)
         if self.free <= 0:
             self.free_ns = end_ns if self.num_cores == 1 else min(map(end_ns_of, self.running))
 

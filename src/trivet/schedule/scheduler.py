@@ -64,7 +64,8 @@ class Scheduler:
         """
         if max_batch_size != service_time.max_batch_size:
             raise ValueError(
-                f"model {name!r}: max_batch_size {max_batch_size}, but its service times know {service_time.max_batch_size}; "
+                f"model {name!r}: max_batch_size {max_batch_size}, but its service times know "
+                f"{service_time.max_batch_size}; "
                 "give both the same"
             )
         if not 0 <= cores <= self.num_cores:
@@ -115,12 +116,14 @@ class Scheduler:
         queue.offered += rows
         model = queue.model
         if rows > model.max_batch_size:
-            raise ValueError(f"job of {rows} rows: {model.name!r} takes at most {model.max_batch_size}; split it")
+            raise ValueError(
+                f"job of {rows} rows: {model.name!r} takes at most {model.max_batch_size}; split it"
+            )
         lane = model.lane
         waiting = lane.waiting
         curve = queue.curve
         start_ns = lane.busy_until_ns
-        if start_ns < now_ns:
+        if start_ns < now_ns:  # noqa: PLR1730  # a call of max() costs a tenth of this function
             start_ns = now_ns
         # In time even after all that runs and waits, and no other queue to be counted: admitted without more ado.
         if (
@@ -230,10 +233,25 @@ class Scheduler:
         if not ready:
             return None
         urgent = min(ready, key=_first_deadline)
+        if self._is_held(lane, urgent):
+            return None
         # Offered more than can go on for ever: skipping has to begin before the backlog shows it.
         if load <= lane.num_cores and is_feasible(lane.waiting, now_ns, lane.num_cores):
             return urgent, head_cut(urgent, now_ns)
         return self._densest(lane, ready, now_ns)
+
+    def _is_held(self, lane: Lane, urgent: Queue) -> bool:
+        """Whether cores are held free for a batch that needs several: else single-core batches starve it."""
+        for queue in lane.waiting:
+            model = queue.model
+            if model.num_running < model.instances and lane.free < model.lane_cores:
+                if queue.deadlines[0] < urgent.deadlines[0]:
+                    return True
+                if shares.owed(lane, queue.owner, self.min_share) and not shares.owed(
+                    lane, urgent.owner, self.min_share
+                ):
+                    return True
+        return False
 
     def _densest(self, lane: Lane, ready: list[Queue], now_ns: int) -> tuple[Queue, Cut] | None:
         """Not everything can be done: classes below their share first, then by priority, then rows a second."""

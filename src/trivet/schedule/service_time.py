@@ -15,8 +15,11 @@ from typing import Final
 _STALE: Final = 0.01  # the lists are made anew after the estimate moved by this share
 _GAIN_SCALE: Final = 0.04  # step of the common factor
 _GAIN_KNOT: Final = 0.04  # step of a single knot
-_GAIN_FAST: Final = 0.25  # step of the change detector: about the last eight batches
-_CHANGED: Final = 2.5  # the detector fires at this many mean deviations of a single batch
+# The speed has changed if so many batches in a row are off to one side by so many mean deviations. Of normal errors
+# one pair in 1,000 and one triple in 250 is: a false alarm costs a few percent for a few batches.
+_PAIR: Final = 2.5
+_TRIPLE: Final = 1.25
+_OUTLIER: Final = 4.0  # a hiccup must not widen the spread
 _GAIN_SPREAD: Final = 0.02
 _CLIP: Final = 1.6  # a hiccup counts as at most this ratio: one slow batch must not teach a slow model
 _MIN_MARGIN: Final = 0.001  # resolution of the prediction itself
@@ -35,8 +38,8 @@ class Curve:
     """
 
     __slots__ = (
+        "_errors",
         "_factor",
-        "_fast",
         "_knots",
         "_moved",
         "_scale",
@@ -60,7 +63,7 @@ class Curve:
         self._knots = knots_of(max_rows)
         self._values: list[float] = [0.0] * len(self._knots)
         self._scale = 1.0
-        self._fast = 0.0  # mean error of the last few batches
+        self._errors = (0.0, 0.0)  # of the last two batches
         self._spread = 0.1  # mean absolute error
         self._factor = 2.0  # upper quantile of the error, in units of the spread
         self._moved = 0.0
@@ -78,7 +81,7 @@ class Curve:
             ns / mean - 1 for rows, mean in zip(sizes, means, strict=True) for ns in samples[rows]
         )
         self._values = [_interpolate(sizes, means, knot) for knot in self._knots]
-        self._scale, self._fast = 1.0, 0.0
+        self._scale, self._errors = 1.0, (0.0, 0.0)
         self._spread = sum([min(abs(error), _CLIP - 1) for error in errors]) / len(errors)
         # Small samples underestimate a quantile: take the next larger order statistic.
         upper = errors[min(len(errors) - 1, int(self.quantile * len(errors)) + 1)]
@@ -103,14 +106,16 @@ class Curve:
         # Quantile by stochastic approximation: at rest where a share `quantile` of the errors lies below.
         step = self.quantile if error > self._factor * spread else self.quantile - 1
         self._factor = min(max(self._factor + 0.1 * step, 1.0), _MAX_FACTOR)
-        self._spread = spread + _GAIN_SPREAD * (abs(error - self._fast) - spread)
-        self._fast += _GAIN_FAST * (error - self._fast)
-        if abs(self._fast) > _CHANGED * _GAIN_FAST * 1.4 * spread + _STALE:
+        before, last = self._errors
+        self._errors = (last, error)
+        change = _change(before, last, error, spread)
+        if change:
             # The machine's speed has changed: follow at once instead of over many batches.
-            self._scale *= 1 + self._fast
-            self._fast = 0.0
+            self._scale *= 1 + change
+            self._errors = (0.0, 0.0)
             self._moved = 1.0
         else:
+            self._spread = spread + _GAIN_SPREAD * (min(abs(error), _OUTLIER * spread + _STALE) - spread)
             self._learn(rows, error)
         if abs(self._moved) > _STALE:
             self._rebuild()
@@ -157,7 +162,7 @@ class ServiceTime:
     Args: max_batch_size: rows.  quantile: which quantile of the service time `upper_ns` follows.
     """
 
-    def __init__(self, max_batch_size: int, *, quantile: float = 0.95) -> None:
+    def __init__(self, max_batch_size: int, *, quantile: float = 0.98) -> None:
         if max_batch_size < 1:
             raise ValueError(f"max_batch_size {max_batch_size} is below 1")
         if not 0.5 <= quantile < 1:
@@ -193,6 +198,18 @@ class ServiceTime:
 
     def seed(self, bucket: Hashable, samples: Mapping[int, Sequence[int]]) -> None:
         self.curve(bucket).seed(samples)
+
+
+def _change(before: float, last: float, error: float, spread: float) -> float:
+    """Relative change of speed that the last three errors show; 0.0 for none."""
+    if last * error <= 0:
+        return 0.0
+    pair = min(abs(last), abs(error))
+    if pair > _PAIR * spread + _STALE:
+        return (last + error) / 2
+    if before * error > 0 and min(pair, abs(before)) > _TRIPLE * spread + _STALE:
+        return (before + last + error) / 3
+    return 0.0
 
 
 def knots_of(max_rows: int) -> list[int]:

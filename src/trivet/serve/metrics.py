@@ -10,54 +10,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from trivet.serve.gathering import Labels, Snapshot, merged
+
 # The bounds that workers count in (runtime/counters.py), repeated here so that the supervisor needs no numpy.
 BOUNDS_S = tuple(1e-5 * 2**i for i in range(21))
 
 # The library ends every counter's name with `_total`; Triton's names, which dashboards look for, have no such end.
 _TRITON_SUFFIX = re.compile(rb"\b(nv_\w+)_total\b")
-
-Snapshot = Mapping[str, Any]
-Labels = tuple[str, str, str]  # model, version, configuration
-
-
-def merged(snapshots: Sequence[Snapshot]) -> dict[Labels, dict[str, Any]]:
-    """The counters of each live configuration, summed over workers and over the models of its pipeline's stages."""
-    found: dict[Labels, dict[str, Any]] = {}
-    for snapshot in snapshots:
-        for service in snapshot["services"]:
-            labels = (service["name"], service["version"], service["configuration"][:12])
-            for model in service["models"]:
-                found[labels] = _sum(found.get(labels, {}), _flat(model))
-    return found
-
-
-def _flat(model: Mapping[str, Any]) -> dict[str, Any]:
-    counters = model["counters"]
-    refused: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
-    waiting: Counter[str] = Counter()
-    for one in model["classes"]:
-        refused.update(one["refused"])
-        dropped.update(one["dropped"])
-        waiting[str(one["priority"])] += one["waiting"]
-    return {
-        **counters,
-        "refused": dict(refused),
-        "dropped": dict(dropped),
-        "waiting": dict(waiting),
-        "largest_batch_difference": model["largest_batch_difference"],
-    }
-
-
-def _sum(a: Any, b: Any) -> Any:
-    """Adds numbers, lists element by element, and mappings key by key."""
-    if isinstance(b, Mapping):
-        return {key: _sum(a[key], value) if key in a else value for key, value in b.items()} | {
-            key: value for key, value in a.items() if key not in b
-        }
-    if isinstance(b, list):
-        return [x + y for x, y in zip(a, b, strict=True)]
-    return a + b
 
 
 class _Counters(Collector):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trivet.serve.repository import answer_forwarded
+from trivet.serve.repository import Repository
 from trivet.serve.services import served_services
 from trivet.serve.supervisor import Supervisor, listen_tcp, listen_unix
 from trivet.spec.deployment import Deployment
@@ -44,13 +44,14 @@ def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None =
     if deployment.uds is not None:
         listeners.append(listen_unix(deployment.uds))
     control = listen_tcp(deployment.host, deployment.control_port)
+    folders = [Path(path) for path in deployment.services if Path(path).is_dir()]
     supervisor = Supervisor(
         num_workers=1 if deployment.workers == "auto" else deployment.workers,
         listeners=listeners,
         limits=deployment.limits,
         statuses=deployment.statuses,
         say=_say,
-        forward=answer_forwarded,
+        forward=Repository(folders, may_change=deployment.enable_load_unload).answer,
     )
     # The workers read their modules while this process reads the services' files.
     supervisor.launch()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from trivet.serve.metrics import Snapshot, merged
+from trivet.serve.gathering import Snapshot, merged
 
 
 def model_stats(

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import threading
+import traceback
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -129,13 +130,19 @@ class Worker:
         V2(router, self.forward).register()
         try:
             for service in message.services:
-                # Nothing is served yet: loading here, in the loop's thread, is the quickest.
+                # On a thread, so that the supervisor is heard (and hears of a profile) meanwhile.
                 prepared = [
-                    self._prepare(served.configuration, service.version) for served in service.entries
+                    await self._loop.run_in_executor(
+                        None, self._prepare, served.configuration, service.version
+                    )
+                    for served in service.entries
                 ]
                 self._install(service, prepared)
-        except UserError as error:
-            self._channel.send(StartFailed(str(error)))
+        except Exception as error:
+            # Whatever it is, the supervisor waits for a word; a user's mistake needs no traceback.
+            if not isinstance(error, UserError):
+                traceback.print_exc()
+            self._channel.send(StartFailed(str(error) or repr(error)))
             self._exit_soon()
             return
         # What is alive now stays alive: the collector need not look at it again.
@@ -161,7 +168,7 @@ class Worker:
         before = {live.hash: live for live in table.entries} if table is not None else {}
         now = dict(before)
         for one in prepared:
-            live = install(one, self.runtime.scheduler, self._loop, self.runtime.now_ns)
+            live = install(one, self.runtime.scheduler, self._loop, self.runtime.now_ns, self.say)
             self.runtime.add(live)
             now[live.hash] = live
         entries = [(now[served.configuration.hash], served.share) for served in service.entries]

@@ -72,7 +72,7 @@ class _Reader(Fields):
             elif entry.name not in _READ:
                 self.warn(entry.line, f"unknown field {entry.name!r} is ignored{close(entry.name, _READ)}")
         engine = self._engine(top)
-        max_batch_size = self.int(top, "max_batch_size", at_least=0)
+        max_batch_size = self.number(top, "max_batch_size", at_least=0)
         dynamic = self.block(top, "dynamic_batching")
         instances, providers = self._instances(top)
         model = Model(
@@ -126,7 +126,7 @@ class _Reader(Fields):
                 raise self.error(
                     line, f"{name} {tensor!r}: unknown data_type {datatype!r}{nearest(datatype, known)}"
                 )
-            dims = tuple(self.checked_int(item, -1) for item in block.entries if item.name == "dims")
+            dims = tuple(self.checked_number(item, -1) for item in block.entries if item.name == "dims")
             for item in block.entries:
                 if item.name not in ("name", "data_type", "dims"):
                     self.warn(item.line, f"{item.name} of {name} {tensor!r} is ignored")
@@ -142,7 +142,7 @@ class _Reader(Fields):
                 raise self.error(
                     entry.line, f"kind {kind!r} is not served; known: {', '.join(_KIND_PROVIDERS)}"
                 )
-            counts += self.int(block, "count", at_least=1) or 1
+            counts += self.number(block, "count", at_least=1) or 1
             providers += [provider for provider in _KIND_PROVIDERS[kind] if provider not in providers]
             for item in block.entries:
                 if item.name not in ("kind", "count", "name"):
@@ -169,7 +169,7 @@ class _Reader(Fields):
         for entry in dynamic.entries:
             if entry.name not in _DYNAMIC:
                 self.warn(entry.line, f"{entry.name} of dynamic_batching is ignored")
-        delay = self.int(dynamic, "max_queue_delay_microseconds", at_least=0) or 0
+        delay = self.number(dynamic, "max_queue_delay_microseconds", at_least=0) or 0
         return delay * 1_000 if _batching(max_batch_size, dynamic) != "off" else 0
 
     def _queue_ns(self, dynamic: Block | None) -> int | None:
@@ -182,13 +182,13 @@ class _Reader(Fields):
                 self.warn(entry.line, f"{entry.name} of default_queue_policy is ignored")
         if action != "REJECT":
             self.warn(policy.line, f"timeout_action {action}: late requests are refused, never served late")
-        return (self.int(policy, "default_timeout_microseconds", at_least=0) or 0) * 1_000 or None
+        return (self.number(policy, "default_timeout_microseconds", at_least=0) or 0) * 1_000 or None
 
     def _priorities(self, dynamic: Block | None) -> Priorities:
-        levels = self.int(dynamic, "priority_levels", at_least=0) if dynamic else None
+        levels = self.number(dynamic, "priority_levels", at_least=0) if dynamic else None
         if dynamic is None or not levels:
             return Priorities()
-        default = self.int(dynamic, "default_priority_level", at_least=1) or 1
+        default = self.number(dynamic, "default_priority_level", at_least=1) or 1
         if default > levels:
             line = line_of(dynamic, "default_priority_level")
             raise self.error(line, f"default_priority_level {default} is not one of the {levels} levels")
@@ -202,12 +202,14 @@ class _Reader(Fields):
             match entry.name, block:
                 case "latest", Block():
                     return VersionPolicy(
-                        "latest", num_latest=self.int(block, "num_versions", at_least=1) or 1
+                        "latest", num_latest=self.number(block, "num_versions", at_least=1) or 1
                     )
                 case "all", Block():
                     return VersionPolicy("all")
                 case "specific", Block():
-                    numbers = [self.checked_int(item, 1) for item in block.entries if item.name == "versions"]
+                    numbers = [
+                        self.checked_number(item, 1) for item in block.entries if item.name == "versions"
+                    ]
                     return VersionPolicy("specific", specific=tuple(numbers))
         raise self.error(policy.line, "version_policy: expected latest, all or specific")
 

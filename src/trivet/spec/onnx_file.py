@@ -23,6 +23,7 @@ _WAY: Mapping[str, Mapping[int, str]] = {
 _TENSOR_EXTERNAL_DATA = 13  # repeated {key: 1, value: 2}
 _TENSOR_DATA_LOCATION = 14
 _EXTERNAL = 1
+_LOCATION_KEY = b"\x0a\x08location"  # field 1, 8 bytes: in every message that names a file
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 
 Span = tuple[int, int]  # start and end in the file
@@ -53,6 +54,8 @@ def _locations(data: mmap.mmap) -> Iterator[str]:
     stack: list[tuple[str, Span]] = [("model", (0, len(data)))]
     while stack:
         message, span = stack.pop()
+        if message == "attribute" and data.find(_LOCATION_KEY, *span) < 0:
+            continue  # a tree ensemble lists millions of numbers here, each a field of its own
         if message == "tensor":
             if (location := _location(data, span)) is not None:
                 yield location

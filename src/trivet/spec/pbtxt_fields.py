@@ -35,11 +35,11 @@ class Fields:
             raise self.error(entry.line, f"{name}: expected a word without quotes, got {_shown(entry.value)}")
         return str(entry.value)
 
-    def int(self, block: Block, name: str, at_least: int) -> int | None:
+    def number(self, block: Block, name: str, at_least: int) -> int | None:
         entry = self._one(block, name)
-        return None if entry is None else self.checked_int(entry, at_least)
+        return None if entry is None else self.checked_number(entry, at_least)
 
-    def checked_int(self, entry: Entry, at_least: int) -> int:
+    def checked_number(self, entry: Entry, at_least: int) -> int:
         if not isinstance(entry.value, int):
             raise self.error(entry.line, f"{entry.name}: expected a whole number, got {_shown(entry.value)}")
         if entry.value < at_least:

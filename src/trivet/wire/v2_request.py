@@ -31,6 +31,8 @@ Parameters = dict[str, Any]
 
 # Sizes past this are lies or mistakes: the product would not fit the protocol's int64 either.
 _MAX_ELEMENTS = 1 << 40
+# Of an empty tensor: nothing in the body pays for the rows that a model would have to run.
+_MAX_EMPTY = 4096
 _LONGEST_SHAPE = 10  # sizes of a wrong shape that an error message repeats
 _UNSUPPORTED_PARAMETERS = {
     "shared_memory_region": "shared memory",
@@ -308,6 +310,10 @@ def _read_input(tensor: _CarefulInput, spec: TensorSpec, reader: _BinaryReader) 
     if largest > _MAX_ELEMENTS:
         raise BadRequestError(
             f"{where}: shape {list(shape)} has {largest} elements; at most {_MAX_ELEMENTS} are possible"
+        )
+    if count == 0 and largest > _MAX_EMPTY:
+        raise BadRequestError(
+            f"{where}: shape {list(shape)} has {largest} rows and columns of nothing; at most {_MAX_EMPTY}"
         )
     size = (tensor.parameters or {}).get("binary_data_size")
     if size is not None:

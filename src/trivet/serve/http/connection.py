@@ -3,20 +3,22 @@
 llhttp (through httptools) parses; it is strict about what request smuggling lives on: both Content-Length and
 Transfer-Encoding, repeated or malformed lengths, bare line ends. What it leaves to us is bounded here: the size of
 the head and the body, the number of headers and of pipelined requests, and the time for each.
+
+Rule for maintainers: once `_last_request` is set nothing more of the stream is read, or an answer would be sent that
+no request asked for and every later answer would be taken for another request's.
 """
 
 import asyncio
+import traceback
 from collections import deque
 from typing import Protocol
 
 import httptools
 
-from trivet.errors import BadRequestError, RequestError, TooLargeError
+from trivet.errors import BadRequestError, RequestError, TooLargeError, UnsupportedError
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
-from trivet.serve.http.response import response
 from trivet.serve.http.router import Placeholder, Router
-from trivet.wire.v2_response import error_body
 
 # The headers that mean something to us; all others are counted and forgotten.
 WANTED = frozenset(
@@ -28,6 +30,7 @@ WANTED = frozenset(
         b"server-timing",
         b"traceparent",
         b"tracestate",
+        b"upgrade",
         b"x-request-id",
         b"x-trivet-configuration",
         b"x-trivet-key",
@@ -35,13 +38,30 @@ WANTED = frozenset(
         b"x-envoy-expected-rq-timeout-ms",
     }
 )
+_CHUNKED = b"chunked"
 Headers = dict[bytes, bytes]
 _MAX_PIPELINED = 64
-_MAX_HEADERS = 128
+# How long a client that is refused in the middle of its request may go on sending before it is cut off. Closing at
+# once would reset the connection under what it has sent, and the reset may overtake the answer.
+_LINGER_NS = 2_000_000_000
 
 
 class HeadersTooLargeError(TooLargeError):
     status = 431
+
+
+class SlowClientError(RequestError):
+    status = 408
+
+
+class HttpVersionError(RequestError):
+    status = 505
+
+
+class UnexpectedError(RequestError):
+    """A mistake of ours; the log has the traceback."""
+
+    status = 500
 
 
 class Pending(Protocol):
@@ -54,23 +74,27 @@ class Connection(asyncio.Protocol):
     """Made by the listening socket, one for each client connection."""
 
     __slots__ = (
-        "_began_ns",
         "_body",
         "_close_after",
         "_closing",
+        "_framing",
         "_head_bytes",
         "_headers",
         "_in_body",
         "_last_request",
+        "_lingers",
         "_num_headers",
         "_parser",
         "_pending",
+        "_phase_ns",
+        "_quiet_bytes",
         "_reading_paused",
         "_router",
         "_transport",
         "_url",
         "_write_blocked",
         "active_ns",
+        "began_ns",
         "received_ns",
     )
 
@@ -83,11 +107,15 @@ class Connection(asyncio.Protocol):
         self._headers: Headers = {}
         self._num_headers = 0
         self._head_bytes = 0
-        self._began_ns = 0  # first byte of the request that is being read; 0 between requests
+        self._framing = b""  # where the body being read ends: its length as sent, or `chunked`
+        self.began_ns = 0  # first byte of the request that is being read; 0 between requests
+        self._phase_ns = 0  # since when its head, or its body, is being read
+        self._quiet_bytes = 0  # bytes of it that no callback has seen yet
         self._in_body = False
         self._last_request = False  # the client, or draining, wants the connection closed behind this answer
         self._close_after: Pending | None = None
         self._closing = False
+        self._lingers = False  # closing waits until the client has stopped sending
         self._reading_paused = False
         self._write_blocked = False
         self.received_ns = 0
@@ -109,20 +137,23 @@ class Connection(asyncio.Protocol):
         self._pending.clear()
 
     def data_received(self, data: bytes) -> None:
+        if self._last_request or self._closing:
+            return
         self.received_ns = self._router.now_ns()
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._end_with(
-                BadRequestError("this server speaks HTTP/1.1 only; send the request without Upgrade")
-            )
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            if not isinstance(cause, RequestError):
-                raise
-            self._end_with(cause)
-        except httptools.HttpParserError as error:
-            self._end_with(BadRequestError(f"malformed HTTP: {error}"))
+        while data:
+            rest = b""
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as end:
+                rest = self._without_upgrade(data[end.args[0] :])
+            except httptools.HttpParserCallbackError as error:
+                self._end_with(self._cause(error))
+            except httptools.HttpParserError as error:
+                self._end_with(BadRequestError(f"malformed HTTP: {error}"))
+            else:
+                if self.began_ns:
+                    self._count_quiet(len(data))
+            data = rest
 
     def pause_writing(self) -> None:
         self._write_blocked = True
@@ -138,11 +169,12 @@ class Connection(asyncio.Protocol):
     # --- httptools callbacks ------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self._began_ns = self.received_ns
+        self.began_ns = self._phase_ns = self.received_ns
         self._url = b""
         self._body = b""
         self._num_headers = 0
         self._head_bytes = 0
+        self._quiet_bytes = -1
         self._in_body = False
         if self._headers:
             self._headers = {}
@@ -153,8 +185,11 @@ class Connection(asyncio.Protocol):
             raise HeadersTooLargeError(f"the URL is longer than {self._router.limits.max_header_bytes} bytes")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value)
+        self._head_bytes += len(name) + len(value) + 4  # a colon, a space, and the line's end
         self._num_headers += 1
+        if self._in_body:  # a trailer, which nobody here asked for; counted like a header
+            self._check_head()
+            return
         name = name.lower()
         if name in WANTED:
             if name in self._headers:
@@ -162,39 +197,122 @@ class Connection(asyncio.Protocol):
             self._headers[name] = value
         elif name == b"content-length":
             self._check_size(int(value))
+            self._framing = value
+        elif name == b"transfer-encoding":
+            self._check_coding(value)
+            self._framing = _CHUNKED
+        elif name == b"connection" and self._parser.get_http_version() != "1.1":
+            self._headers[name] = value  # keep-alive as HTTP/1.0 knew it, which is not offered
 
     def on_headers_complete(self) -> None:
         self._in_body = True
-        limits = self._router.limits
-        if self._head_bytes > limits.max_header_bytes or self._num_headers > _MAX_HEADERS:
-            raise HeadersTooLargeError(
-                f"{self._num_headers} headers of {self._head_bytes} bytes; at most {_MAX_HEADERS} headers and "
-                f"{limits.max_header_bytes} bytes are accepted"
-            )
-        if self._headers.get(b"expect", b"").lower() == b"100-continue":
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._phase_ns = self.received_ns
+        self._quiet_bytes = -1
+        self._check_head()
+        if self._headers and self._headers.get(b"expect", b"").lower() == b"100-continue":
+            self._go_on()
 
     def on_body(self, data: bytes) -> None:
+        self._quiet_bytes = -1
+        self._check_size(len(self._body) + len(data))
         if not self._body:
             self._body = data
             return
         if isinstance(self._body, bytes):
             self._body = bytearray(self._body)
-        self._check_size(len(self._body) + len(data))
         self._body += data
 
     def on_message_complete(self) -> None:
-        parser = self._parser
-        self._began_ns = 0
-        self.active_ns = self.received_ns
+        parser, headers = self._parser, self._headers
         if self._closing or self._last_request:
             return  # a client that asked for the end may not go on
+        if headers and b"upgrade" in headers and parser.should_upgrade():
+            return  # not complete at all: see _go_on_without_upgrade
         # Known before the answer is written, so that the answer can say it.
-        self._last_request = self._router.draining or not parser.should_keep_alive()
-        self._router.handle(self, parser.get_method(), self._url, self._headers, self._body)
-        self._body = b""
+        if not parser.should_keep_alive() or (headers and b"connection" in headers):
+            self._check_version()
+            self._last_request = True
+        elif self._router.draining:
+            self._last_request = True
+        self._router.handle(self, parser.get_method(), self._url, headers, self._body)
+        self.began_ns = 0
+        self.active_ns = self.received_ns
+        self._body = self._framing = b""
         if len(self._pending) > _MAX_PIPELINED:
             self._pause_reading()
+
+    # --- what llhttp leaves to us -------------------------------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """The client waits for leave to send its body. HTTP/1.0 does not know that; pipelined, the answers due
+        before would have to come first, and a client must not wait for ever."""
+        if not self._pending and not self._last_request and self._parser.get_http_version() != "1.0":
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _without_upgrade(self, rest: bytes) -> bytes:
+        """What to read next behind a request that offers to upgrade, as Java's HTTP client does with its first.
+
+        A server may ignore the offer, but llhttp stops before such a request's body: a fresh parser reads the
+        body behind an equal head without the offer.
+        """
+        if self._closing or self._last_request:
+            return b""
+        if b"upgrade" not in self._headers:  # CONNECT: has been answered; what follows is for nobody here
+            self._last_request = True
+            self._close_when_answered()
+            return b""
+        began_ns, old = self.began_ns, self._parser
+        lines = [b"%b %b HTTP/1.1" % (old.get_method(), self._url)]
+        if self._framing:
+            is_chunked = self._framing is _CHUNKED
+            lines.append((b"Transfer-Encoding: " if is_chunked else b"Content-Length: ") + self._framing)
+        if not old.should_keep_alive() or b"connection" in self._headers:
+            lines.append(b"Connection: close")
+        headers = {name: value for name, value in self._headers.items() if name != b"upgrade"}
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(b"\r\n".join([*lines, b""]))
+        self.began_ns, self._headers = began_ns, headers
+        return b"\r\n" + rest
+
+    def _count_quiet(self, size: int) -> None:
+        """A header, a chunk extension or a trailer that never ends reaches no callback: bounded here.
+
+        What came together with the last callback (-1) is no more than one read from the socket.
+        """
+        self._quiet_bytes = 0 if self._quiet_bytes < 0 else self._quiet_bytes + size
+        limit = self._router.limits.max_header_bytes
+        if self._quiet_bytes > limit:
+            self._end_with(
+                HeadersTooLargeError(f"a header, trailer or chunk extension of more than {limit} bytes")
+            )
+
+    def _check_head(self) -> None:
+        limits = self._router.limits
+        size = self._head_bytes + len(self._url)
+        if size > limits.max_header_bytes or self._num_headers > limits.max_headers:
+            raise HeadersTooLargeError(
+                f"{self._num_headers} headers, with the URL {size} bytes; at most {limits.max_headers} headers "
+                f"and {limits.max_header_bytes} bytes are accepted"
+            )
+
+    def _check_coding(self, value: bytes) -> None:
+        if self._parser.get_http_version() == "1.0":
+            raise BadRequestError("Transfer-Encoding in HTTP/1.0: where the request ends cannot be told")
+        if value.strip().lower() != _CHUNKED:
+            raise UnsupportedError(f"Transfer-Encoding is {value[:80]!r}; only chunked is understood")
+
+    def _cause(self, error: httptools.HttpParserCallbackError) -> RequestError:
+        """What went wrong in one of our callbacks."""
+        cause = error.__context__
+        if isinstance(cause, RequestError):
+            return cause
+        self._router.complain("".join(traceback.format_exception(error)))
+        return UnexpectedError("the server failed on this request; its log has the details")
+
+    def _check_version(self) -> None:
+        version = self._parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise HttpVersionError(f"HTTP/{version} is not spoken here; send HTTP/1.1")
 
     # --- answers ------------------------------------------------------------------------------------------------
 
@@ -250,7 +368,7 @@ class Connection(asyncio.Protocol):
     @property
     def is_idle(self) -> bool:
         """No request is being read or answered."""
-        return not self._pending and not self._began_ns
+        return not self._pending and not self.began_ns
 
     @property
     def num_pending(self) -> int:
@@ -259,24 +377,29 @@ class Connection(asyncio.Protocol):
     def check_time(self, now_ns: int) -> None:
         """Close if the client has been sending one request, or nothing, for longer than the limits allow."""
         limits = self._router.limits
-        if self._began_ns:
+        if self._closing:
+            if self._lingers and now_ns - self.active_ns > _LINGER_NS:
+                self._transport.abort()
+        elif self.began_ns:
             phase, limit_ns = (
                 ("body", limits.body_timeout_ns) if self._in_body else ("headers", limits.header_timeout_ns)
             )
-            if now_ns - self._began_ns > limit_ns:
-                self.expire(408, f"the request's {phase} took longer than {limit_ns / 1e9:g} s")
+            if now_ns - self._phase_ns > limit_ns:
+                self._end_with(
+                    SlowClientError(f"the request's {phase} took longer than {limit_ns / 1e9:g} s")
+                )
         elif not self._pending and now_ns - self.active_ns > limits.idle_timeout_ns:
             self._close()
 
-    def expire(self, status: int, message: str) -> None:
-        """The client took too long: say so where an answer can still be read as one, and close."""
-        if not self._pending and not self._closing:
-            self._transport.write(response(status, [error_body(message)], headers=[("Connection", "close")]))
-        self._close()
+    def refuse(self, error: RequestError) -> None:
+        """Nothing is read from this client."""
+        self._end_with(error)
 
     def close_when_idle(self) -> None:
         """Draining: answer what has been accepted, then close."""
-        if self.is_idle:
+        if self._closing:
+            self._transport.close()  # no more lingering
+        elif self.is_idle:
             self._close()
         else:
             self._close_when_answered()
@@ -288,15 +411,25 @@ class Connection(asyncio.Protocol):
             self._close()
 
     def _close(self) -> None:
-        if not self._closing:
+        if self._closing:
+            return
+        if self._lingers:
+            self._resume_reading()
+            self._closing = True
+            self.active_ns = self._router.now_ns()
+            if not self._transport.is_closing():
+                self._transport.write_eof()
+        else:
             self._closing = True
             self._transport.close()
 
     def _end_with(self, error: RequestError) -> None:
         """The rest of the stream cannot be understood: answer in turn and close behind it."""
-        if self._closing:
+        if self._closing or self._last_request:
             return
-        self._last_request = True
+        self._last_request = self._lingers = True
+        self.began_ns = 0
+        self._body = b""
         self.send(self._router.error_bytes(error))
 
     def _check_size(self, size: int) -> None:

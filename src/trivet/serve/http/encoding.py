@@ -23,7 +23,7 @@ def decompress(body: Buffer, encoding: bytes, max_bytes: int) -> bytes:
         return bytes(body)
     if encoding not in _WINDOW:
         raise UnsupportedEncodingError(
-            f"content-encoding {encoding.decode('latin-1')!r}; supported: gzip, deflate"
+            f"content-encoding {encoding.decode('latin-1')[:80]!r}; supported: gzip, deflate"
         )
     decompressor = zlib.decompressobj(_WINDOW[encoding])
     try:

@@ -8,6 +8,7 @@ from trivet.runtime.results import Results
 from trivet.runtime.table import LiveTable
 from trivet.serve.http.encoding import SMALLEST_COMPRESSED, chosen_encoding, compress, decompress
 from trivet.serve.http.response import BINARY, JSON, is_header_value, json_response, response
+from trivet.wire.tensor import shown
 
 if TYPE_CHECKING:
     from trivet.serve.http.connection import Connection, Headers
@@ -42,7 +43,7 @@ class Options:
         self.key = get(b"x-trivet-key", b"")
         self.configuration = get(b"x-trivet-configuration", b"").decode("latin-1")
         budget_ms = _count(get(b"x-envoy-expected-rq-timeout-ms"), "x-envoy-expected-rq-timeout-ms")
-        self.timeout_ns = (budget_ms or 0) * 1_000_000
+        self.timeout_ns = min((budget_ms or 0) * 1_000, _MAX_TIMEOUT_US) * 1_000
 
     def headers(self) -> list[tuple[str, str]]:
         lines = []
@@ -72,7 +73,7 @@ class InferEndpoint:
         timeout_ns, priority = (0, 0) if message.parameters is None else _parameters(message.parameters)
         router = self._router
         request = live.request(
-            message, connection.received_ns, router.now_ns(), timeout_ns, priority, connection
+            message, connection.began_ns, router.now_ns(), timeout_ns, priority, connection
         )
         router.num_accepted += 1
         connection.expect(request)
@@ -90,14 +91,14 @@ class InferEndpoint:
         if options.configuration:
             chosen = self.table.by_hash(options.configuration)
             if chosen is None:
-                raise BadRequestError(f"no live configuration has the hash {options.configuration!r}")
+                raise BadRequestError(f"no live configuration has the hash {shown(options.configuration)}")
             live = chosen
         message = live.decoder.decode(data, options.json_size)
         timeout_ns, priority = _parameters(message.parameters or {})
         router = self._router
         request = live.request(
             message,
-            connection.received_ns,
+            connection.began_ns,
             router.now_ns(),
             timeout_ns or options.timeout_ns,
             priority,
@@ -173,12 +174,12 @@ def _parameters(parameters: dict[str, Any]) -> tuple[int, int]:
         or not 0 <= timeout_us <= _MAX_TIMEOUT_US
     ):
         raise BadRequestError(
-            f"parameter timeout is {timeout_us!r}; expected microseconds from 0 (the default) to {_MAX_TIMEOUT_US}"
+            f"parameter timeout is {shown(timeout_us)}; expected microseconds from 0 (the default) to {_MAX_TIMEOUT_US}"
         )
     priority = parameters.get("priority", 0)
     if isinstance(priority, bool) or not isinstance(priority, int) or not 0 <= priority <= 100:
         raise BadRequestError(
-            f"parameter priority is {priority!r}; expected 1 (highest) to 100, or 0 for the default"
+            f"parameter priority is {shown(priority)}; expected 1 (highest) to 100, or 0 for the default"
         )
     return timeout_us * 1_000, priority
 

@@ -23,6 +23,7 @@ REASONS = {
     501: "Not Implemented",
     503: "Service Unavailable",
     504: "Gateway Timeout",
+    505: "HTTP Version Not Supported",
 }
 JSON = "application/json"
 BINARY = "application/octet-stream"
@@ -47,6 +48,11 @@ def response(
         lines.insert(1, f"Content-Type: {content_type}")
     lines += [f"{name}: {value}" for name, value in headers]
     return b"".join(["\r\n".join([*lines, "", ""]).encode("latin-1"), *parts])
+
+
+def without_body(answer: bytes) -> bytes:
+    """The answer to HEAD: what GET would get, up to the body."""
+    return answer[: answer.index(b"\r\n\r\n") + 4]
 
 
 def error_response(error: RequestError, statuses: Statuses, headers: Sequence[tuple[str, str]] = ()) -> bytes:

@@ -13,8 +13,9 @@ from trivet.runtime.results import Results
 from trivet.runtime.runtime import Runtime
 from trivet.runtime.table import LiveTable
 from trivet.serve.http.infer import InferEndpoint, encode_answer
-from trivet.serve.http.response import error_response
+from trivet.serve.http.response import error_response, without_body
 from trivet.spec.deployment import Limits, Statuses
+from trivet.wire.tensor import shown
 
 if TYPE_CHECKING:
     from trivet.serve.http.connection import Connection, Headers
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 class MethodNotAllowedError(RequestError):
     status = 405
+
+    def __init__(self, method: bytes, allowed: Sequence[str]) -> None:
+        self.allowed = ", ".join(allowed)
+        super().__init__(f"{method.decode('latin-1')} is not allowed here; allowed: {self.allowed}")
 
 
 # (segments that stand for the pattern's `{...}`, body) -> answer
@@ -108,8 +113,10 @@ class Router:
     def opened(self, connection: "Connection") -> None:
         self.connections.add(connection)
         if len(self.connections) > self.limits.max_connections:
-            connection.expire(
-                503, f"{self.limits.max_connections} connections are open, the limit of this worker"
+            connection.refuse(
+                UnavailableError(
+                    f"{self.limits.max_connections} connections are open, the limit of this worker"
+                )
             )
 
     def closed(self, connection: "Connection") -> None:
@@ -125,7 +132,8 @@ class Router:
             else:
                 self._route(connection, method, url, headers, body)
         except RequestError as error:
-            connection.send(self.error_bytes(error))
+            data = self.error_bytes(error)
+            connection.send(without_body(data) if method == b"HEAD" else data)
 
     def _route(
         self, connection: "Connection", method: bytes, url: bytes, headers: "Headers", body: bytes | bytearray
@@ -134,11 +142,12 @@ class Router:
         endpoint = self._infer.get(("/" + "/".join(path)).encode())
         if endpoint is not None:
             if method != b"POST":
-                raise MethodNotAllowedError(
-                    f"{method.decode('latin-1')} is not allowed here; infer takes POST"
-                )
+                raise MethodNotAllowedError(method, ["POST"])
             endpoint.handle(connection, headers, body)
             return
+        is_head = method == b"HEAD"
+        if is_head:
+            method = b"GET"
         allowed = []
         for wanted, pattern, handler, is_forwarded in self._handlers:
             found = _match(pattern, path)
@@ -147,23 +156,23 @@ class Router:
             if wanted != method:
                 allowed.append(wanted.decode())
             elif is_forwarded:
-                self._forward(connection, handler(method.decode(), path, bytes(body)))
+                self._forward(connection, handler(method.decode(), path, bytes(body)), is_head)
                 return
             else:
-                connection.send(handler(found, bytes(body)))
+                data = handler(found, bytes(body))
+                connection.send(without_body(data) if is_head else data)
                 return
         if allowed:
-            raise MethodNotAllowedError(
-                f"{method.decode('latin-1')} is not allowed here; allowed: {', '.join(allowed)}"
-            )
+            raise MethodNotAllowedError(method, allowed)
         raise NotFoundError(self._not_found(path))
 
-    def _forward(self, connection: "Connection", answer: Awaitable[bytes]) -> None:
+    def _forward(self, connection: "Connection", answer: Awaitable[bytes], is_head: bool) -> None:
         place = Placeholder()
         connection.expect(place)
 
         async def wait() -> None:
-            connection.resolve(place, await answer)
+            data = await answer
+            connection.resolve(place, without_body(data) if is_head else data)
 
         task = asyncio.ensure_future(wait())
         self._tasks.add(task)
@@ -173,11 +182,11 @@ class Router:
         if path[:2] == ["v2", "models"] and len(path) > 2:
             names = sorted({name for name, _ in self.tables})
             if path[2] not in names:
-                return f"unknown model {path[2]!r}; this server has {', '.join(names) or 'none'}"
+                return f"unknown model {shown(path[2])}; this server has {', '.join(names) or 'none'}"
             if len(path) > 4 and path[3] == "versions" and (path[2], path[4]) not in self.tables:
                 versions = sorted(version for name, version in self.tables if name == path[2])
-                return f"unknown version {path[4]!r} of model {path[2]!r}; it has {', '.join(versions)}"
-        return f"no such endpoint: /{'/'.join(path)}"
+                return f"unknown version {shown(path[4])} of model {path[2]!r}; it has {', '.join(versions)}"
+        return f"no such endpoint: {shown('/' + '/'.join(path))}"
 
     # --- answers ------------------------------------------------------------------------------------------------
 
@@ -200,7 +209,8 @@ class Router:
         connection.resolve(request, error_response(error, self.statuses, headers))
 
     def error_bytes(self, error: RequestError) -> bytes:
-        return error_response(error, self.statuses)
+        headers = [("Allow", error.allowed)] if isinstance(error, MethodNotAllowedError) else []
+        return error_response(error, self.statuses, headers)
 
     def sweep(self) -> None:
         """Close connections whose client takes longer than the limits allow."""
@@ -218,12 +228,16 @@ class Router:
 
 
 def _segments(url: bytes) -> list[str]:
-    """Percent-decoded path segments, without the query."""
+    """Percent-decoded path segments, without the query; of `http://host/path`, as proxies get it, the path's."""
     try:
         path = url.partition(b"?")[0].decode("ascii")
+        if not path.startswith("/") and "://" in path:
+            path = path.partition("://")[2].partition("/")[2]
         segments = [unquote(segment, errors="strict") for segment in path.strip("/").split("/")]
     except UnicodeDecodeError:
         raise BadRequestError(f"the path {url[:80]!r} is not percent-encoded UTF-8") from None
+    if any("/" in segment for segment in segments):  # %2F would stand for a path that a gateway has not seen
+        raise NotFoundError(f"no such endpoint: {url[:80]!r} (no name holds a slash)")
     return segments
 
 

@@ -1,0 +1,110 @@
+"""What does one decision of the scheduler cost? It is on every request's way."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import platform
+import statistics
+import time
+from collections.abc import Callable
+
+from trivet.schedule import Batch, Job, Model, Queue, Scheduler, ServiceTime
+
+QUESTION = "What does one decision of the scheduler cost?"
+
+MS = 1_000_000
+GOALS_US = {
+    "offer": 1.0,
+    "poll + finished, batch of 1": 4.2,
+    "poll + finished, batch of 16": 6.4,
+    "refusal": 3.0,
+}
+
+
+def scheduler_of(fixed_ns: int, per_row_ns: int, max_batch_size: int = 64) -> tuple[Scheduler, Model, Queue]:
+    scheduler = Scheduler(1)
+    service_time = ServiceTime(max_batch_size)
+    sizes = sorted({1, 2, 4, 8, 16, 32, max_batch_size})
+    service_time.seed(None, {size: [fixed_ns + size * per_row_ns] * 10 for size in sizes})
+    model = scheduler.add_model("m", max_batch_size=max_batch_size, service_time=service_time, cores=0)
+    return scheduler, model, scheduler.queue(model)
+
+
+def per_call_us(run: Callable[[], int], repeats: int) -> tuple[float, float]:
+    """(median, fastest) over repeats of the time a call; `run` returns the time of all its calls and their number."""
+    times = []
+    for _ in range(repeats):
+        gc.collect()
+        gc.disable()
+        times.append(run() / 1000)
+        gc.enable()
+    return statistics.median(times), min(times)
+
+
+def uncongested(num: int, part: str) -> Callable[[], float]:
+    """One queue, an idle machine: `num` arrivals in one turn of the loop, then a batch of all of them."""
+    scheduler, _, queue = scheduler_of(10_000, 2_000)
+    rounds = 20_000 // num + 500
+    jobs = [[Job(queue, 1, 0, 0) for _ in range(num)] for _ in range(rounds)]
+
+    def run() -> float:
+        offering = deciding = 0
+        now = 0
+        for batch_of in jobs:
+            now += MS
+            for job in batch_of:
+                job.arrival_ns, job.deadline_ns = now, now + 100 * MS
+            begin = time.perf_counter_ns()
+            for job in batch_of:
+                scheduler.offer(job, now)
+            middle = time.perf_counter_ns()
+            batch = scheduler.poll(now)[0]
+            assert isinstance(batch, Batch)
+            scheduler.finished(batch, now + 50_000, 10_000 + 2_000 * num)
+            deciding += time.perf_counter_ns() - middle
+            offering += middle - begin
+        return offering / (rounds * num) if part == "offer" else deciding / rounds
+
+    return run
+
+
+def refusing(num_waiting: int) -> Callable[[], float]:
+    """A full queue of `num_waiting` jobs while a batch runs; each further offer is refused."""
+    scheduler, _, queue = scheduler_of(10_000, 20_000)
+    scheduler.offer(Job(queue, 1, 0, 100 * MS), 0)
+    scheduler.poll(0)
+    deadline = num_waiting * 22_000
+    while scheduler.offer(Job(queue, 1, 0, deadline), 0) is None:
+        pass
+    # Half of the offers are due before the end of the queue: their place in the line has to be found.
+    jobs = [Job(queue, 1, 0, deadline - (number % 2) * 50_000) for number in range(20_000)]
+
+    def run() -> float:
+        begin = time.perf_counter_ns()
+        for job in jobs:
+            scheduler.offer(job, 0)
+        return (time.perf_counter_ns() - begin) / len(jobs)
+
+    return run
+
+
+def main(args: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=QUESTION)
+    parser.add_argument("--repeats", type=int, default=15)
+    repeats = parser.parse_args(args).repeats
+    print(
+        f"CPython {platform.python_version()}, {repeats} repeats, no garbage collection while measuring; µs a call"
+    )
+    print(f"{'':32}{'median':>8}{'fastest':>9}{'goal':>7}")
+    cases: list[tuple[str, Callable[[], float]]] = [("offer", uncongested(16, "offer"))]
+    cases += [(f"poll + finished, batch of {num}", uncongested(num, "decide")) for num in (1, 4, 16, 64)]
+    cases += [("refusal", refusing(5_000))]
+    for name, run in cases:
+        median, fastest = per_call_us(run, repeats)
+        goal = GOALS_US.get(name)
+        print(f"{name:32}{median:8.2f}{fastest:9.2f}{goal if goal else '':>7}")
+
+
+if __name__ == "__main__":
+    main()

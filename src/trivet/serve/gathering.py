@@ -1,0 +1,48 @@
+"""The workers' snapshots as one: counters added up for each live configuration."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Snapshot = Mapping[str, Any]
+Labels = tuple[str, str, str]  # model, version, configuration
+
+
+def merged(snapshots: Sequence[Snapshot]) -> dict[Labels, dict[str, Any]]:
+    """The counters of each live configuration, summed over workers and over the models of its pipeline's stages."""
+    found: dict[Labels, dict[str, Any]] = {}
+    for snapshot in snapshots:
+        for service in snapshot["services"]:
+            labels = (service["name"], service["version"], service["configuration"][:12])
+            for model in service["models"]:
+                found[labels] = _sum(found.get(labels, {}), _flat(model))
+    return found
+
+
+def _flat(model: Mapping[str, Any]) -> dict[str, Any]:
+    counters = model["counters"]
+    refused: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    waiting: Counter[str] = Counter()
+    for one in model["classes"]:
+        refused.update(one["refused"])
+        dropped.update(one["dropped"])
+        waiting[str(one["priority"])] += one["waiting"]
+    return {
+        **counters,
+        "refused": dict(refused),
+        "dropped": dict(dropped),
+        "waiting": dict(waiting),
+        "largest_batch_difference": model["largest_batch_difference"],
+    }
+
+
+def _sum(a: Any, b: Any) -> Any:
+    """Adds numbers, lists element by element, and mappings key by key."""
+    if isinstance(b, Mapping):
+        return {key: _sum(a[key], value) if key in a else value for key, value in b.items()} | {
+            key: value for key, value in a.items() if key not in b
+        }
+    if isinstance(b, list):
+        return [x + y for x, y in zip(a, b, strict=True)]
+    return a + b

@@ -1,0 +1,114 @@
+"""Windows, feasibility and credits against slow loops straight from their definitions."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trivet.schedule import Job, Queue, Scheduler, ServiceTime
+from trivet.schedule.batching import head_cut, is_feasible, sustainable, window_cut
+from trivet.schedule.credits import Credits
+
+SHAPES = st.tuples(st.integers(0, 200), st.integers(1, 50))
+DEADLINES = st.lists(st.integers(0, 800), min_size=1, max_size=20)
+
+
+def queue_of(shape: tuple[int, int], deadlines: list[int], rows: list[int] | None = None) -> Queue:
+    scheduler = Scheduler(1)
+    times = ServiceTime(8)
+    times.seed(None, {size: [shape[0] + shape[1] * size] for size in range(1, 9)})
+    model = scheduler.add_model("m", max_batch_size=8, service_time=times)
+    queue = scheduler.queue(model)
+    for number, deadline in enumerate(deadlines):
+        queue.insert(Job(queue, rows[number] if rows else 1, 0, deadline))
+    return queue
+
+
+@given(SHAPES, DEADLINES)
+def test_the_window_has_the_most_rows_a_second_of_all_runs_in_time(
+    shape: tuple[int, int], deadlines: list[int]
+) -> None:
+    queue = queue_of(shape, deadlines)
+    upper, mean = queue.curve.upper, queue.curve.mean
+    feasible = [
+        size / mean[size]
+        for size in range(1, min(8, len(deadlines)) + 1)
+        for start in range(len(deadlines) - size + 1)
+        if upper[size] <= queue.deadlines[start]
+    ]
+    cut = window_cut(queue, 0)
+    if cut is None:
+        assert feasible == []
+        return
+    assert upper[cut.rows] <= queue.deadlines[cut.start]
+    assert cut.rows / mean[cut.rows] == pytest.approx(max(feasible))
+
+
+@given(SHAPES, DEADLINES, st.data())
+def test_windows_of_jobs_with_several_rows_are_in_time(
+    shape: tuple[int, int], deadlines: list[int], data: st.DataObject
+) -> None:
+    rows = data.draw(st.lists(st.integers(1, 8), min_size=len(deadlines), max_size=len(deadlines)))
+    queue = queue_of(shape, deadlines, rows)
+    cut = window_cut(queue, 0)
+    alone = [job for job in queue.jobs if queue.curve.upper[job.rows] <= job.deadline_ns]
+    if cut is None:
+        assert alone == []
+        return
+    taken = queue.jobs[cut.start : cut.stop]
+    assert sum(job.rows for job in taken) == cut.rows <= 8
+    assert queue.curve.upper[cut.rows] <= min(job.deadline_ns for job in taken)
+
+
+@given(SHAPES, DEADLINES)
+def test_the_head_batch_is_the_largest_that_its_deadline_allows(
+    shape: tuple[int, int], deadlines: list[int]
+) -> None:
+    queue = queue_of(shape, deadlines)
+    cut = head_cut(queue, 0)
+    allowed = [
+        size for size in range(1, min(8, len(deadlines)) + 1) if queue.curve.upper[size] <= queue.deadlines[0]
+    ]
+    assert (cut.start, cut.stop) == (0, cut.rows)
+    assert cut.rows == max(allowed, default=1)
+
+
+@given(SHAPES, DEADLINES)
+def test_a_backlog_is_feasible_if_earliest_deadline_first_serves_all(
+    shape: tuple[int, int], deadlines: list[int]
+) -> None:
+    queue = queue_of(shape, deadlines)
+    left, now, in_time = sorted(deadlines), 0, True
+    while left and in_time:
+        sizes = [size for size in range(1, min(8, len(left)) + 1) if now + queue.curve.upper[size] <= left[0]]
+        in_time = bool(sizes)
+        if sizes:
+            now += queue.curve.mean[max(sizes)]
+            del left[: max(sizes)]
+    assert is_feasible([queue], 0, 1) == in_time
+
+
+def test_the_sustainable_batch_leaves_room_for_who_just_missed_one() -> None:
+    queue = queue_of((40, 10), [0])
+    queue.budget_ns = 200
+    assert sustainable(queue) == 6  # 2 x (40 + 60)
+
+
+def test_credits_cut_a_standing_queue_and_grow_back() -> None:
+    credits_ = Credits(target_ns=100, interval_ns=1_000)
+    credits_.observe(50, 10, 0)  # the first interval ends at once
+    calm = credits_.limit
+    for now in (100, 500, 1_000):
+        credits_.observe(300, 40, now)  # never below 300: it stands
+    assert credits_.limit == pytest.approx(40 * (1 - 0.08 * 2))
+    assert credits_.limit < calm
+    cut = credits_.limit
+    credits_.observe(300, 40, 1_500)
+    credits_.observe(20, 40, 2_000)  # one short wait in the interval: a burst that drains, no standing queue
+    assert credits_.limit == cut + 1
+
+
+def test_credits_never_close_the_door() -> None:
+    credits_ = Credits(target_ns=1, interval_ns=1)
+    for now in range(100):
+        credits_.observe(1_000_000, 5, now)
+    assert credits_.limit == 1.0

@@ -1,0 +1,99 @@
+"""Predicted service times: exact where the curve is exact, and following where the machine changes."""
+
+import numpy as np
+import pytest
+
+from trivet.schedule import ServiceTime
+from trivet.schedule.service_time import knots_of
+
+
+def seeded(max_rows: int = 32, fixed: int = 4_000, per_row: int = 250) -> ServiceTime:
+    times = ServiceTime(max_rows)
+    times.seed(None, {rows: [fixed + rows * per_row] * 10 for rows in knots_of(max_rows)})
+    return times
+
+
+@pytest.mark.parametrize(
+    ("most", "knots"), [(1, [1]), (2, [1, 2]), (8, [1, 2, 4, 8]), (39, [1, 2, 4, 8, 16, 32, 39])]
+)
+def test_knots_are_the_powers_of_two_and_the_largest(most: int, knots: list[int]) -> None:
+    assert knots_of(most) == knots
+
+
+def test_a_straight_line_is_predicted_exactly_between_the_knots() -> None:
+    times = seeded()
+    assert [times.mean_ns(rows) for rows in range(1, 33)] == [4_000 + 250 * rows for rows in range(1, 33)]
+    # Ten equal samples: nothing but the resolution of the prediction is added.
+    assert 12_000 < times.upper_ns(32) <= 12_012
+
+
+def test_one_profiled_size_is_extended_through_zero() -> None:
+    times = ServiceTime(4)
+    times.seed("x", {2: [100]})
+    assert [times.mean_ns(rows, "x") for rows in (1, 2, 3, 4)] == [50, 100, 150, 200]
+
+
+def test_a_hiccup_in_the_profile_does_not_count_in_the_mean() -> None:
+    times = ServiceTime(1)
+    times.seed(None, {1: [100] * 9 + [5_000]})
+    assert times.mean_ns(1) == 100
+
+
+def test_the_upper_quantile_covers_what_it_promises() -> None:
+    rng = np.random.default_rng(1)
+    times = ServiceTime(1, quantile=0.95)
+    times.seed(None, {1: (1_000_000 * np.exp(rng.normal(0, 0.1, 10))).astype(int).tolist()})
+    draws = (1_000_000 * np.exp(rng.normal(0, 0.1, 4_000))).astype(int).tolist()
+    covered = 0
+    for ns in draws:
+        covered += ns <= times.upper_ns(1)
+        times.observe(1, None, ns)
+    assert 0.93 < covered / len(draws) < 0.985
+
+
+def test_a_machine_that_becomes_slower_is_followed_within_three_batches() -> None:
+    times = seeded()
+    for _ in range(3):
+        times.observe(8, None, 7_800)  # 6,000 before: 30 % slower
+    assert times.mean_ns(8) == pytest.approx(7_800, rel=0.02)
+    assert times.mean_ns(32) == pytest.approx(15_600, rel=0.02)  # sizes that were not seen, too
+
+
+def test_one_hiccup_teaches_little() -> None:
+    times = seeded()
+    times.observe(8, None, 30_000)
+    assert times.mean_ns(8) <= 6_000 * 1.06
+
+
+def test_an_unknown_bucket_starts_at_one_row_and_doubles_with_its_traffic() -> None:
+    times = ServiceTime(8)
+    limits = [times.limit("new")]
+    for rows in (1, 1, 2, 4, 8):
+        times.observe(rows, "new", 1_000 + rows)
+        limits.append(times.limit("new"))
+    assert limits == [1, 2, 2, 4, 8, 8]
+    assert times.limit("other") == 1
+    # Rows seem to be paid one by one until larger batches show otherwise; then the curve flattens.
+    for _ in range(200):
+        times.observe(8, "new", 1_008)
+    assert times.mean_ns(8, "new") == pytest.approx(1_008, rel=0.05)
+
+
+def test_sizes_that_are_slower_than_smaller_ones_are_not_chosen() -> None:
+    times = ServiceTime(8)
+    # 1 row/µs alone, 2 in 1.5 µs are better, from 3 on padding eats the gain.
+    times.seed(None, {1: [1_000], 2: [1_500], 4: [4_000], 8: [16_000]})
+    assert [times.best_rows(waiting) for waiting in range(1, 9)] == [1, 2, 2, 2, 2, 2, 2, 2]
+
+
+def test_upper_and_mean_never_decrease_with_the_rows() -> None:
+    times = ServiceTime(8)
+    times.seed(None, {1: [1_000], 2: [900], 4: [950], 8: [2_000]})
+    means = [times.mean_ns(rows) for rows in range(1, 9)]
+    assert means == sorted(means)
+
+
+@pytest.mark.parametrize(("rows", "quantile"), [(0, 0.9), (4, 1.0), (4, 0.2)])
+def test_impossible_settings_are_refused(rows: int, quantile: float) -> None:
+    with pytest.raises(ValueError, match=r"max_batch_size|quantile"):
+        ServiceTime(rows, quantile=quantile)
