@@ -12,7 +12,8 @@ import pytest
 
 from trivet.engine.contract import Engine, input_dtypes
 from trivet.errors import EngineError
-from trivet.spec.signature import NUMPY_OF_DATATYPE, TensorSpec
+from trivet.spec.dtypes import NUMPY_OF_DATATYPE
+from trivet.spec.signature import TensorSpec
 
 Make = Callable[[str], Engine]
 

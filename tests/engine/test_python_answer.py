@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from trivet.engine.python._answer import Answers
 from trivet.errors import EngineError
-from trivet.spec.signature import NUMPY_OF_DATATYPE, Signature, TensorSpec
+from trivet.spec.dtypes import NUMPY_OF_DATATYPE
+from trivet.spec.signature import Signature, TensorSpec
 
 
 def answers(

@@ -15,7 +15,8 @@ from trivet.engine.python.layout import OverLimitError, named_dtypes, read, writ
 from trivet.engine.python.messages import LoadFailed, Run, ToChild, ToParent
 from trivet.engine.python.slab import ALIGNMENT, INITIAL_BYTES, Regions, Slab
 from trivet.errors import BadRequestError, EngineError
-from trivet.spec.signature import NUMPY_OF_DATATYPE, TensorSpec
+from trivet.spec.dtypes import NUMPY_OF_DATATYPE
+from trivet.spec.signature import TensorSpec
 
 
 @pytest.fixture

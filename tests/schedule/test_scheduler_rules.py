@@ -328,3 +328,37 @@ def test_nobody_is_admitted_to_wait_longer_than_the_queue_bound() -> None:
 def test_impossible_models_are_refused(levers: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="model 'm'"):
         Scheduler(2).add_model("m", service_time=ServiceTime(8), **levers)
+
+
+def test_admission_counts_the_backlog_of_all_models_on_the_cores() -> None:
+    scheduler = Scheduler(1)
+    first = scheduler.queue(add(scheduler, name="first", fixed=10, per_row=100))
+    second = scheduler.queue(add(scheduler, name="second", fixed=10, per_row=100))
+    offered(scheduler, first, 10_000)
+    scheduler.poll(0)
+    for queue in (first, second):  # both have had their share
+        queue.owner.served_ns = queue.model.lane.served_ns = 1_000
+    offered(scheduler, first, *[700] * 5)
+    refusal = scheduler.offer(Job(second, 1, 0, 700), 0)
+    assert refusal is not None
+    assert refusal.reason == "deadline"
+    assert scheduler.offer(Job(second, 1, 0, 900), 0) is None
+
+
+def test_a_less_important_backlog_does_not_count() -> None:
+    scheduler, important = one_queue(fixed=10, per_row=100)
+    bulk = scheduler.queue(important.model, priority=1)
+    offered(scheduler, important, 10_000)
+    scheduler.poll(0)
+    offered(scheduler, bulk, *[700] * 5)
+    assert scheduler.offer(Job(important, 1, 0, 700), 0) is None
+
+
+def test_inline_models_are_not_counted_against_the_cores() -> None:
+    scheduler = Scheduler(1)
+    threaded = scheduler.queue(add(scheduler, name="threaded", fixed=10, per_row=100))
+    inline = scheduler.queue(add(scheduler, name="inline", cores=0))
+    offered(scheduler, threaded, 10_000)
+    scheduler.poll(0)
+    offered(scheduler, threaded, *[700] * 5)
+    assert scheduler.offer(Job(inline, 1, 0, 115), 0) is None

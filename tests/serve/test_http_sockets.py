@@ -68,7 +68,8 @@ def test_thousands_of_pipelined_requests(server: ServerProcess) -> None:
     with connect(server) as client:
         client.sendall(whole * 1999 + last)
         answers = read(client)
-    assert {answer.status for answer in answers} <= {200, 429}, "some may find the queue too long"
+    assert {answer.status for answer in answers} <= {200, 429, 504}, "some may find the queue too long"
+    assert answers[0].status == 200
     assert len(answers) == 2000
 
 

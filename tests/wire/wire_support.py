@@ -10,7 +10,8 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from trivet.errors import RequestError
-from trivet.spec.signature import NUMPY_OF_DATATYPE, Signature, TensorSpec
+from trivet.spec.dtypes import NUMPY_OF_DATATYPE
+from trivet.spec.signature import Signature, TensorSpec
 from trivet.wire.tensor import as_array
 from trivet.wire.v2_request import InferMessage, RequestDecoder
 

@@ -24,4 +24,6 @@ def _relative(path: Path, output: Path) -> str:
     try:
         return str(path.resolve().relative_to(output.resolve().parent))
     except ValueError:
-        raise UserError(f"{output} must lie beside {path}, or above it: a service is whole in its folder") from None
+        raise UserError(
+            f"{output} must lie beside {path}, or above it: a service is whole in its folder"
+        ) from None

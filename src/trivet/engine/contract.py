@@ -39,6 +39,6 @@ class StreamingEngine(Engine, Protocol):
 
 
 def input_dtypes(signature: Signature) -> dict[str, np.dtype[Any]]:
-    from trivet.spec.signature import NUMPY_OF_DATATYPE
+    from trivet.spec.dtypes import NUMPY_OF_DATATYPE
 
     return {spec.name: np.dtype(NUMPY_OF_DATATYPE[spec.datatype]) for spec in signature.inputs}

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.spec.signature import NUMPY_OF_DATATYPE, Signature
+from trivet.spec.dtypes import NUMPY_OF_DATATYPE
+from trivet.spec.signature import Signature
 from trivet.wire.tensor import as_array
 from trivet.wire.v2_request import InferInput
 

@@ -16,7 +16,8 @@ from trivet.runtime.request import Reply, Request
 from trivet.runtime.results import Results
 from trivet.schedule import Model, Queue, Scheduler, ServiceTime
 from trivet.spec.configuration import Resolution
-from trivet.spec.signature import NUMPY_OF_DATATYPE, VARIABLE, Signature
+from trivet.spec.dtypes import NUMPY_OF_DATATYPE
+from trivet.spec.signature import VARIABLE, Signature
 from trivet.wire.v2_request import InferInput, InferMessage, RequestDecoder
 from trivet.wire.v2_response import ResponseEncoder
 

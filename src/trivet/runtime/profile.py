@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from trivet import host
 from trivet.engine.contract import Engine
 from trivet.errors import EngineError
-from trivet.spec.signature import NUMPY_OF_DATATYPE, VARIABLE, Signature, TensorSpec
+from trivet.spec.dtypes import NUMPY_OF_DATATYPE
+from trivet.spec.signature import VARIABLE, Signature, TensorSpec
 
 BUDGET_NS = 3_000_000_000
 # Sizes of a free dimension that nothing was declared about: a short and a long one.

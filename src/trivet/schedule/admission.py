@@ -35,10 +35,11 @@ def refusal(job: Job, now_ns: int, min_share: float) -> Refusal | None:
         return Refusal("deadline", start_ns - now_ns) if start_ns > now_ns else HOPELESS
     if not model.lane.waiting:
         return None
-    own_ns = _ahead_ns(queue, deadline_ns) // model.parallel
-    wait_ns = max(
-        own_ns, _others_ns(job) // model.lane.num_cores + own_ns * model.parallel // model.lane.num_cores
-    )
+    ahead_ns = _ahead_ns(queue, deadline_ns)
+    wait_ns = own_ns = ahead_ns // model.parallel
+    if len(model.lane.waiting) > 1 or model.lane.waiting[0] is not queue:
+        core_ns = ahead_ns * model.lane_cores + _others_core_ns(job)
+        wait_ns = max(own_ns, core_ns // model.lane.num_cores)
     if model.max_queue_ns is not None and start_ns - now_ns + wait_ns > model.max_queue_ns:
         return Refusal("queue", start_ns - now_ns + wait_ns - model.max_queue_ns)
     if owner.credits is not None and owner.num_waiting >= owner.credits.limit:
@@ -61,17 +62,17 @@ def is_strict(queue: Queue) -> bool:
 
 
 def _ahead_ns(queue: Queue, deadline_ns: int) -> int:
-    """Work of the job's own queue that is due no later."""
+    """Service time, one batch after the other, of what waits in a queue and is due no later."""
     deadlines = queue.deadlines
     rows = queue.rows if not deadlines or deadline_ns >= deadlines[-1] else queue.rows_until(deadline_ns)
-    return rows * queue.curve.unit_ns * queue.model.lane_cores
+    return rows * queue.curve.unit_ns
 
 
-def _others_ns(job: Job) -> int:
-    """Work of the other queues on the same cores that is due no later, and not less important."""
+def _others_core_ns(job: Job) -> int:
+    """Core time of the other queues on the same cores that is due no later, and not less important."""
     queue = job.queue
     total_ns = 0
     for other in queue.model.lane.waiting:
         if other is not queue and other.priority <= queue.priority:
-            total_ns += _ahead_ns(other, job.deadline_ns)
+            total_ns += _ahead_ns(other, job.deadline_ns) * other.model.lane_cores
     return total_ns

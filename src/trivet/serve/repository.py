@@ -12,7 +12,7 @@ from trivet.serve.services import repository_services
 from trivet.serve.statistics import model_stats
 from trivet.serve.supervisor import Supervisor
 from trivet.spec.repository import model_names
-from trivet.wire.v2_response import error_body
+from trivet.wire.v2_error import error_body
 
 
 class Repository:

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.errors import ExtraMissingError, SpecError
+from trivet.spec.dtypes import NUMPY_OF_DATATYPE
 from trivet.spec.fields import FieldError, nearest
 from trivet.spec.service import Data
-from trivet.spec.signature import NUMPY_OF_DATATYPE, VARIABLE, Signature, TensorSpec
+from trivet.spec.signature import VARIABLE, Signature, TensorSpec
 
 Column = Sequence[Any]  # one value a row: text, bytes, a number, or an array
 

@@ -14,7 +14,7 @@ from trivet.spec.levers import Levers, Priorities
 from trivet.spec.pbtxt import Block, parse
 from trivet.spec.pbtxt_fields import Fields, line_of
 from trivet.spec.service import Model, ProviderName
-from trivet.spec.signature import NUMPY_OF_DATATYPE, VARIABLE, TensorSpec
+from trivet.spec.signature import DATATYPES, VARIABLE, TensorSpec
 
 _IGNORED = (
     "runtime", "batch_input", "batch_output", "optimization", "cc_model_filenames", "metric_tags",
@@ -118,9 +118,7 @@ class _Reader(Fields):
             tensor, datatype = self.text(block, "name"), self.word(block, "data_type") or ""
             if not tensor:
                 raise self.error(entry.line, f"this {name} has no name")
-            known = {f"TYPE_{word}": word for word in NUMPY_OF_DATATYPE if word != "BYTES"} | {
-                "TYPE_STRING": "BYTES"
-            }
+            known = {f"TYPE_{word}": word for word in DATATYPES if word != "BYTES"} | {"TYPE_STRING": "BYTES"}
             if datatype not in known:
                 line = line_of(block, "data_type", entry.line)
                 raise self.error(

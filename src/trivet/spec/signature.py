@@ -1,34 +1,13 @@
 """What a model takes and gives: names, datatypes and shapes in the words of the Open Inference Protocol."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
-
 import msgspec
-import numpy as np
-from numpy.typing import DTypeLike
 
 from trivet.errors import SpecError
 
-# Open Inference Protocol datatype -> numpy. BYTES is an object array of `bytes`; BF16 travels as its raw 16
-# bits (uint16), because numpy has no such type: an engine that takes it reinterprets them.
-NUMPY_OF_DATATYPE: Mapping[str, DTypeLike] = MappingProxyType(
-    {
-        "BOOL": np.bool_,
-        "UINT8": np.uint8,
-        "UINT16": np.uint16,
-        "UINT32": np.uint32,
-        "UINT64": np.uint64,
-        "INT8": np.int8,
-        "INT16": np.int16,
-        "INT32": np.int32,
-        "INT64": np.int64,
-        "FP16": np.float16,
-        "FP32": np.float32,
-        "FP64": np.float64,
-        "BF16": np.uint16,
-        "BYTES": np.object_,
-    }
-)
+DATATYPES = (
+    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64",
+    "FP16", "FP32", "FP64", "BF16", "BYTES",
+)  # fmt: skip
 
 VARIABLE = -1  # a dimension whose size the request chooses
 
@@ -41,8 +20,8 @@ class TensorSpec(msgspec.Struct, frozen=True):
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if self.datatype not in NUMPY_OF_DATATYPE:
-            known = ", ".join(NUMPY_OF_DATATYPE)
+        if self.datatype not in DATATYPES:
+            known = ", ".join(DATATYPES)
             raise SpecError(f"tensor {self.name!r}: unknown datatype {self.datatype!r}; known: {known}")
         for size in self.shape:
             if size < VARIABLE:

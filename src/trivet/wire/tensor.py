@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.errors import BadRequestError
-from trivet.spec.signature import NUMPY_OF_DATATYPE
+from trivet.spec.dtypes import NUMPY_OF_DATATYPE
 
 Buffer = bytes | bytearray | memoryview
 TensorData = Buffer | NDArray[Any]

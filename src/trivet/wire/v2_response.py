@@ -118,7 +118,3 @@ def json_values(spec: TensorSpec, array: NDArray[Any]) -> list[Any]:
         raise BadRequestError(
             f"output {spec.name!r} holds bytes that are not UTF-8, which JSON cannot carry: ask for it with binary_data"
         ) from None
-
-
-def error_body(message: str) -> bytes:
-    return msgspec.json.encode({"error": message})

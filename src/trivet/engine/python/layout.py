@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from trivet.engine.python.messages import Places
 from trivet.engine.python.slab import Regions, Slab, aligned
 from trivet.errors import TrivetError
-from trivet.spec.signature import NUMPY_OF_DATATYPE, TensorSpec
+from trivet.spec.dtypes import NUMPY_OF_DATATYPE
+from trivet.spec.signature import TensorSpec
 from trivet.wire.tensor import check_binary, to_bytes
 
 NamedDtypes = tuple[tuple[str, np.dtype[Any]], ...]

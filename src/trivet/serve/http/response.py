@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from trivet.errors import DeadlineError, RefusedError, RequestError, UnavailableError
 from trivet.spec.deployment import Statuses
 from trivet.wire.tensor import Buffer
-from trivet.wire.v2_response import error_body
+from trivet.wire.v2_error import error_body
 
 REASONS = {
     200: "OK",
