@@ -38,6 +38,12 @@ format: setup
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
 
+# SECONDS for each target; exits non-zero on a finding and keeps its input under out/fuzz.
+fuzz: SECONDS := 600
+fuzz: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/fuzz.txt
+	$(BIN)/python -m fuzz --seconds $(SECONDS) $(ARGS)
+
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 

@@ -6,19 +6,21 @@ import argparse
 import gc
 import platform
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from trivet.schedule import Batch, Job, Model, Queue, Scheduler, ServiceTime
 
 QUESTION = "What does one decision of the scheduler cost?"
+SHORT = True
 
 MS = 1_000_000
 GOALS_US = {
     "offer": 1.0,
     "poll + finished, batch of 1": 4.2,
     "poll + finished, batch of 16": 6.4,
-    "refusal": 3.0,
+    "refusal, 5,000 waiting": 3.0,
 }
 
 
@@ -31,8 +33,8 @@ def scheduler_of(fixed_ns: int, per_row_ns: int, max_batch_size: int = 64) -> tu
     return scheduler, model, scheduler.queue(model)
 
 
-def per_call_us(run: Callable[[], int], repeats: int) -> tuple[float, float]:
-    """(median, fastest) over repeats of the time a call; `run` returns the time of all its calls and their number."""
+def per_call_us(run: Callable[[], float], repeats: int) -> tuple[float, float]:
+    """(median, fastest) over repeats; `run` returns the ns of one call, averaged over many."""
     times = []
     for _ in range(repeats):
         gc.collect()
@@ -89,22 +91,23 @@ def refusing(num_waiting: int) -> Callable[[], float]:
     return run
 
 
-def main(args: list[str] | None = None) -> None:
+def main(args: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=QUESTION)
     parser.add_argument("--repeats", type=int, default=15)
     repeats = parser.parse_args(args).repeats
+    print("# What one decision of the scheduler costs\n")
     print(
-        f"CPython {platform.python_version()}, {repeats} repeats, no garbage collection while measuring; µs a call"
+        f"CPython {platform.python_version()}, {repeats} repeats, no garbage collection meanwhile; µs a call.\n"
     )
-    print(f"{'':32}{'median':>8}{'fastest':>9}{'goal':>7}")
+    print("| | median | fastest | goal |\n|---|---|---|---|")
     cases: list[tuple[str, Callable[[], float]]] = [("offer", uncongested(16, "offer"))]
     cases += [(f"poll + finished, batch of {num}", uncongested(num, "decide")) for num in (1, 4, 16, 64)]
-    cases += [("refusal", refusing(5_000))]
+    cases += [("refusal, 5,000 waiting", refusing(5_000))]
     for name, run in cases:
         median, fastest = per_call_us(run, repeats)
-        goal = GOALS_US.get(name)
-        print(f"{name:32}{median:8.2f}{fastest:9.2f}{goal if goal else '':>7}")
+        print(f"| {name} | {median:.2f} | {fastest:.2f} | {GOALS_US.get(name, '')} |")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main(sys.argv[1:]))

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivet.schedule import Job, Queue, Scheduler, ServiceTime
-from trivet.schedule.batching import head_cut, is_feasible, sustainable, window_cut
+from trivet.schedule.batching import head_cut, is_feasible, is_passing, sustainable, window_cut
 from trivet.schedule.credits import Credits
 
 SHAPES = st.tuples(st.integers(0, 200), st.integers(1, 50))
@@ -112,3 +112,35 @@ def test_credits_never_close_the_door() -> None:
     for now in range(100):
         credits_.observe(1_000_000, 5, now)
     assert credits_.limit == 1.0
+
+
+def test_an_overload_passes_where_budgets_differ_and_the_long_run_can_be_carried() -> None:
+    queue = queue_of((40, 10), [0])  # 8 rows in 120: 15 a row
+    queue.budget_ns, queue.long_budget_ns, queue.mean_rate = 100, 200, 1 / 15
+    assert is_passing(queue)
+    queue.mean_rate = 1.2 / 15
+    assert not is_passing(queue)  # it will last
+    queue.mean_rate, queue.long_budget_ns = 1 / 15, 120
+    assert not is_passing(queue)  # nobody is more patient than the others
+
+
+def test_while_an_overload_passes_a_smaller_batch_is_good_enough() -> None:
+    queue = queue_of((0, 10), [100] * 8)  # rows cost the same in any batch
+    assert window_cut(queue, 0) == (0, 8, 8, 1.0)
+    queue.budget_ns, queue.long_budget_ns = 100, 200
+    assert window_cut(queue, 0) == (0, 1, 1, 1.0)
+
+
+def test_rates_and_budgets_are_read_at_dispatches() -> None:
+    queue = queue_of((0, 10), [100, 300])
+    queue.offered = 64
+    queue.note(640)
+    assert (queue.budget_ns, queue.long_budget_ns) == (100, 300)
+    assert queue.rate == queue.mean_rate == pytest.approx(0.1)
+    queue.offered += 16
+    queue.note(680)  # too few to tell a rate from
+    assert queue.rate == pytest.approx(0.1)
+    queue.offered += 48
+    queue.note(704)  # 64 in 64: a burst shows before the window of one budget is over
+    assert queue.rate == pytest.approx(1.0)
+    assert queue.mean_rate == pytest.approx(0.1)

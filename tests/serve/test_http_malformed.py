@@ -213,15 +213,18 @@ def test_an_unknown_configuration(front: Front) -> None:
     assert len(answer.body) < 300
 
 
-def test_a_mistake_of_ours_is_a_500_and_in_the_log(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("body", [b"2", b"2222"], ids=["a head seen before", "a new head"])
+def test_a_mistake_of_ours_is_a_500_and_in_the_log(
+    front: Front, monkeypatch: pytest.MonkeyPatch, body: bytes
+) -> None:
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a secret")
 
     client = front.connect()
     client.send(infer(b"1"))
     with monkeypatch.context() as patch:
-        patch.setattr(front.router, "handle", fail)
-        client.send(infer(b"2"))
+        patch.setattr(front.router, "handle_infer", fail)
+        client.send(infer(body))
     answers = client.answers()
     assert [answer.status for answer in answers] == [200, 500]
     assert b"secret" not in answers[1].body

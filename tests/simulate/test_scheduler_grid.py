@@ -69,6 +69,8 @@ def test_the_page_lists_each_cell_that_misses() -> None:
         "seeds": options.seeds,
         "baseline_seeds": 1,
         "offline_seeds": 1,
+        "joint_seeds": 1,
+        "note": "",
         "cells": [record, missed],
         "joint": [],
     }

@@ -22,7 +22,22 @@ from trivet.wire.v2_request import RequestDecoder
 numbers = (
     st.integers(-(2**70), 2**70)
     | st.floats()
-    | st.sampled_from([2**31, 2**63, 2**64, -(2**63) - 1, 1e39, 3.4028235677973366e38, 1.7e308, -0.0])
+    | st.sampled_from(
+        [
+            10**41,
+            -(10**41),
+            10**308,
+            10**309,
+            2**31,
+            2**63,
+            2**64,
+            -(2**63) - 1,
+            1e39,
+            3.4028235677973366e38,
+            1.7e308,
+            -0.0,
+        ]
+    )
 )
 scalars = st.none() | st.booleans() | numbers | st.text(max_size=3)
 anything = st.recursive(

@@ -50,6 +50,7 @@ REFUSED_JSON: dict[str, tuple[bytes, str]] = {
     "too few axes": (json_request([1, 2], [2]), "shape is [2]; expected [-1, -1]"),
     "too many axes": (json_request([1, 2], [1, 2, 1]), "shape is [1, 2, 1]; expected [-1, -1]"),
     "a negative size": (json_request([1, 2], [1, -2]), "shape is [1, -2]; expected [-1, -1]"),
+    "the declaration's own -1": (json_request([1], [-1, -1]), "shape is [-1, -1]; expected [-1, -1]"),
     "two negative sizes": (json_request([1, 2], [-1, -2]), "shape is [-1, -2]"),
     "a size that is no integer": (json_request([1, 2], [1, 2.5]), "$.inputs[0].shape"),
     "a size that is a word": (json_request([1, 2], [1, "2"]), "$.inputs[0].shape"),
@@ -154,6 +155,7 @@ REFUSED_SIZES = [
     (binary(4, shape=[2**40, 2**40]), b"\0" * 4, f"has {2**80} elements"),
     (binary(0, shape=[0, 2**40, 2**40]), b"", "shape is [0, "),
     (json_request([1, 2]) + b"x", b"", "trailing characters"),
+    (binary(4, shape=[1, -1]), b"\0" * 4, "shape is [1, -1]"),
     (binary(0, shape=[2**20, 0]), b"", f"{2**20} rows and columns of nothing; at most 4096"),
 ]
 

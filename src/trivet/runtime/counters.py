@@ -21,33 +21,30 @@ _FLUSH_AT = 5 * 1024
 
 
 class PhaseTimes:
-    """Histograms of every phase, in `BOUNDS_S` buckets of which the last is +Inf, and the phases' sums."""
+    """Histograms of every phase, in `BOUNDS_S` buckets of which the last is +Inf, and the phases' sums.
 
-    __slots__ = ("_counts", "_pending", "_sums_ns")
+    `pending`: one request's phases after the other, in the order of `PHASES`; whoever adds flushes in time.
+    """
+
+    __slots__ = ("_counts", "_sums_ns", "pending")
 
     def __init__(self) -> None:
         self._counts: NDArray[np.int64] = np.zeros((len(PHASES), len(BOUNDS_S) + 1), np.int64)
         self._sums_ns: NDArray[np.int64] = np.zeros(len(PHASES), np.int64)
-        self._pending = array("q")
-
-    def add(self, durations_ns: tuple[int, int, int, int, int]) -> None:
-        """One request's phases, in the order of `PHASES`."""
-        self._pending.extend(durations_ns)
-        if len(self._pending) >= _FLUSH_AT:
-            self._flush()
+        self.pending = array("q")
 
     def snapshot(self) -> dict[str, Any]:
-        self._flush()
+        self.flush()
         return {
             phase: {"counts": self._counts[i].tolist(), "sum_ns": int(self._sums_ns[i])}
             for i, phase in enumerate(PHASES)
         }
 
-    def _flush(self) -> None:
-        if not self._pending:
+    def flush(self) -> None:
+        if not self.pending:
             return
-        values = np.array(self._pending, np.int64).reshape(-1, len(PHASES))
-        self._pending = array("q")
+        values = np.array(self.pending, np.int64).reshape(-1, len(PHASES))
+        self.pending = array("q")
         self._sums_ns += values.sum(axis=0)
         found = np.searchsorted(_BOUNDS_NS, values, side="left")
         for i in range(len(PHASES)):
@@ -74,7 +71,8 @@ class ModelCounters:
     def answered(self, request: "Request", encode_from_ns: int, done_ns: int) -> None:
         self.success += 1
         self.success_ns += done_ns - request.received_ns
-        self.phases.add(
+        pending = self.phases.pending
+        pending.extend(
             (
                 request.arrival_ns - request.received_ns,
                 request.formed_ns - request.arrival_ns,
@@ -83,6 +81,8 @@ class ModelCounters:
                 done_ns - encode_from_ns,
             )
         )
+        if len(pending) >= _FLUSH_AT:
+            self.phases.flush()
 
     def fail(self, reason: str, duration_ns: int) -> None:
         self.failed[reason] = self.failed.get(reason, 0) + 1

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 class Results:
     """Outputs of one batch. `outputs[name]` has the batch's rows on axis 0 where the model has a batch axis."""
 
-    __slots__ = ("_rows", "batch_axis", "batch_rows", "outputs")
+    __slots__ = ("_raw", "_rows", "batch_axis", "batch_rows", "outputs")
 
     def __init__(self, outputs: Mapping[str, NDArray[Any]], batch_axis: bool, batch_rows: int) -> None:
         self.outputs = outputs
         self.batch_axis = batch_axis
         self.batch_rows = batch_rows
+        self._raw: dict[str, bytes] = {}
         self._rows: dict[str, list[list[Any]]] | None = None
 
     def rows(self) -> dict[str, list[list[Any]]]:
@@ -24,6 +25,13 @@ class Results:
                 name: array.reshape(array.shape[0], -1).tolist() for name, array in self.outputs.items()
             }
         return self._rows
+
+    def raw(self, name: str) -> bytes:
+        """All rows of an output of a fixed-size datatype as bytes: one copy for the whole batch."""
+        raw = self._raw.get(name)
+        if raw is None:
+            raw = self._raw[name] = self.outputs[name].tobytes()
+        return raw
 
     def part(self, start: int, rows: int) -> Mapping[str, NDArray[Any]]:
         """The outputs of `rows` rows from `start`; views."""

@@ -59,6 +59,11 @@ def itemsize(datatype: str) -> int:
     return 0 if datatype == "BYTES" else np.dtype(NUMPY_OF_DATATYPE[datatype]).itemsize
 
 
+def packer(datatype: str, count: int) -> struct.Struct:
+    """Packs `count` JSON values of a datatype that JSON can carry (not BYTES), little-endian."""
+    return _packer(_STRUCT_CODE[datatype], count)
+
+
 @lru_cache(maxsize=4096)
 def _packer(code: str, count: int) -> struct.Struct:
     return struct.Struct(f"<{count}{code}")
@@ -124,7 +129,12 @@ def _pack_carefully(datatype: str, code: str, values: Sequence[Any]) -> bytes:
     parts = []
     for i, value in enumerate(values):
         try:
-            parts.append(packer.pack(value))
+            # As the fast decoder reads it; struct tells an integer beyond float32 from a float beyond it.
+            number = float(value) if code in "fd" and isinstance(value, int) else value
+        except OverflowError:
+            raise BadRequestError(f"element {i} is {shown(value)}: expected {_range(datatype)}") from None
+        try:
+            parts.append(packer.pack(number))
         except OverflowError:  # a finite JSON number beyond float32: IEEE 754 rounds it to infinity
             parts.append(packer.pack(float("inf") if value > 0 else float("-inf")))
         except (struct.error, TypeError):

@@ -7,6 +7,7 @@ request needs. Whatever it does not like is read again by the careful reader, wh
 data, integers for floats) or says exactly which field is wrong. Both accept the same requests.
 """
 
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,10 +25,17 @@ from trivet.wire.tensor import (
     itemsize,
     num_elements,
     pack,
+    packer,
     shown,
 )
 
 Parameters = dict[str, Any]
+
+# Layouts of binary requests that a service remembers, and the longest of them: a client that sends ever new ones
+# gains nothing and costs a bounded amount of memory.
+_MAX_LAYOUTS = 256
+_LARGEST_LAYOUT = 2048
+_MAX_ROW = 2048  # elements of a row that are packed as positional arguments
 
 # Sizes past this are lies or mistakes: the product would not fit the protocol's int64 either.
 _MAX_ELEMENTS = 1 << 40
@@ -50,36 +58,54 @@ class RequestedOutput(msgspec.Struct):
     parameters: Parameters | None = None
 
 
-class InferInput:
+class InferInput(msgspec.Struct, gc=False):
     """One input of a decoded request: its shape and its data (see `wire.tensor`)."""
 
-    __slots__ = ("data", "shape")
-
-    def __init__(self, shape: tuple[int, ...], data: TensorData) -> None:
-        self.shape = shape
-        self.data = data
+    shape: tuple[int, ...]
+    data: TensorData
 
 
-class InferMessage:
-    """A decoded request. `inputs` stand in the signature's order; `outputs` is None for «all of them»."""
+class InferMessage(msgspec.Struct, gc=False):
+    """A decoded request.
 
-    __slots__ = ("binary_outputs", "id", "inputs", "outputs", "parameters")
+    `inputs` stand in the signature's order; `outputs` is None for «all of them»; `binary_outputs` tells which outputs
+    travel as binary, where True and False mean all and none.
+    """
+
+    inputs: list[InferInput]
+    id: str
+    parameters: Parameters | None
+    outputs: tuple[str, ...] | None
+    binary_outputs: frozenset[str] | bool
+
+
+class _Layout:
+    """What the JSON part of a binary request said. `tensors`: (name, datatype, shape, elements, start, stop)."""
+
+    __slots__ = ("binary_outputs", "id", "outputs", "parameters", "size", "tensors")
 
     def __init__(
-        self,
-        inputs: list[InferInput],
-        request_id: str,
-        parameters: Parameters | None,
-        outputs: tuple[str, ...] | None,
-        binary_outputs: frozenset[str] | bool,
+        self, message: InferMessage, tensors: list[tuple[str, str, tuple[int, ...], int, int, int]]
     ) -> None:
-        self.inputs = inputs
-        self.id = request_id
-        self.parameters = parameters
-        self.outputs = outputs
-        self.binary_outputs = (
-            binary_outputs  # which outputs travel as binary; True and False mean all and none
-        )
+        self.id = message.id
+        self.parameters = message.parameters
+        self.outputs = message.outputs
+        self.binary_outputs = message.binary_outputs
+        self.tensors = tensors
+        self.size = tensors[-1][5]
+
+
+def _layout(signature: Signature, message: InferMessage, size: int) -> _Layout | None:
+    """The layout of a request whose inputs are all binary, of fixed-size datatypes, in the signature's order."""
+    tensors = []
+    start = 0
+    for spec, tensor in zip(signature.inputs, message.inputs, strict=True):
+        count = num_elements(tensor.shape)
+        stop = start + count * itemsize(spec.datatype)
+        tensors.append((spec.name, spec.datatype, tensor.shape, count, start, stop))
+        start = stop
+    one_input = len(tensors) == 1  # of several, the order in the body is the request's own
+    return _Layout(message, tensors) if one_input and start == size and size and not message.id else None
 
 
 class _CarefulInput(msgspec.Struct):
@@ -119,6 +145,8 @@ class RequestDecoder:
         self._specs = {spec.name: (i, spec) for i, spec in enumerate(signature.inputs)}
         self._signature = signature
         self._fast_decode = _fast_decoder(signature)
+        self._one_row = _one_row(signature)
+        self._layouts: dict[bytes, _Layout] = {}
 
     def decode(self, body: Buffer, json_size: int | None = None) -> InferMessage:
         """The request in `body`.
@@ -140,8 +168,29 @@ class RequestDecoder:
             )
         if json_size == 0:
             return self._decode_raw(body)
+        return self._decode_binary(body, json_size)
+
+    def _decode_binary(self, body: Buffer, json_size: int) -> InferMessage:
+        """JSON, then tensors. The JSON part says nothing but the layout, and clients send the same few again and
+        again: what was understood once is kept by its bytes. One with an id of its own is new each time.
+        """
         view = memoryview(body)
-        return self._decode_careful(view[:json_size], view[json_size:])
+        head = bytes(view[:json_size])
+        layout = self._layouts.get(head)
+        if layout is not None and len(body) - json_size == layout.size:
+            inputs = [
+                InferInput(
+                    shape, check_binary(name, datatype, view[json_size + start : json_size + stop], count)
+                )
+                for name, datatype, shape, count, start, stop in layout.tensors
+            ]
+            return InferMessage(inputs, layout.id, layout.parameters, layout.outputs, layout.binary_outputs)
+        message = self._decode_careful(head, view[json_size:])
+        if len(self._layouts) < _MAX_LAYOUTS and len(head) <= _LARGEST_LAYOUT:
+            layout = _layout(self._signature, message, len(body) - json_size)
+            if layout is not None:
+                self._layouts[head] = layout
+        return message
 
     def _decode_fast(self, body: Buffer) -> InferMessage | None:
         """A request that is right in the most common form, or None: then the careful reader decides."""
@@ -150,6 +199,17 @@ class RequestDecoder:
         except _JSON_ERRORS:
             return None
         found = request.inputs
+        if self._one_row is not None and request.outputs is None and request.parameters is None:
+            # One row for the only input, flat: as nearly every request for a small model is.
+            name, datatype, shape, dims, pack_row = self._one_row
+            tensor = found[0] if len(found) == 1 else None
+            if tensor and tensor.shape == dims and tensor.name == name and tensor.datatype == datatype:
+                try:
+                    return InferMessage(
+                        [InferInput(shape, pack_row(*tensor.data))], request.id, None, None, False
+                    )
+                except (struct.error, OverflowError):
+                    return None
         specs = self._specs
         if len(found) != len(specs) or request.outputs is not None or request.parameters is not None:
             return None
@@ -267,9 +327,25 @@ def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
     if len(shape) != len(declared):
         return False
     for dim, expected in zip(shape, declared, strict=True):
-        if dim != expected and (expected != VARIABLE or not 0 <= dim <= _MAX_ELEMENTS):
+        if expected == VARIABLE:
+            if not 0 <= dim <= _MAX_ELEMENTS:  # -1 itself is the declaration's word, not a size
+                return False
+        elif dim != expected:
             return False
     return True
+
+
+def _one_row(signature: Signature) -> tuple[str, str, tuple[int, ...], list[int], Any] | None:
+    """What one row of the only input must look like: name, datatype, shape, the same as a list, and its packer."""
+    if len(signature.inputs) != 1 or not signature.batch_axis:
+        return None
+    spec = signature.inputs[0]
+    if VARIABLE in spec.shape[1:] or spec.datatype in BINARY_ONLY or spec.datatype == "BYTES":
+        return None
+    shape = (1, *spec.shape[1:])
+    if not 0 < num_elements(shape) <= _MAX_ROW:
+        return None
+    return spec.name, spec.datatype, shape, list(shape), packer(spec.datatype, num_elements(shape)).pack
 
 
 class _BinaryReader:

@@ -3,16 +3,21 @@
 Source: kserve/open-inference-protocol (REST), Triton's binary tensor extension.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+import numpy as np
 from numpy.typing import NDArray
 
 from trivet.errors import BadRequestError
+from trivet.spec.dtypes import NUMPY_OF_DATATYPE
 from trivet.spec.signature import VARIABLE, Signature, TensorSpec
 from trivet.wire.tensor import BINARY_ONLY, Buffer, to_bytes
 from trivet.wire.v2_request import InferMessage
+
+_Wish = tuple[tuple[str, ...] | None, frozenset[str] | bool]  # outputs, and which of them as binary
+_BinaryHead = tuple[bytes, list[tuple[str, int]]]  # the JSON part; the outputs and the bytes of a row of each
 
 
 class ResponseEncoder:
@@ -32,52 +37,75 @@ class ResponseEncoder:
             for spec in signature.outputs
         }
         self._encode = msgspec.json.Encoder().encode
-        self._one_row = {spec.name: self._static_shape(spec) for spec in signature.outputs}
+        self._segments = self._one_row()
+        self._binary_heads: dict[_Wish, _BinaryHead | None] = {}
 
-    def _static_shape(self, spec: TensorSpec) -> bytes | None:
-        """The encoded shape of a one-row answer, where the model fixes it."""
-        if not self._signature.batch_axis or VARIABLE in spec.shape[1:]:
-            return None
-        return self._encode([1, *spec.shape[1:]])
+    def _one_row(self) -> list[tuple[bytes, str]] | None:
+        """What stands before each output's values in an answer of one row; None where the model leaves a size free."""
+        segments = []
+        separator = b',"outputs":['
+        for spec in self._signature.outputs:
+            if not self._signature.batch_axis or VARIABLE in spec.shape[1:]:
+                return None
+            shape = self._encode([1, *spec.shape[1:]])
+            segments.append((separator + self._tensor_heads[spec.name] + shape + b',"data":', spec.name))
+            separator = b"},"
+        return segments
 
     def json_row(self, rows: Mapping[str, list[list[Any]]], index: int, request_id: str) -> bytes | None:
         """The JSON answer to a request of one row, from flat rows of every output; None where a shape is not static.
 
         This is the whole encoding on the fast path: one small `encode` for each output.
         """
-        parts = [self._head]
-        if request_id:
-            parts.append(b',"id":' + self._encode(request_id))
-        separator = b',"outputs":['
-        for name in self._all:
-            shape = self._one_row[name]
-            if shape is None:
-                return None
-            parts += (
-                separator,
-                self._tensor_heads[name],
-                shape,
-                b',"data":',
-                self._encode(rows[name][index]),
-                b"}",
-            )
-            separator = b","
-        parts.append(b"]}")
+        if self._segments is None:
+            return None
+        encode = self._encode
+        parts = [self._head, b',"id":' + encode(request_id)] if request_id else [self._head]
+        for before, name in self._segments:
+            parts += (before, encode(rows[name][index]))
+        parts.append(b"}]}")
         return b"".join(parts)
 
+    def binary_row(
+        self, raw: Callable[[str], bytes], index: int, message: InferMessage
+    ) -> tuple[bytes, list[bytes]] | None:
+        """JSON and tensors of an answer of one row whose outputs all travel as binary; None for any other.
+
+        Args: raw: the bytes of all rows of an output.
+        """
+        if message.id:
+            return None
+        wish = (message.outputs, message.binary_outputs)
+        if wish not in self._binary_heads:
+            self._binary_heads[wish] = self._binary_head(message)
+        head = self._binary_heads[wish]
+        if head is None:
+            return None
+        json_part, tensors = head
+        return json_part, [raw(name)[index * size : (index + 1) * size] for name, size in tensors]
+
+    def _binary_head(self, message: InferMessage) -> _BinaryHead | None:
+        names = message.outputs or self._all
+        chosen = message.binary_outputs
+        if self._segments is None or chosen is False or (chosen is not True and not chosen.issuperset(names)):
+            return None
+        if any(self._specs[name].datatype == "BYTES" for name in names):
+            return None
+        empty = {
+            name: np.zeros((1, *self._specs[name].shape[1:]), NUMPY_OF_DATATYPE[self._specs[name].datatype])
+            for name in names
+        }
+        parts, _ = self.encode(empty, message)
+        return bytes(parts[0]), [(name, len(part)) for name, part in zip(names, parts[1:], strict=True)]
+
     def encode(
-        self,
-        outputs: Mapping[str, NDArray[Any]],
-        message: InferMessage,
-        extra: Mapping[str, Any] | None = None,
+        self, outputs: Mapping[str, NDArray[Any]], message: InferMessage
     ) -> tuple[list[Buffer], int | None]:
         """The answer as body parts, and the size of its JSON where binary tensors follow.
 
         Raises: BadRequestError: an output cannot travel as JSON (FP16, BF16, bytes that are not UTF-8).
         """
         head = bytearray(self._head)
-        if extra:
-            head[-1:] = b"," + self._encode(extra)[1:]
         if message.id:
             head += b',"id":' + self._encode(message.id)
         head += b',"outputs":['

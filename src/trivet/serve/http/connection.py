@@ -39,6 +39,19 @@ WANTED = frozenset(
     }
 )
 _CHUNKED = b"chunked"
+_FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
+# Each header that matters under its usual spellings, and the most common of those that do not: most requests find all
+# their headers here and need not be folded to lower case.
+_FORGOTTEN = b""
+_KINDS = {
+    spelling: name
+    for name in (*WANTED, *_FRAMING)
+    for spelling in (name, name.title(), name.title().replace(b"Id", b"ID"))
+} | {
+    spelling: _FORGOTTEN
+    for name in (b"host", b"user-agent", b"accept", b"content-type")
+    for spelling in (name, name.title())
+}
 Headers = dict[bytes, bytes]
 _MAX_PIPELINED = 64
 # How long a client that is refused in the middle of its request may go on sending before it is cut off. Closing at
@@ -92,6 +105,7 @@ class Connection(asyncio.Protocol):
         "_router",
         "_transport",
         "_url",
+        "_whole",
         "_write_blocked",
         "active_ns",
         "began_ns",
@@ -115,6 +129,7 @@ class Connection(asyncio.Protocol):
         self._last_request = False  # the client, or draining, wants the connection closed behind this answer
         self._close_after: Pending | None = None
         self._closing = False
+        self._whole = b""  # what was read at once from the beginning of a request; empty in the middle of one
         self._lingers = False  # closing waits until the client has stopped sending
         self._reading_paused = False
         self._write_blocked = False
@@ -140,9 +155,12 @@ class Connection(asyncio.Protocol):
         if self._last_request or self._closing:
             return
         self.received_ns = self._router.now_ns()
+        if not self.began_ns and self._is_known(data):
+            return
         while data:
             rest = b""
             try:
+                self._whole = b"" if self.began_ns else data
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as end:
                 rest = self._without_upgrade(data[end.args[0] :])
@@ -154,6 +172,23 @@ class Connection(asyncio.Protocol):
                 if self.began_ns:
                     self._count_quiet(len(data))
             data = rest
+
+    def _is_known(self, data: bytes) -> bool:
+        """Handle a whole request whose head has been parsed before, byte for byte; False: it has to be parsed."""
+        router = self._router
+        end = data.find(b"\r\n\r\n") + 4
+        head = router.heads.get(data[:end])
+        if head is None or len(data) != end + head.body_size or router.draining:
+            return False
+        self.began_ns = self.active_ns = self.received_ns
+        try:
+            router.handle_infer(self, head.endpoint, head.headers, data[end:])
+        except Exception as error:  # the parser's callbacks are caught in `data_received`
+            self._end_with(self._unexpected(error))
+        self.began_ns = 0
+        if len(self._pending) > _MAX_PIPELINED:
+            self._pause_reading()
+        return True
 
     def pause_writing(self) -> None:
         self._write_blocked = True
@@ -190,7 +225,13 @@ class Connection(asyncio.Protocol):
         if self._in_body:  # a trailer, which nobody here asked for; counted like a header
             self._check_head()
             return
-        name = name.lower()
+        kind = _KINDS.get(name)
+        if kind is None:
+            kind = _KINDS.get(name.lower(), _FORGOTTEN)
+        if kind is not _FORGOTTEN:
+            self._take_header(kind, value)
+
+    def _take_header(self, name: bytes, value: bytes) -> None:
         if name in WANTED:
             if name in self._headers:
                 raise BadRequestError(f"header {name.decode()!r} stands twice")
@@ -201,7 +242,7 @@ class Connection(asyncio.Protocol):
         elif name == b"transfer-encoding":
             self._check_coding(value)
             self._framing = _CHUNKED
-        elif name == b"connection" and self._parser.get_http_version() != "1.1":
+        elif self._parser.get_http_version() != "1.1":  # connection
             self._headers[name] = value  # keep-alive as HTTP/1.0 knew it, which is not offered
 
     def on_headers_complete(self) -> None:
@@ -235,6 +276,8 @@ class Connection(asyncio.Protocol):
         elif self._router.draining:
             self._last_request = True
         self._router.handle(self, parser.get_method(), self._url, headers, self._body)
+        if self._whole and not self._last_request:
+            self._router.remember(self._whole, parser.get_method(), self._url, headers, self._framing)
         self.began_ns = 0
         self.active_ns = self.received_ns
         self._body = self._framing = b""
@@ -304,8 +347,10 @@ class Connection(asyncio.Protocol):
     def _cause(self, error: httptools.HttpParserCallbackError) -> RequestError:
         """What went wrong in one of our callbacks."""
         cause = error.__context__
-        if isinstance(cause, RequestError):
-            return cause
+        return cause if isinstance(cause, RequestError) else self._unexpected(error)
+
+    def _unexpected(self, error: Exception) -> RequestError:
+        """A mistake of ours: the client is told that it is one, the log says which."""
         self._router.complain("".join(traceback.format_exception(error)))
         return UnexpectedError("the server failed on this request; its log has the details")
 

@@ -7,7 +7,7 @@ from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.runtime.table import LiveTable
 from trivet.serve.http.encoding import SMALLEST_COMPRESSED, chosen_encoding, compress, decompress
-from trivet.serve.http.response import BINARY, JSON, is_header_value, json_response, response
+from trivet.serve.http.response import BINARY, JSON, binary_response, is_header_value, json_response, response
 from trivet.wire.tensor import shown
 
 if TYPE_CHECKING:
@@ -65,11 +65,14 @@ class InferEndpoint:
 
     def handle(self, connection: "Connection", headers: "Headers", body: bytes | bytearray) -> None:
         """Raises: RequestError: the request was not accepted; nothing has been answered yet."""
+        json_size = None
         if headers:
-            self._handle_with_options(connection, headers, body)
-            return
+            json_size = _only_json_size(headers)
+            if json_size is None:
+                self._handle_with_options(connection, headers, body)
+                return
         live = self.table.only or self.table.pick(b"")
-        message = live.decoder.decode(body)
+        message = live.decoder.decode(body, json_size)
         timeout_ns, priority = (0, 0) if message.parameters is None else _parameters(message.parameters)
         router = self._router
         request = live.request(
@@ -116,16 +119,15 @@ def encode_answer(request: Request, results: Results, start: int, encode_from_ns
     Raises: BadRequestError: an output cannot travel as the request wants it.
     """
     live, message, options = request.live, request.message, request.options
-    if (
-        options is None
-        and request.rows == 1
-        and live.json_rows
-        and message.outputs is None
-        and not message.binary_outputs
-    ):
-        body = live.encoder.json_row(results.rows(), start, message.id)
-        if body is not None:
-            return json_response(body)
+    if options is None and request.rows == 1:
+        if message.binary_outputs is not False:
+            row = live.encoder.binary_row(results.raw, start, message) if results.batch_axis else None
+            if row is not None:
+                return binary_response(*row)
+        elif live.json_rows and message.outputs is None and results.batch_axis:
+            body = live.encoder.json_row(results.rows(), start, message.id)
+            if body is not None:
+                return json_response(body)
     parts, json_size = live.encoder.encode(results.part(start, request.rows), message)
     if options is None:
         return response(200, parts, *_content(json_size))
@@ -163,6 +165,12 @@ def server_timing(request: Request, encode_from_ns: int) -> str:
     return ", ".join(
         [*timings, f"batch;desc={request.batch_rows}", f"configuration;desc={request.live.hash[:12]}"]
     )
+
+
+def _only_json_size(headers: "Headers") -> int | None:
+    """The size of the JSON part, where that is all that the headers ask for."""
+    value = headers.get(b"inference-header-content-length")
+    return None if value is None or len(headers) > 1 else _count(value, "Inference-Header-Content-Length")
 
 
 def _parameters(parameters: dict[str, Any]) -> tuple[int, int]:
