@@ -261,8 +261,9 @@ def joint_lines(report: Record) -> Iterator[str]:
     yield "## Several models on shared cores"
     yield ""
     yield (
-        f"{report['joint_seeds']} seeds. Equal shares of the joint load, by work; goodput weighted by work over the joint bound "
-        "(goal 90 %), and the least share of the answered work that any model got in any seed (goal 5 %). SLO 50 ms for "
+        f"{report['joint_seeds']} seeds. Equal shares of the joint load, by work; goodput weighted by work over the joint "
+        "bound (goal 90 %), and the least share of the answered "
+        "work that any model got in any seed (goal 5 %). SLO 50 ms for "
         "the 0.2 ms model, 100 ms for "
         "2 ms, 200 ms for 20 ms."
     )
