@@ -44,6 +44,15 @@ fuzz: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/fuzz.txt
 	$(BIN)/python -m fuzz --seconds $(SECONDS) $(ARGS)
 
+# The same questions beside other servers: PEERS is a folder with a virtual environment for each, and the models.
+# Those that are missing are named and left out. Needs wrk.
+bench-peers: setup
+	$(BIN)/python -m benchmarks maximum -- --peers $(PEERS) --sides trivet trivet-binary mosec-1ms mosec-2ms mosec-5ms sketch-v2
+	$(BIN)/python -m benchmarks latency -- --peers $(PEERS) --rate 1000 --sides trivet granian-null
+	$(BIN)/python -m benchmarks maximum -- --peers $(PEERS) --model text --seconds 4 --sides trivet mosec-2ms triton granian-batch
+	$(BIN)/python -m benchmarks latency -- --peers $(PEERS) --model text --rate 50 --seconds 8 --sides trivet granian
+	$(BIN)/python -m benchmarks latency -- --peers $(PEERS) --model text --rate 150 --seconds 8 --sides trivet mosec-2ms triton granian-batch
+
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 

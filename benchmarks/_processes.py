@@ -264,3 +264,9 @@ class _affinity:  # noqa: N801 - reads as a statement: `with _affinity(cores)`
 
     def __exit__(self, *exception: object) -> None:
         os.sched_setaffinity(0, self._before)
+
+
+def run_on_core(command: Sequence[str], core: int) -> str:
+    """What a command prints that runs on one core only; its errors go to ours."""
+    with _affinity([core]):
+        return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout

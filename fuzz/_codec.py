@@ -39,9 +39,14 @@ SERVICES = tuple(
 )
 
 
-def outcome(service: int, decode: Callable[[RequestDecoder], InferMessage]) -> Any:
-    """What decoding and answering with the same tensors gives: comparable, or None where it was refused."""
+def outcome(service: int, decode: Callable[[RequestDecoder], InferMessage], *, afresh: bool = False) -> Any:
+    """What decoding and answering with the same tensors gives: comparable, or None where it was refused.
+
+    `afresh`: with a decoder that remembers nothing of the requests before.
+    """
     signature, decoder, builder, encoder = SERVICES[service % len(SERVICES)]
+    if afresh:
+        decoder = RequestDecoder(signature)
     try:
         message = decode(decoder)
     except RequestError as error:

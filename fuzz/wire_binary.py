@@ -53,3 +53,9 @@ def check(data: bytes) -> None:
     as_array = outcome(data[0], lambda decoder: decoder.decode(bytearray(body), json_size))
     if as_bytes != as_array:
         raise AssertionError(f"{as_bytes!r} from bytes, {as_array!r} from a bytearray")
+    if as_bytes is not None:
+        afresh = outcome(data[0], lambda decoder: decoder.decode(body, json_size), afresh=True)
+        if as_bytes != afresh:
+            raise AssertionError(
+                f"{as_bytes!r} by a decoder that knows the layout, {afresh!r} by a fresh one"
+            )

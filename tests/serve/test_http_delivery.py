@@ -31,12 +31,11 @@ def ids(answers: list[Answer]) -> list[str]:
     return [json.loads(answer.body)["id"] for answer in answers]
 
 
+CHUNKS = chunked(tensors(b"1.5", b"2"), trailer=b"X-Sum: 1\r\nExpires: 0\r\n", extension=b";a=b")
 REQUESTS = {
     "a length": infer(b"1.5", b"2", headers=[b"X-Request-Id: r"]),
     "chunks": chunked(tensors(b"1.5", b"2")[:20], tensors(b"1.5", b"2")[20:]),
-    "chunks with all there is": chunked(
-        tensors(b"1.5", b"2"), trailer=b"X-Sum: 1\r\nExpires: 0\r\n", extension=b";a=b"
-    ),
+    "chunks with all there is": CHUNKS,
     "an offer to upgrade": infer(
         b"1.5", b"2", headers=[b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AA"]
     ),
@@ -75,6 +74,70 @@ def test_any_splits_of_a_mixed_stream(echo: Path, cuts: list[int]) -> None:
     answers = client.answers()
     assert [answer.status for answer in answers] == [200, 200, 200, 200, 200, 404, 200]
     assert values(answers[-1]) == b"3.0"
+
+
+HEADS = [
+    infer(b"1"),
+    infer(b"2", b"2"),
+    infer(b"1", headers=[b"X-Request-Id: r"]),
+    infer(b"1", headers=[b"Accept-Encoding: gzip"]),
+    infer(b"1", headers=[b"Content-Length: 3"]),
+    infer(b"1", headers=[b"Connection: close"]),
+    infer(b"1").replace(b"HTTP/1.1", b"HTTP/1.0"),
+    infer(b"1").replace(b"localhost", b"localhost\r\nTransfer-Encoding: chunked"),
+    infer(b"1")[:-1],
+    infer(b"1") + b"\r\n",
+    b"\r\n" + infer(b"1"),
+    b"\r\n\r\n" + infer(b"1"),
+    b"\n",
+    b"P",
+    request(body=b"{}"),
+    request(url=b"/v2/models/echo/versions/1/infer", body=tensors(b"3")),
+    request(url=b"/v2/models/echo/infer?x", body=tensors(b"3")),
+    request(b"GET", b"/v2"),
+    request(b"PUT", body=tensors(b"1")),
+    CHUNKS,
+    tensors(b"1"),
+]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    parts=st.lists(st.sampled_from(HEADS), min_size=1, max_size=4),
+    warm=st.lists(st.sampled_from(HEADS), max_size=6),
+)
+def test_known_heads_change_nothing(echo: Path, parts: list[bytes], warm: list[bytes]) -> None:
+    """Heads that were seen whole are not parsed again; a stream that comes byte by byte always is."""
+    front = Front([echo])
+    for data in [*warm, *warm, *parts]:
+        front.connect().send(data)
+        front.loop.run()
+    found = []
+    for pieces in (parts, [b"".join(parts)], [bytes([byte]) for part in parts for byte in part]):
+        client = front.connect()
+        client.send(*pieces)
+        found.append((client.answers(), client.is_closed))
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_known_head_with_another_body(front: Front) -> None:
+    for _ in range(3):
+        assert values(front.connect().ask(infer(b"1"))) == b"1.0"
+    head, body = infer(b"1").split(b"\r\n\r\n")
+    for other, status in ((body.replace(b"[1]", b"[7]"), 200), (b"x" * len(body), 400)):
+        assert front.connect().ask(head + b"\r\n\r\n" + other).status == status
+    client = front.connect()
+    client.send(head + b"\r\n\r\n" + body[:-1])
+    assert client.answers() == []
+    assert values(client.ask(body[-1:])) == b"1.0"
+
+
+def test_no_more_than_so_many_heads_are_remembered(front: Front) -> None:
+    client = front.connect()
+    for i in range(1100):
+        assert client.ask(infer(b"1", headers=[b"X-New: %d" % i])).status == 200
+    assert len(front.router.heads) == 1024
+    front.check_alive()
 
 
 def test_an_answer_that_is_ready_early_waits_for_its_turn(front: Front) -> None:

@@ -198,20 +198,23 @@ class RequestDecoder:
             request = self._fast_decode(body)
         except _JSON_ERRORS:
             return None
+        if request.outputs is not None:
+            return None
         found = request.inputs
-        if self._one_row is not None and request.outputs is None and request.parameters is None:
+        wishes = request.parameters
+        parameters = None if wishes is None else {"timeout": wishes.timeout, "priority": wishes.priority}
+        if self._one_row is not None:
             # One row for the only input, flat: as nearly every request for a small model is.
             name, datatype, shape, dims, pack_row = self._one_row
             tensor = found[0] if len(found) == 1 else None
             if tensor and tensor.shape == dims and tensor.name == name and tensor.datatype == datatype:
                 try:
-                    return InferMessage(
-                        [InferInput(shape, pack_row(*tensor.data))], request.id, None, None, False
-                    )
+                    data = InferInput(shape, pack_row(*tensor.data))
+                    return InferMessage([data], request.id, parameters, None, False)
                 except (struct.error, OverflowError):
                     return None
         specs = self._specs
-        if len(found) != len(specs) or request.outputs is not None or request.parameters is not None:
+        if len(found) != len(specs):
             return None
         inputs: list[Any] = [None] * len(found)
         for tensor in found:
@@ -231,7 +234,7 @@ class RequestDecoder:
                 return None
         if None in inputs:  # one name twice
             return None
-        return InferMessage(inputs, request.id, None, None, False)
+        return InferMessage(inputs, request.id, parameters, None, False)
 
     def _decode_careful(self, body: Buffer, binary: Buffer) -> InferMessage:
         try:
@@ -299,6 +302,13 @@ class RequestDecoder:
         return InferMessage([InferInput(shape, data)], "", None, None, True)
 
 
+class _FastParameters(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """The parameters that requests under a deadline carry."""
+
+    timeout: int = 0
+    priority: int = 0
+
+
 def _fast_decoder(signature: Signature) -> Any:
     datatypes = {spec.datatype for spec in signature.inputs}
     for family, elements in _ELEMENTS:
@@ -308,13 +318,13 @@ def _fast_decoder(signature: Signature) -> Any:
                 [("name", str), ("shape", list[int]), ("datatype", str), ("data", elements)],
                 gc=False,
             )
-            # `parameters` and `outputs` are rare: present ones send the request to the careful reader.
+            # Other parameters, and a choice of outputs, are rare: they send the request to the careful reader.
             request = msgspec.defstruct(
                 "FastRequest",
                 [
                     ("inputs", list[tensor]),
                     ("id", str, ""),
-                    ("parameters", msgspec.Raw | None, None),
+                    ("parameters", _FastParameters | None, None),
                     ("outputs", msgspec.Raw | None, None),
                 ],
                 gc=False,

@@ -16,6 +16,8 @@ from trivet.spec.signature import VARIABLE, Signature, TensorSpec
 from trivet.wire.tensor import BINARY_ONLY, Buffer, to_bytes
 from trivet.wire.v2_request import InferMessage
 
+# Clients choose outputs in any order: of ever new wishes only so many are remembered.
+_MAX_WISHES = 256
 _Wish = tuple[tuple[str, ...] | None, frozenset[str] | bool]  # outputs, and which of them as binary
 _BinaryHead = tuple[bytes, list[tuple[str, int]]]  # the JSON part; the outputs and the bytes of a row of each
 
@@ -38,7 +40,7 @@ class ResponseEncoder:
         }
         self._encode = msgspec.json.Encoder().encode
         self._segments = self._one_row()
-        self._binary_heads: dict[_Wish, _BinaryHead | None] = {}
+        self._binary_heads: dict[_Wish, _BinaryHead] = {}
 
     def _one_row(self) -> list[tuple[bytes, str]] | None:
         """What stands before each output's values in an answer of one row; None where the model leaves a size free."""
@@ -76,11 +78,13 @@ class ResponseEncoder:
         if message.id:
             return None
         wish = (message.outputs, message.binary_outputs)
-        if wish not in self._binary_heads:
-            self._binary_heads[wish] = self._binary_head(message)
-        head = self._binary_heads[wish]
+        head = self._binary_heads.get(wish)
         if head is None:
-            return None
+            head = self._binary_head(message)
+            if head is None:
+                return None
+            if len(self._binary_heads) < _MAX_WISHES:
+                self._binary_heads[wish] = head
         json_part, tensors = head
         return json_part, [raw(name)[index * size : (index + 1) * size] for name, size in tensors]
 
