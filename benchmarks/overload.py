@@ -49,21 +49,10 @@ def main(args: Sequence[str] = ()) -> int:
     server_core, client_core = server_and_client_core()
 
     def limit(_seed: int) -> Measurement:
-        command = [
-            "-m",
-            "benchmarks",
-            "overload",
-            "--",
-            "--limit",
-            "--model",
-            options.model,
-            "--deadline-ms",
-            str(options.deadline_ms),
-        ]
+        command = [sys.executable, "-m", "benchmarks", "overload", "--", "--limit", "--model", options.model]
+        command += ["--deadline-ms", str(options.deadline_ms)]
         command += ["--peers", str(options.peers)] if options.peers else []
-        return Measurement(
-            values={"goodput_rps": float(run_on_core([sys.executable, *command], server_core).split()[-1])}
-        )
+        return Measurement(values={"goodput_rps": float(run_on_core(command, server_core).split()[-1])})
 
     capacity_rps = statistics.median(limit(0).values["goodput_rps"] for _ in range(3))
 

@@ -97,3 +97,18 @@ def test_upper_and_mean_never_decrease_with_the_rows() -> None:
 def test_impossible_settings_are_refused(rows: int, quantile: float) -> None:
     with pytest.raises(ValueError, match=r"max_batch_size|quantile"):
         ServiceTime(rows, quantile=quantile)
+
+
+def test_a_length_that_was_not_profiled_starts_from_its_neighbours() -> None:
+    times = ServiceTime(8)
+    times.seed(16, {1: [100_000], 8: [450_000]})
+    times.seed(64, {1: [400_000], 8: [1_850_000]})
+    between = times.curve(32)
+    assert (between.mean[1], round(between.mean[8], -3)) == (200_000, 917_000)
+    assert between.limit == 1
+    assert times.curve(8).mean[1] == times.curve(16).mean[1]
+    assert 2 * times.curve(64).mean[8] == times.curve(128).mean[8]
+    for rows in (1, 2, 4):
+        assert rows == between.limit
+        between.observe(rows, between.mean[rows])
+    assert between.limit == 8

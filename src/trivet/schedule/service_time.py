@@ -90,6 +90,16 @@ class Curve:
         self.num_observed = len(errors)
         self._rebuild()
 
+    def expect(self, values: Sequence[float]) -> None:
+        """Start from a guess: mean ns at each knot. Batches still begin at one row and double as they run."""
+        self._values = list(values)
+        self.num_observed = 1
+        self._rebuild()
+
+    def values(self) -> list[float]:
+        """Mean ns at each knot, 1, 2, 4, ... and `max_rows`."""
+        return [value * self._scale for value in self._values]
+
     def observe(self, rows: int, ns: int) -> None:
         """A batch of `rows` took `ns`."""
         self.num_observed += 1
@@ -170,13 +180,32 @@ class ServiceTime:
         self.max_batch_size = max_batch_size
         self.quantile = quantile
         self.curves: dict[Hashable, Curve] = {}
+        self._profiled: dict[int, Curve] = {}  # by length
 
     def curve(self, bucket: Hashable = None) -> Curve:
-        """The curve of a bucket, made on first use; the object stays the same for good."""
+        """The curve of a bucket, made on first use; the object stays the same for good.
+
+        A bucket that is a length (an int) and was not profiled starts from what the profiled lengths beside it take.
+        """
         curve = self.curves.get(bucket)
         if curve is None:
             curve = self.curves[bucket] = Curve(self.max_batch_size, self.quantile)
+            if isinstance(bucket, int) and self._profiled:
+                curve.expect(self._between_lengths(bucket))
         return curve
+
+    def _between_lengths(self, length: int) -> list[float]:
+        """Linear between profiled lengths, in proportion beyond the longest, not below the shortest."""
+        known = sorted(self._profiled)
+        right = bisect_left(known, length)
+        if right == len(known):
+            return [value * length / known[-1] for value in self._profiled[known[-1]].values()]
+        if right == 0:
+            return self._profiled[known[0]].values()
+        short, long = known[right - 1], known[right]
+        share = (length - short) / (long - short)
+        pairs = zip(self._profiled[short].values(), self._profiled[long].values(), strict=True)
+        return [low + share * (high - low) for low, high in pairs]
 
     def mean_ns(self, rows: int, bucket: Hashable = None) -> int:
         return self.curve(bucket).mean[rows]
@@ -197,7 +226,10 @@ class ServiceTime:
         self.curve(bucket).observe(rows, ns)
 
     def seed(self, bucket: Hashable, samples: Mapping[int, Sequence[int]]) -> None:
-        self.curve(bucket).seed(samples)
+        curve = self.curve(bucket)
+        curve.seed(samples)
+        if isinstance(bucket, int):
+            self._profiled[bucket] = curve
 
 
 def _change(before: float, last: float, error: float, spread: float) -> float:
