@@ -101,9 +101,8 @@ def show(rows: RowColumns, model: FileTypes, files: Sequence[Path]) -> None:
             label = model.label(scores)
             agreed[path.suffix] += label == LABEL_OF_EXTENSION[path.suffix]
             if row.item % (len(files) // 8) == 0:
-                print(
-                    f"  {path.name[:44]:44s} -> {label:16s} {max(scores):.3f}   {(row.done_ns - row.intended_ns) / 1e6:6.1f} ms"
-                )
+                latency_ms = (row.done_ns - row.intended_ns) / 1e6
+                print(f"  {path.name[:44]:44s} -> {label:16s} {max(scores):.3f}   {latency_ms:6.1f} ms")
     kinds = "  ".join(f"{kind} {agreed[kind]}/{asked[kind]}" for kind, _ in asked.most_common())
     print(f"\nlabel agrees with the extension: {agreed.total()} of {asked.total()}  ({kinds})")
     answered = rows.select(rows["status"] == 200).latency_ns()

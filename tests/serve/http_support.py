@@ -6,6 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hypothesis import settings
+
 from trivet.clock import MonotonicClock
 from trivet.runtime.installing import install
 from trivet.runtime.live import LiveService
@@ -20,6 +22,8 @@ from trivet.spec.deployment import Limits, Statuses
 from trivet.spec.service_file import load_configuration
 
 SECOND_NS = 1_000_000_000
+# The same examples in each run; no limit on the time of one, which a busy machine would exceed.
+PROPERTIES = settings(deadline=None, derandomize=True)
 
 
 class Answer(NamedTuple):

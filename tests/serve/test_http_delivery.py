@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.serve.http_support import Answer, Front, infer, parse_answers, request, tensors, values, write_echo
+from tests.serve.http_support import (
+    PROPERTIES,
+    Answer,
+    Front,
+    infer,
+    parse_answers,
+    request,
+    tensors,
+    values,
+    write_echo,
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +74,7 @@ def test_every_split_point(front: Front, kind: str) -> None:
     assert not client.is_closed
 
 
-@settings(max_examples=50, deadline=None)
+@settings(PROPERTIES, max_examples=50)
 @given(cuts=st.lists(st.integers(1, 2000), max_size=12))
 def test_any_splits_of_a_mixed_stream(echo: Path, cuts: list[int]) -> None:
     stream = b"".join([*REQUESTS.values(), request(b"GET", b"/v2"), request(b"GET", b"/nobody"), infer(b"3")])
@@ -101,7 +111,7 @@ HEADS = [
 ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(PROPERTIES, max_examples=100)
 @given(
     parts=st.lists(st.sampled_from(HEADS), min_size=1, max_size=4),
     warm=st.lists(st.sampled_from(HEADS), max_size=6),

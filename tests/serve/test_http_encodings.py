@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.serve.http_support import Front, infer, request, tensors, values, write_echo
+from tests.serve.http_support import PROPERTIES, Front, infer, request, tensors, values, write_echo
 from trivet.errors import BadRequestError, TooLargeError
 from trivet.serve.http.encoding import UnsupportedEncodingError, chosen_encoding, compress, decompress
 from trivet.spec.deployment import Limits
@@ -30,6 +30,7 @@ def front(echo: Path) -> Front:
     return Front([echo], limits=Limits(max_decompressed_bytes=MIB))
 
 
+@PROPERTIES
 @given(data=st.binary(max_size=5000), encoding=encodings)
 def test_there_and_back(data: bytes, encoding: bytes) -> None:
     assert decompress(PACK[encoding](data), encoding, len(data)) == data
@@ -37,6 +38,7 @@ def test_there_and_back(data: bytes, encoding: bytes) -> None:
     assert (gzip.decompress(packed) if encoding == b"gzip" else zlib.decompress(packed)) == data
 
 
+@PROPERTIES
 @given(data=st.binary(max_size=300), encoding=encodings, at=st.integers(0, 400), put=st.binary(max_size=4))
 def test_a_damaged_body_is_the_same_or_refused(data: bytes, encoding: bytes, at: int, put: bytes) -> None:
     whole = PACK[encoding](data)
@@ -47,6 +49,7 @@ def test_a_damaged_body_is_the_same_or_refused(data: bytes, encoding: bytes, at:
         assert str(error)  # noqa: PT017  # nothing else may come; which of the two depends on the damage
 
 
+@PROPERTIES
 @given(data=st.binary(max_size=300), encoding=encodings, kept=st.floats(0, 1, exclude_max=True))
 def test_a_cut_off_body_is_refused(data: bytes, encoding: bytes, kept: float) -> None:
     whole = PACK[encoding](data)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.serve.http_support import Front, infer, request, tensors, values, write_echo
+from tests.serve.http_support import PROPERTIES, Front, infer, request, tensors, values, write_echo
 
 BODY = tensors(b"1")
 LINE = b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: x\r\n"
@@ -164,7 +164,7 @@ def test_what_is_echoed_comes_back_as_it_is(front: Front, name: bytes, value: by
 
 
 @given(value=st.binary(max_size=40), name=st.sampled_from(ECHOED))
-@settings(max_examples=200, deadline=None)
+@settings(PROPERTIES, max_examples=200)
 def test_no_header_value_splits_an_answer(echo: Path, value: bytes, name: bytes) -> None:
     front = Front([echo])
     client = front.connect()
@@ -243,7 +243,7 @@ stream_parts = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(PROPERTIES, max_examples=300)
 @given(parts=st.lists(stream_parts | st.binary(max_size=8), max_size=12))
 def test_any_stream(echo: Path, parts: list[bytes]) -> None:
     front = Front([echo])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from trivet.spec.dtypes import NUMPY_OF_DATATYPE
 from trivet.spec.signature import Signature
 from trivet.wire.tensor import as_array
-from trivet.wire.v2_request import InferInput
+from trivet.wire.v2_input import InferInput
 
 
 class BatchBuilder:

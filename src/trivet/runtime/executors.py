@@ -4,6 +4,7 @@ import asyncio
 import os
 import queue
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -59,6 +60,14 @@ def _run(engine: Engine, build: Work, now_ns: Callable[[], int]) -> Outcome:
         outputs = engine.run(build())
     except EngineError as error:
         return Outcome(None, error, started_ns, now_ns())
+    except Exception as error:  # a mistake of ours: this batch fails, the executor and its instance live on
+        traceback.print_exc()
+        return Outcome(
+            None,
+            EngineError(f"unexpected {type(error).__name__}; the log has the details"),
+            started_ns,
+            now_ns(),
+        )
     return Outcome(outputs, None, started_ns, now_ns())
 
 

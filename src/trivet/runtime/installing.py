@@ -46,6 +46,7 @@ def install(
         scheduler=scheduler,
         deadline_ns=max(_MIN_DEADLINE_NS, 4 * longest_ns) if declared == "auto" else declared,
         default_priority=service.priorities.default,
+        max_priority=service.priorities.levels,
         platform=_platform(service),
     )
 

@@ -18,12 +18,15 @@ from trivet.schedule import Model, Queue, Scheduler, ServiceTime
 from trivet.spec.configuration import Resolution
 from trivet.spec.dtypes import NUMPY_OF_DATATYPE
 from trivet.spec.signature import VARIABLE, Signature
-from trivet.wire.v2_request import InferInput, InferMessage, RequestDecoder
+from trivet.wire.v2_input import InferInput
+from trivet.wire.v2_request import InferMessage, RequestDecoder
 from trivet.wire.v2_response import ResponseEncoder
 
 Step = Callable[[dict[str, NDArray[Any]]], Mapping[str, Any]]
 # Lengths of a ragged axis that share a batch: within a quarter of each other, so padding wastes at most a fifth.
 _BUCKET_STEPS = 4
+# Shapes and priorities are the clients' choice: of ever new ones only so many are remembered.
+_MAX_QUEUES = 1024
 
 
 @dataclass(slots=True)
@@ -81,6 +84,7 @@ class LiveService:
         scheduler: Scheduler,
         deadline_ns: int,
         default_priority: int = 0,
+        max_priority: int = 100,
         platform: str = "",
     ) -> None:
         self.name = name
@@ -98,8 +102,16 @@ class LiveService:
         self.json_rows = all(spec.datatype not in ("FP16", "BF16", "BYTES") for spec in signature.outputs)
         self._scheduler = scheduler
         self._default_priority = default_priority
+        self._max_priority = max_priority
         self._queues: dict[tuple[int, int, Any], Queue] = {}
         self._lone_queue = self._queue_of_lone_model()
+
+    def _forget_idle_queues(self) -> None:
+        """Forget the queues in which nobody waits, with what was learned of their shapes."""
+        for key, queue in list(self._queues.items()):
+            if not len(queue):
+                self._scheduler.forget(queue)
+                del self._queues[key]
 
     def num_unanswered(self) -> int:
         """Batches that run and requests that wait, over all models."""
@@ -183,10 +195,13 @@ class LiveService:
         assert isinstance(model, LiveModel)  # run_steps stops at models only
         rows = _rows(model, inputs)
         bucket = bucket_of(model, inputs)
+        priority = min(priority, self._max_priority) or self._default_priority
         key = (index, priority, bucket)
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._scheduler.queue(model.scheduled, bucket, priority or self._default_priority)
+            if len(self._queues) >= _MAX_QUEUES:
+                self._forget_idle_queues()
+            queue = self._scheduler.queue(model.scheduled, bucket, priority)
             self._queues[key] = queue
         return queue, rows
 
@@ -232,8 +247,13 @@ def as_inputs(tensors: Mapping[str, NDArray[Any]], model: LiveModel) -> list[Inf
             raise EngineError(
                 f"model {model.name!r}: input {spec.name!r} has shape {list(array.shape)}; expected {list(spec.shape)}"
             )
-        dtype = np.dtype(NUMPY_OF_DATATYPE[spec.datatype])
-        inputs.append(InferInput(array.shape, np.ascontiguousarray(array, dtype)))
+        try:
+            data = np.ascontiguousarray(array, np.dtype(NUMPY_OF_DATATYPE[spec.datatype]))
+        except (ValueError, TypeError, OverflowError) as error:
+            raise EngineError(
+                f"model {model.name!r}: input {spec.name!r} is not {spec.datatype}: {error}"
+            ) from None
+        inputs.append(InferInput(array.shape, data))
     return inputs
 
 

@@ -6,7 +6,8 @@ from trivet.errors import RequestError
 from trivet.runtime.results import Results
 from trivet.schedule.job import WAITING, Job
 from trivet.schedule.queue import Queue
-from trivet.wire.v2_request import InferInput, InferMessage
+from trivet.wire.v2_input import InferInput
+from trivet.wire.v2_request import InferMessage
 
 if TYPE_CHECKING:
     from trivet.runtime.live import LiveService
@@ -33,6 +34,7 @@ class Request(Job):
         "batch_rows",
         "end_by_ns",
         "ended_ns",
+        "first_row",
         "formed_ns",
         "inputs",
         "live",
@@ -73,6 +75,7 @@ class Request(Job):
         self.stage = 0
         self.answers_after: Any = live.last_stage  # the stage whose results are the answer
         self.split: Split | None = None
+        self.first_row = 0  # of a part: where it begins in its whole
         self.priority = 0
         self.formed_ns = 0  # its batch was formed
         self.started_ns = 0  # the engine began

@@ -74,12 +74,13 @@ class Runtime:
             self._loop.call_soon(self._turn)
 
     def _submit_parts(self, request: Request) -> None:
-        model = self._models[request.queue.model]
-        split = request.split = Split(self, request, model, request.queue.model.max_batch_size)
-        for part in split.parts:
-            if split.ended:  # refused: the parts before it are cancelled already
-                return
-            self.submit(part)
+        split = request.split = Split(self, request, self._models[request.queue.model])
+        excess_ns = self.now_ns() + split.predicted_ns() - request.deadline_ns
+        if excess_ns > 0:
+            request.split = None
+            self._refuse(request, Refusal("deadline", excess_ns))
+        else:
+            split.submit_next()
 
     def cancel(self, request: Request) -> bool:
         """The client left: a waiting request costs nothing more; a running one is finished and thrown away.

@@ -10,7 +10,7 @@ from trivet.errors import RequestError
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.wire.tensor import itemsize, num_elements
-from trivet.wire.v2_request import InferInput
+from trivet.wire.v2_input import InferInput
 
 if TYPE_CHECKING:
     from trivet.runtime.live import LiveModel
@@ -18,27 +18,45 @@ if TYPE_CHECKING:
 
 
 class Split:
-    """Collects the parts of one request; it is their `reply`. The first error of a part is the request's."""
+    """Runs one request in parts; it is their `reply`. The first error of a part is the request's.
 
-    __slots__ = ("_left", "_model", "_outputs", "_runtime", "ended", "parts", "whole")
+    Few parts are on their way at a time, so that a large batch of one client stands in nobody's way, and a part
+    exists only from its turn on.
+    """
 
-    def __init__(self, runtime: "Runtime", whole: Request, model: "LiveModel", max_rows: int) -> None:
+    __slots__ = ("_max_rows", "_model", "_outputs", "_runtime", "_started_rows", "_waiting", "ended", "whole")
+
+    def __init__(self, runtime: "Runtime", whole: Request, model: "LiveModel") -> None:
         self.whole = whole
         self.ended = False  # answered, failed or cancelled as a whole
         self._runtime = runtime
         self._model = model
-        self.parts = [
-            self._part(start, min(whole.rows, start + max_rows)) for start in range(0, whole.rows, max_rows)
-        ]
-        self._left = len(self.parts)
-        self._outputs: list[dict[str, NDArray[Any]]] = [{} for _ in self.parts]
+        self._max_rows = model.scheduled.max_batch_size
+        self._started_rows = 0
+        self._waiting: dict[int, Request] = {}  # parts that are not answered, by their first row
+        self._outputs: dict[int, dict[str, NDArray[Any]]] = {}
+
+    def predicted_ns(self) -> int:
+        """Service time of all parts, on all instances of an idle machine."""
+        num_parts = -(-self.whole.rows // self._max_rows)
+        rounds = -(-num_parts // self._model.scheduled.instances)
+        return rounds * self.whole.queue.curve.mean[self._max_rows]
+
+    def submit_next(self) -> None:
+        """Keep one part more on its way than there are instances."""
+        most = self._model.scheduled.instances + 1
+        while not self.ended and len(self._waiting) < most and self._started_rows < self.whole.rows:
+            start = self._started_rows
+            self._started_rows = min(self.whole.rows, start + self._max_rows)
+            part = self._waiting[start] = self._part(start, self._started_rows)
+            self._runtime.submit(part)
 
     def _part(self, start: int, stop: int) -> Request:
         whole = self.whole
         part = Request(
             whole.queue,
             stop - start,
-            whole.arrival_ns,
+            self._runtime.now_ns(),
             whole.deadline_ns,
             whole.received_ns,
             whole.live,
@@ -48,20 +66,22 @@ class Split:
         part.inputs = cut_rows(self._model, whole.inputs, start, stop)
         part.end_by_ns = whole.end_by_ns
         part.answers_after = self._model  # its results come here, whatever stage follows
+        part.first_row = start
         return part
 
     def answer(self, request: Request, results: Results, start: int) -> None:
         if self.ended:
             return
-        self._outputs[self.parts.index(request)] = dict(results.part(start, request.rows))
-        self._left -= 1
+        del self._waiting[request.first_row]
+        self._outputs[request.first_row] = dict(results.part(start, request.rows))
         whole = self.whole
         whole.formed_ns = whole.formed_ns or request.formed_ns
         whole.started_ns = whole.started_ns or request.started_ns
         whole.ended_ns, whole.batch_rows = request.ended_ns, request.batch_rows
-        if self._left == 0:
-            names = self._outputs[0]
-            joined = {name: np.concatenate([outputs[name] for outputs in self._outputs]) for name in names}
+        self.submit_next()
+        if not self._waiting and not self.ended:
+            ordered = [self._outputs[first] for first in sorted(self._outputs)]
+            joined = {name: np.concatenate([outputs[name] for outputs in ordered]) for name in ordered[0]}
             self.end()
             self._runtime.stage_answered(whole, Results(joined, True, whole.rows), 0, self._model)
 
@@ -74,7 +94,7 @@ class Split:
     def cancel(self) -> None:
         """Take out what still waits; parts that run are thrown away when they end."""
         self.end()
-        for part in self.parts:
+        for part in self._waiting.values():
             self._runtime.scheduler.cancel(part, self._runtime.now_ns())
 
     def end(self) -> None:

@@ -109,6 +109,17 @@ class Scheduler:
             queue = model.queues[key] = Queue(model, owner, bucket, model.service_time.curve(bucket))
         return queue
 
+    def forget(self, queue: Queue) -> None:
+        """Drop an empty queue and what was learned of its bucket; a batch of it that still runs ends as usual.
+
+        Raises: ValueError: jobs wait in it.
+        """
+        if len(queue):
+            raise ValueError(f"{len(queue)} jobs wait in the queue of bucket {queue.bucket!r}")
+        model = queue.model
+        model.queues.pop((queue.bucket, queue.priority), None)
+        model.service_time.forget(queue.bucket)
+
     def offer(self, job: Job, now_ns: int) -> Refusal | None:
         """Admit a job to its queue, or refuse it at once."""
         queue = job.queue

@@ -194,6 +194,11 @@ class ServiceTime:
                 curve.expect(self._between_lengths(bucket))
         return curve
 
+    def forget(self, bucket: Hashable) -> None:
+        """Drop what was learned of a bucket; a profiled length stays: others start from it."""
+        if bucket not in self._profiled and bucket is not None:
+            self.curves.pop(bucket, None)
+
     def _between_lengths(self, length: int) -> list[float]:
         """Linear between profiled lengths, in proportion beyond the longest, not below the shortest."""
         known = sorted(self._profiled)

@@ -14,22 +14,30 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from trivet.errors import BadRequestError, UnsupportedError
-from trivet.spec.signature import VARIABLE, Signature, TensorSpec
+from trivet.errors import BadRequestError
+from trivet.spec.signature import VARIABLE, Signature
 from trivet.wire.tensor import (
     BINARY_ONLY,
     Buffer,
-    TensorData,
     check_binary,
-    check_types,
     itemsize,
     num_elements,
     pack,
     packer,
     shown,
 )
-
-Parameters = dict[str, Any]
+from trivet.wire.v2_input import (
+    JSON_ERRORS,
+    BinaryReader,
+    InferInput,
+    Parameters,
+    TensorMessage,
+    fits,
+    plain,
+    read_input,
+    refuse_unsupported,
+    shape_of_raw,
+)
 
 # Layouts of binary requests that a service remembers, and the longest of them: a client that sends ever new ones
 # gains nothing and costs a bounded amount of memory.
@@ -37,32 +45,10 @@ _MAX_LAYOUTS = 256
 _LARGEST_LAYOUT = 2048
 _MAX_ROW = 2048  # elements of a row that are packed as positional arguments
 
-# Sizes past this are lies or mistakes: the product would not fit the protocol's int64 either.
-_MAX_ELEMENTS = 1 << 40
-# Of an empty tensor: nothing in the body pays for the rows that a model would have to run.
-_MAX_EMPTY = 4096
-_LONGEST_SHAPE = 10  # sizes of a wrong shape that an error message repeats
-_UNSUPPORTED_PARAMETERS = {
-    "shared_memory_region": "shared memory",
-    "shared_memory_byte_size": "shared memory",
-    "shared_memory_offset": "shared memory",
-    "classification": "the classification extension",
-    "sequence_id": "sequences",
-    "sequence_start": "sequences",
-    "sequence_end": "sequences",
-}
-
 
 class RequestedOutput(msgspec.Struct):
     name: str
     parameters: Parameters | None = None
-
-
-class InferInput(msgspec.Struct, gc=False):
-    """One input of a decoded request: its shape and its data (see `wire.tensor`)."""
-
-    shape: tuple[int, ...]
-    data: TensorData
 
 
 class InferMessage(msgspec.Struct, gc=False):
@@ -108,25 +94,14 @@ def _layout(signature: Signature, message: InferMessage, size: int) -> _Layout |
     return _Layout(message, tensors) if one_input and start == size and size and not message.id else None
 
 
-class _CarefulInput(msgspec.Struct):
-    name: str
-    datatype: str
-    shape: list[int]
-    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    parameters: Parameters | None = None
-
-
 class _CarefulRequest(msgspec.Struct):
-    inputs: list[_CarefulInput]
+    inputs: list[TensorMessage]
     id: str = ""
     parameters: Parameters | None = None
     outputs: list[RequestedOutput] | None = None
 
 
 _careful_decode = msgspec.json.Decoder(_CarefulRequest).decode
-_decode_any = msgspec.json.Decoder().decode
-# What a JSON decoder raises. RecursionError: nested deeper than the interpreter's limit, about a thousand.
-_JSON_ERRORS = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 # What the fast decoder accepts as `data`, by the datatypes of all inputs together.
 _INTEGERS = {"UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"}
@@ -196,7 +171,7 @@ class RequestDecoder:
         """A request that is right in the most common form, or None: then the careful reader decides."""
         try:
             request = self._fast_decode(body)
-        except _JSON_ERRORS:
+        except JSON_ERRORS:
             return None
         if request.outputs is not None:
             return None
@@ -223,7 +198,7 @@ class RequestDecoder:
                 return None
             index, spec = known
             shape = tuple(tensor.shape)
-            if tensor.datatype != spec.datatype or not _fits(shape, spec.shape):
+            if tensor.datatype != spec.datatype or not fits(shape, spec.shape):
                 return None
             values = tensor.data
             if not values or num_elements(shape) != len(values):
@@ -240,17 +215,17 @@ class RequestDecoder:
         try:
             request = _careful_decode(body)
         except msgspec.ValidationError as error:
-            raise BadRequestError(f"request: {_plain(error)}") from None
-        except _JSON_ERRORS as error:
-            raise BadRequestError(f"the body is not valid JSON: {_plain(error)}") from None
-        _refuse_unsupported(request.parameters, "request")
-        reader = _BinaryReader(binary)
+            raise BadRequestError(f"request: {plain(error)}") from None
+        except JSON_ERRORS as error:
+            raise BadRequestError(f"the body is not valid JSON: {plain(error)}") from None
+        refuse_unsupported(request.parameters, "request")
+        reader = BinaryReader(binary)
         inputs = self._inputs(request.inputs, reader)
         reader.check_all_read()
         names, chosen = self._outputs(request)
         return InferMessage(inputs, request.id, request.parameters, names, chosen)
 
-    def _inputs(self, found: Sequence[_CarefulInput], reader: "_BinaryReader") -> list[InferInput]:
+    def _inputs(self, found: Sequence[TensorMessage], reader: "BinaryReader") -> list[InferInput]:
         inputs: dict[int, InferInput] = {}
         for tensor in found:
             known = self._specs.get(tensor.name)
@@ -259,8 +234,8 @@ class RequestDecoder:
             index, spec = known
             if index in inputs:
                 raise BadRequestError(f"input {tensor.name!r} stands twice")
-            _refuse_unsupported(tensor.parameters, f"input {tensor.name!r}")
-            inputs[index] = _read_input(tensor, spec, reader)
+            refuse_unsupported(tensor.parameters, f"input {tensor.name!r}")
+            inputs[index] = read_input(tensor, spec, reader)
         missing = [spec.name for i, spec in enumerate(self._signature.inputs) if i not in inputs]
         if missing:
             raise BadRequestError(f"input {missing[0]!r} is missing; expected {_names(self._specs)}")
@@ -280,7 +255,7 @@ class RequestDecoder:
                 raise BadRequestError(f"unknown {where}; expected {_names(known)}")
             if output.name in names:
                 raise BadRequestError(f"{where} is asked for twice")
-            _refuse_unsupported(output.parameters, where)
+            refuse_unsupported(output.parameters, where)
             names.append(output.name)
             if _flag(output.parameters or {}, "binary_data", where, default):
                 binary.add(output.name)
@@ -293,7 +268,7 @@ class RequestDecoder:
                 f"a raw body needs a model with one input; this one has {len(self._signature.inputs)}"
             )
         spec = self._signature.inputs[0]
-        shape = _shape_of_raw(spec, len(body), self._signature.batch_axis)
+        shape = shape_of_raw(spec, len(body), self._signature.batch_axis)
         if spec.datatype == "BYTES":
             item = np.empty(1, object)
             item[0] = bytes(body)
@@ -333,18 +308,6 @@ def _fast_decoder(signature: Signature) -> Any:
     return None  # inputs of several families, or binary only
 
 
-def _fits(shape: tuple[int, ...], declared: tuple[int, ...]) -> bool:
-    if len(shape) != len(declared):
-        return False
-    for dim, expected in zip(shape, declared, strict=True):
-        if expected == VARIABLE:
-            if not 0 <= dim <= _MAX_ELEMENTS:  # -1 itself is the declaration's word, not a size
-                return False
-        elif dim != expected:
-            return False
-    return True
-
-
 def _one_row(signature: Signature) -> tuple[str, str, tuple[int, ...], list[int], Any] | None:
     """What one row of the only input must look like: name, datatype, shape, the same as a list, and its packer."""
     if len(signature.inputs) != 1 or not signature.batch_axis:
@@ -358,130 +321,6 @@ def _one_row(signature: Signature) -> tuple[str, str, tuple[int, ...], list[int]
     return spec.name, spec.datatype, shape, list(shape), packer(spec.datatype, num_elements(shape)).pack
 
 
-class _BinaryReader:
-    """Hands out consecutive slices of the binary part of a body."""
-
-    def __init__(self, data: Buffer) -> None:
-        self._data = data
-        self._at = 0
-
-    def take(self, size: int, where: str) -> Buffer:
-        left = len(self._data) - self._at
-        if size > left:
-            raise BadRequestError(
-                f"{where}: binary_data_size is {shown(size)}; {left} bytes of binary data are left"
-            )
-        start, self._at = self._at, self._at + size
-        return self._data[start : self._at]
-
-    def check_all_read(self) -> None:
-        if self._at != len(self._data):
-            raise BadRequestError(
-                f"{len(self._data) - self._at} bytes of binary data belong to no input (check binary_data_size)"
-            )
-
-
-def _read_input(tensor: _CarefulInput, spec: TensorSpec, reader: _BinaryReader) -> InferInput:
-    where = f"input {tensor.name!r}"
-    if tensor.datatype != spec.datatype:
-        raise BadRequestError(f"{where}: datatype is {shown(tensor.datatype)}; expected {spec.datatype!r}")
-    shape = tuple(tensor.shape)
-    if not _fits(shape, spec.shape):
-        raise BadRequestError(
-            f"{where}: shape is {_shape_text(shape)}; expected {list(spec.shape)} (-1: any size)"
-        )
-    count = num_elements(shape)
-    # Sizes of 0 left out: numpy cannot hold an empty array either whose other sizes are past its limits.
-    largest = num_elements([dim or 1 for dim in shape])
-    if largest > _MAX_ELEMENTS:
-        raise BadRequestError(
-            f"{where}: shape {list(shape)} has {largest} elements; at most {_MAX_ELEMENTS} are possible"
-        )
-    if count == 0 and largest > _MAX_EMPTY:
-        raise BadRequestError(
-            f"{where}: shape {list(shape)} has {largest} rows and columns of nothing; at most {_MAX_EMPTY}"
-        )
-    size = (tensor.parameters or {}).get("binary_data_size")
-    if size is not None:
-        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            raise BadRequestError(f"{where}: binary_data_size is {shown(size)}; expected a count of bytes")
-        if tensor.data is not msgspec.UNSET:
-            raise BadRequestError(f"{where}: has both data and binary_data_size; send one of them")
-        return InferInput(shape, check_binary(tensor.name, spec.datatype, reader.take(size, where), count))
-    if tensor.data is msgspec.UNSET:
-        raise BadRequestError(f"{where}: has neither data nor binary_data_size")
-    if spec.datatype in BINARY_ONLY:
-        raise BadRequestError(f"{where}: {spec.datatype} cannot travel as JSON; send it as binary data")
-    values = _flatten(_decode_data(tensor.data, where), shape, where)
-    try:
-        check_types(spec.datatype, values)
-        return InferInput(shape, pack(spec.datatype, values))
-    except BadRequestError as error:
-        raise BadRequestError(f"{where}: {error}") from None
-
-
-def _decode_data(data: msgspec.Raw, where: str) -> Any:
-    """What was only skipped until now: text that is not UTF-8 and numbers past all ranges show here."""
-    try:
-        return _decode_any(data)
-    except _JSON_ERRORS as error:
-        raise BadRequestError(f"{where}: data is not valid JSON: {_plain(error)}") from None
-
-
-def _flatten(data: Any, shape: tuple[int, ...], where: str) -> list[Any]:
-    """Flat values of `data`, which is flat already or nested in the form of `shape`."""
-    if not isinstance(data, list):
-        raise BadRequestError(f"{where}: data is {shown(data)}; expected an array")
-    count = num_elements(shape)
-    nested = bool(data) and isinstance(data[0], list)
-    values = _flatten_nested(data, shape, where) if nested else data
-    if len(values) != count:
-        raise BadRequestError(f"{where}: {len(values)} elements of data; shape {list(shape)} needs {count}")
-    return values
-
-
-def _flatten_nested(data: list[Any], shape: tuple[int, ...], where: str) -> list[Any]:
-    for depth, dim in enumerate(shape):
-        if len(data) != num_elements(shape[: depth + 1]):
-            raise BadRequestError(
-                f"{where}: nested data does not have the shape {list(shape)} (dimension {depth} is {dim})"
-            )
-        if depth == len(shape) - 1:
-            return data
-        flat: list[Any] = []
-        for row in data:
-            if not isinstance(row, list) or len(row) != shape[depth + 1]:
-                raise BadRequestError(
-                    f"{where}: nested data does not have the shape {list(shape)}: dimension {depth + 1} has {shown(row)}"
-                )
-            flat.extend(row)
-        data = flat
-    return data
-
-
-def _shape_of_raw(spec: TensorSpec, size: int, batch_axis: bool) -> tuple[int, ...]:
-    shape = [1 if batch_axis and i == 0 else dim for i, dim in enumerate(spec.shape)]
-    if spec.datatype == "BYTES":
-        if num_elements([1 if dim == VARIABLE else dim for dim in shape]) != 1:
-            raise BadRequestError(
-                f"a raw body is one BYTES element; input {spec.name!r} has shape {list(spec.shape)}"
-            )
-        return tuple(1 if dim == VARIABLE else dim for dim in shape)
-    free = [i for i, dim in enumerate(shape) if dim == VARIABLE]
-    if len(free) > 1:
-        raise BadRequestError(
-            f"a raw body cannot tell the {len(free)} free dimensions of input {spec.name!r}: {list(spec.shape)}"
-        )
-    if free:
-        rest = itemsize(spec.datatype) * num_elements([dim for dim in shape if dim != VARIABLE])
-        if rest == 0 or size % rest:
-            raise BadRequestError(
-                f"a raw body of {size} bytes does not fill input {spec.name!r} of shape {list(spec.shape)}"
-            )
-        shape[free[0]] = size // rest
-    return tuple(shape)
-
-
 def _flag(parameters: Mapping[str, Any], key: str, where: str, default: bool = False) -> bool:
     value = parameters.get(key, default)
     if not isinstance(value, bool):
@@ -489,25 +328,5 @@ def _flag(parameters: Mapping[str, Any], key: str, where: str, default: bool = F
     return value
 
 
-def _refuse_unsupported(parameters: Mapping[str, Any] | None, where: str) -> None:
-    if not parameters:
-        return
-    for key, feature in _UNSUPPORTED_PARAMETERS.items():
-        if parameters.get(key):
-            raise UnsupportedError(f"{where}: parameter {key!r}: {feature} is not supported by this server")
-
-
 def _names(names: Any) -> str:
     return ", ".join(repr(name) for name in names)
-
-
-def _shape_text(shape: tuple[int, ...]) -> str:
-    sizes = [shown(dim) for dim in shape[:_LONGEST_SHAPE]]
-    if len(shape) > _LONGEST_SHAPE:
-        sizes.append(f"... ({len(shape)} sizes)")
-    return f"[{', '.join(sizes)}]"
-
-
-def _plain(error: Exception) -> str:
-    text = str(error)
-    return text if text.startswith("JSON") else text[0].lower() + text[1:]
