@@ -221,6 +221,11 @@ def comparison_table(
 
     `scale` divides the values: 1e6 for ns shown as ms.
     """
+    invalid = comparison.invalid_blocks()
+    if len(invalid) == len({record.block for record in comparison.records}):
+        return "No block is valid, so there is no figure:\n" + "\n".join(
+            f"- {why}" for why in invalid.values()
+        )
     medians, rows = {}, {}
     for side in dict.fromkeys(record.side for record in comparison.records):
         values = np.array(comparison.values(side, metric)) / scale

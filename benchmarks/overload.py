@@ -72,6 +72,7 @@ def main(args: Sequence[str] = ()) -> int:
                     warmup_ns=_WARM_UP_NS,
                     deadline_ns=deadline_ns,
                     max_connections=1024,
+                    max_send_lag_ns=deadline_ns // 20,  # a send that is late by a twentieth decides little
                 )
                 return measure_server(server, job, client_core)
 
