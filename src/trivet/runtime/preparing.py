@@ -68,6 +68,10 @@ def prepare(configuration: Configuration, version: str, now_ns: Callable[[], int
         if stage.kind == "model":
             stages.append(_prepare_model(configuration, stage.target, now_ns, say))
         else:
+            if stage.execution == "process":
+                raise SpecError(
+                    f"step {stage.target!r}: steps run in the event loop; `execution: process` is for models yet"
+                )
             stages.append(StepStage(stage.target, load_callable(stage.target, root)))
     return Prepared(configuration, version, stages)
 
