@@ -37,12 +37,11 @@ def json_response(body: bytes) -> bytes:
     )
 
 
-def binary_response(json_part: bytes, tensors: Sequence[bytes]) -> bytes:
+def binary_response(json_size: int, body: bytes) -> bytes:
     """The same for an answer whose tensors travel behind its JSON part."""
-    body = b"".join([json_part, *tensors])
     return (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nInference-Header-Content-Length: %d\r\n"
-        b"Content-Length: %d\r\n\r\n%b" % (len(json_part), len(body), body)
+        b"Content-Length: %d\r\n\r\n%b" % (json_size, len(body), body)
     )
 
 
