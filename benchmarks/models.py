@@ -104,9 +104,9 @@ class Trees:
         return np.stack([1 - positive, positive], axis=1).astype(np.float32)
 
 
-def tiny(seed: int = 0) -> ModelProto:
+def tiny(seed: int = 0, num_features: int = FEATURES) -> ModelProto:
     """A gradient boosting classifier: 100 trees of depth 3 over 30 features, probabilities of two classes."""
-    trees = Trees(seed)
+    trees = Trees(seed, num_features=num_features)
     num_trees, num_leaves = trees.weight.shape
     size = trees.num_inner + num_leaves
     node = np.arange(size)
@@ -135,7 +135,7 @@ def tiny(seed: int = 0) -> ModelProto:
         **{key: value.tolist() for key, value in attributes.items()},
     )
     return build(
-        "tiny", [classifier], [tensor("x", "FP32", ["N", FEATURES])], [tensor("y", "FP32", ["N", 2])]
+        "tiny", [classifier], [tensor("x", "FP32", ["N", num_features])], [tensor("y", "FP32", ["N", 2])]
     )
 
 

@@ -89,6 +89,7 @@ def test_an_invalid_measurement_takes_its_block_from_every_side() -> None:
         "- 2026-11-01, P, 2 cores, Linux 6, Python 3.11; numpy 2",
         "- seed 7; warm-up 1 s",
         "- 3 interleaved blocks, 1 of them invalid and left out",
+        "  - block 1: b: fell behind",
     ]
 
 
@@ -120,6 +121,10 @@ def test_figures_count_from_the_warm_up_to_the_last_intended_send() -> None:
         "throughput_rps": 1.0,  # two results within 2 s; the third came after the last send
         "goodput_rps": 0.5,
         "error_share": 0.25,
+        "num_failed": 1,
+        "refused_share": 0.25,
+        "refused_p50_ns": 0.001 * S,
+        "dropped_share": 0,
         "p50_ns": 0.25 * S,
         "p90_ns": 0.5 * S,
         "p99_ns": 0.5 * S,
