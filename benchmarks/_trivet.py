@@ -62,6 +62,8 @@ class Trivet(Server):
 
         Raises: RuntimeError: the control API says no.
         """
+        # The workers answer before the control API does; once that has answered, its token is there.
+        ask(self.control, request_bytes("GET", "/ready", self.control, {"Connection": "close"}))
         token = (self.folder / "control-token").read_text().strip()
         body = json.dumps({"entries": list(entries)}).encode()
         headers = {"Authorization": f"Bearer {token}", "Connection": "close"}

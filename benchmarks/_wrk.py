@@ -38,7 +38,7 @@ def maximum(
 ) -> Measurement:
     """Answers a second with `connections` users who never think. Invalid when an answer was not a 2xx.
 
-    Each user takes the requests in their order, from the first.
+    Whoever is free takes the next request, in their order. Invalid, too, when there was no answer at all.
     """
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not installed: apt-get install wrk")
@@ -66,5 +66,11 @@ def maximum(
             "p50_ns": values["p50_us"] * 1e3,
             "p99_ns": values["p99_us"] * 1e3,
         },
-        invalid=f"{bad} of {values['requests']} answers were errors" if bad else "",
+        invalid=_invalid(values["requests"], bad, good),
     )
+
+
+def _invalid(num_requests: int, bad: int, good: int) -> str:
+    if bad:
+        return f"{bad} of {num_requests} answers were errors"
+    return "" if good else "there was no answer at all"

@@ -49,7 +49,7 @@ _CODE = """import ctypes, os, re
 
 def faulty(inputs):
     x = inputs["x"]
-    match int(x[0, 0]):
+    match int(x[0, 0]) - 100:  # far from what a profile sends
         case 1:
             ctypes.PyDLL(None).pause()
         case 2:
@@ -168,7 +168,7 @@ def _add_text(folder: Path, peers: Path | None) -> None:
 
 
 def _fault(code: int) -> Disturbance:
-    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [code, 0]}
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [100 + code, 0]}
     body = json.dumps({"inputs": [tensor], "parameters": {"timeout": _PATIENCE_US}}).encode()
     request = HttpRequest(path="/v2/models/faulty/infer", headers={"Connection": "close"}, body=body)
     return lambda server: ask(server.target, whole(request, server.target), timeout_s=30)[0]
