@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks._measurement import NS_PER_S, Measurement, measure_server, measurement_of
 from benchmarks._records import (
     OUT,
+    VERSION,
     BlockRecord,
     Comparison,
     Environment,
@@ -83,7 +84,13 @@ def compare(
     once, before the first block.  resume: go on with the newest record of the same question, seed, settings and
     machine, as it was calibrated then, and measure only what is not in it.
     """
-    asked = Header(question=question, environment=environment(), seed=seed, settings=dict(settings or {}))
+    asked = Header(
+        question=question,
+        environment=environment(),
+        seed=seed,
+        settings=dict(settings or {}),
+        version=VERSION,
+    )
     path = _unfinished(asked, out) if resume else None
     if path is None:
         header = msgspec.structs.replace(asked, calibrated=dict(calibrate()))

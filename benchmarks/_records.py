@@ -5,7 +5,7 @@ import importlib.metadata
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from trivet.stats.mean import mean_of_blocks
 from trivet.stats.paired import ratio_of_paired_blocks
 
 OUT = Path(__file__).parent.parent / "out" / "benchmarks"
+VERSION = 2  # of the records' form: pages are made of records of this form only
 PACKAGES = ("trivet", "numpy", "onnxruntime", "uvloop", "httptools", "msgspec")
 
 
@@ -50,6 +51,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     settings: dict[str, Any]
     calibrated: dict[str, Any] = {}
+    version: int = 1
 
 
 class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,15 +118,26 @@ class Comparison:
         """No valid block, so no figure."""
         return {record.block for record in self.records} == set(self.invalid_blocks())
 
+    def complete(self) -> "Comparison":
+        """Without the blocks that lack a side: the run was cut off in them, or goes on."""
+        sides = set(self.sides())
+        measured: dict[int, set[str]] = {}
+        for record in self.records:
+            measured.setdefault(record.block, set()).add(record.side)
+        kept = [record for record in self.records if measured[record.block] == sides]
+        return replace(self, records=kept)
+
+    def num_blocks(self) -> int:
+        return len({record.block for record in self.records})
+
     def preface(self) -> str:
         """What stands before any figure: machine, versions, seed, warm-up and other settings, repeats."""
-        num_blocks = len({record.block for record in self.records})
         known = {**self.settings, **self.calibrated}
         settings = ", ".join(f"{name} {value}" for name, value in known.items())
         lines = [
             f"- {self.environment}",
             f"- seed {self.seed}; {settings}",
-            f"- {num_blocks} interleaved blocks, {len(self.invalid_blocks())} of them invalid and left out",
+            f"- {self.num_blocks()} interleaved blocks, {len(self.invalid_blocks())} of them invalid and left out",
         ]
         lines += [f"  - block {block}: {why}" for block, why in sorted(self.invalid_blocks().items())]
         return "\n".join(lines)
@@ -157,6 +170,16 @@ def record_paths(question: str, out: Path) -> list[Path]:
 def read_header(path: Path) -> Header:
     with path.open("rb") as file:
         return msgspec.json.decode(file.readline(), type=Header)
+
+
+def newest_comparison(question: str, out: Path, min_blocks: int) -> Comparison | None:
+    """The newest record of a question that has so many whole blocks, of which at least one is valid."""
+    for path in reversed(record_paths(question, out)):
+        if read_header(path).version == VERSION:
+            found = load_comparison(path).complete()
+            if found.num_blocks() >= min_blocks and not found.is_empty():
+                return found
+    return None
 
 
 def load_comparison(path: Path) -> Comparison:
