@@ -209,6 +209,7 @@ def _samples(snapshots: Sequence[Snapshot], counts: BackgroundCounts) -> Iterato
     )
     for name, text, value in plain:
         yield CounterMetricFamily(name, text, value=value)
+    yield GaugeMetricFamily("trivet_rows_in_hand", "rows on their way into a file", value=counts.rows_in_hand)
     overflow = sum(one["dropped"] for one in workers)
     rows = CounterMetricFamily("trivet_rows_dropped", "sampled rows that were not kept", labels=("reason",))
     for reason, count in (("overflow", overflow), ("failed", counts.rows_failed), ("lost", counts.rows_lost)):

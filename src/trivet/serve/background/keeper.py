@@ -23,17 +23,18 @@ from trivet.serve.background.settings import BackgroundSettings
 _RESTART_DELAYS_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 # One that lived this long has earned its successor the shortest pause.
 _STEADY_S = 30.0
-# Time for the last rows to be written and the last traces to be sent.
-_DRAIN_S = 10.0
+# Time for the last rows to be written and the last traces to be sent, at idle priority.
+_DRAIN_S = 20.0
 # Holds some thousand rows while the background process writes a file; the kernel may allow less.
 _SOCKET_BUFFER = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class BackgroundCounts:
-    """Since the start of the server. Lost: in the hands of a background process that died."""
+    """Since the start of the server, but for `rows_in_hand`: read, and in no file yet. Lost: those of one that died."""
 
     restarts: int
+    rows_in_hand: int
     rows_written: int
     rows_failed: int
     rows_lost: int
@@ -73,6 +74,7 @@ class BackgroundKeeper:
         page = self._page
         return BackgroundCounts(
             restarts=self._restarts,
+            rows_in_hand=page["rows_read"] - page["rows_written"] - page["rows_failed"],
             rows_written=page["rows_written"],
             rows_failed=page["rows_failed"],
             rows_lost=self._rows_lost,
@@ -82,7 +84,7 @@ class BackgroundKeeper:
         )
 
     async def drain(self) -> None:
-        """When every worker is gone: what they wrote is kept, then the process ends. At most 10 s."""
+        """When every worker is gone: what they wrote is kept, then the process ends. At most 20 s."""
         self.workers_end.close()  # the last writer: behind what is still in the socket the reader finds its end
         self._draining.set()
         if self._running is None:  # the server never got ready
