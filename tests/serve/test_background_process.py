@@ -5,6 +5,7 @@ import http.client
 import importlib.util
 import json
 import os
+import re
 import signal
 import urllib.request
 from collections import Counter
@@ -19,10 +20,13 @@ from tests.spec.row_contract import RowWriterContract
 from tests.support.server import ServerProcess
 from trivet.cli.deployment import deployment
 from trivet.errors import ExtraMissingError, UserError
+from trivet.serve.background.keeper import BackgroundCounts
 from trivet.serve.background.settings import background_settings
+from trivet.serve.metrics import render
 from trivet.spec.deployment import Deployment
 from trivet.spec.row import RowColumns, concatenate
 
+PAGE = Path(__file__).parents[2] / "docs" / "rows-and-traces.md"
 CODE = """
 def f(inputs):
     if inputs["x"][0, 0] == 100:
@@ -113,6 +117,19 @@ def test_no_sampled_row_is_lost_at_the_end(written: Path) -> None:
     failed = next(iter(rows.select(rows.words["outcome"].equal("failed")).rows()))
     assert (failed.service, failed.status, failed.reason, failed.kept) == ("bad", 500, "engine", "failed")
     assert [path for path in written.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_page_on_rows_reads_them_and_names_every_metric(
+    written: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = PAGE.read_text()
+    monkeypatch.chdir(written.parent)
+    exec(page.partition("```python\n")[2].partition("```")[0])
+    assert "compute_ns_mean" in capsys.readouterr().out
+    counts = BackgroundCounts(*[0] * 8)
+    names = re.findall(r"\n(trivet_\w+)[ {]", render([], {}, counts).decode())
+    assert len(set(names)) >= 7
+    assert [name for name in names if name not in page] == []
 
 
 def test_a_killed_background_process_changes_no_request_and_is_replaced(models: Path, tmp_path: Path) -> None:

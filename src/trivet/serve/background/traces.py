@@ -46,9 +46,11 @@ class OtlpExporter(logging.Handler):
         logger.propagate = False  # a line for each try would fill the server's log
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.failure = record.getMessage()
+        """The first word of a failure has its cause; the later ones tell of giving up."""
+        self.failure = self.failure or record.getMessage()
 
     def export(self, spans: Sequence[ReadableSpan]) -> bool:
+        self.failure = ""
         return self._exporter.export(spans) is SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
