@@ -39,8 +39,6 @@ def _refuse_unwired(deployment: Deployment) -> None:
     for field, key in (
         ("default_deadline_ns", "default_deadline"),
         ("drain_timeout_ns", "drain_timeout"),
-        ("rows_dir", "rows"),
-        ("rows_share", "rows_share"),
     ):
         if getattr(deployment, field) != getattr(plain, field):
             raise UserError(f"{key}: this server does not have that setting yet; leave it out")

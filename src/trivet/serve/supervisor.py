@@ -16,6 +16,7 @@ from typing import Any
 
 from trivet.errors import UnavailableError, UserError
 from trivet.serve import board as boards
+from trivet.serve.background.keeper import BackgroundKeeper
 from trivet.serve.board import Board
 from trivet.serve.channel import Channel
 from trivet.serve.messages import (
@@ -101,6 +102,7 @@ class Supervisor:
         statuses: Statuses,
         say: Callable[[str], None],
         forward: "Forwarding",
+        background: BackgroundKeeper | None = None,
     ) -> None:
         self.services: list[ServedService] = []  # what a new worker is told to serve
         self.num_workers = num_workers
@@ -112,6 +114,7 @@ class Supervisor:
         self._limits = limits
         self._statuses = statuses
         self._say = say
+        self.background = background
         self._board_fd = boards.create(num_workers)
         self.board = Board(self._board_fd, num_workers)
         self._inboxes = (
@@ -140,6 +143,8 @@ class Supervisor:
 
     def end_processes(self) -> None:
         """Kill what still runs: after a failed start nothing may be left behind."""
+        if self.background is not None:
+            self.background.close()
         for process, _ in self._launched:
             if process.poll() is None:
                 process.kill()
@@ -162,6 +167,8 @@ class Supervisor:
         await self._first_ready.wait()
         if self._error is not None:
             raise self._error
+        if self.background is not None:
+            self.background.start()
 
     def _popen(self, index: int) -> tuple["subprocess.Popen[bytes]", socket.socket]:
         ours, theirs = socket.socketpair()
@@ -176,6 +183,9 @@ class Supervisor:
         for inbox in inboxes:
             arguments += ["--inbox", str(inbox.fileno())]
             inherited.append(inbox.fileno())
+        if self.background is not None:
+            arguments += ["--rows", str(self.background.workers_end.fileno())]
+            inherited.append(self.background.workers_end.fileno())
         process = subprocess.Popen(
             [sys.executable, "-m", "trivet.serve.worker", *arguments], pass_fds=inherited
         )
@@ -191,7 +201,14 @@ class Supervisor:
         worker.channel = channel
         self.workers[index] = worker
         await asyncio.get_running_loop().connect_accepted_socket(lambda: channel, end)
-        channel.send(Start(services=tuple(self.services), limits=self._limits, statuses=self._statuses))
+        channel.send(
+            Start(
+                services=tuple(self.services),
+                limits=self._limits,
+                statuses=self._statuses,
+                sampling=None if self.background is None else self.background.settings.sampling,
+            )
+        )
 
     def _on_message(self, worker: WorkerProcess, message: ToSupervisor) -> None:
         match message:
@@ -266,6 +283,8 @@ class Supervisor:
                 for worker in self.workers:
                     if worker is not None:
                         worker.process.kill()
+        if self.background is not None:
+            await self.background.drain()
         for task in self._tasks:
             task.cancel()
 

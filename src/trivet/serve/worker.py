@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -40,6 +41,7 @@ from trivet.serve.messages import (
     Remove,
     Reply,
     Said,
+    Sampling,
     ServedService,
     SetLive,
     Start,
@@ -49,6 +51,9 @@ from trivet.serve.messages import (
 from trivet.serve.snapshot import GcPauses, snapshot
 from trivet.spec.configuration import Configuration
 
+if TYPE_CHECKING:
+    from trivet.serve.samples import Outlet
+
 _BEAT_S = 0.1
 _SWEEP_S = 1.0
 # How long idle keep-alive connections stay open while draining, so that a request that is just being sent is still
@@ -56,6 +61,8 @@ _SWEEP_S = 1.0
 _LINGER_S = 0.5
 _GRACE_S = 30.0
 _BACKGROUND_NICENESS = 19
+# How long a sampled row waits for company on its way to the background process.
+_ROWS_S = 0.1
 
 
 class Worker:
@@ -72,6 +79,8 @@ class Worker:
         self.runtime = Runtime(loop, Scheduler(max(1, host.num_cores() - 1)))
         self._router: Router | None = None
         self._acceptor: Acceptor | None = None
+        self._rows_fd: int | None = arguments.rows
+        self._outlet: Outlet | None = None
         self._waiting: dict[int, asyncio.Future[Forwarded]] = {}
         self._num_forwarded = 0
         self._pauses = GcPauses()
@@ -95,7 +104,7 @@ class Worker:
                 self._spawn(self._answer(message.id, self._remove(message.name, message.version)))
             case AskSnapshot():
                 self._channel.send(
-                    Reply(message.id, snapshot(self._ready_router, self.runtime, self._pauses))
+                    Reply(message.id, snapshot(self._ready_router, self.runtime, self._pauses, self._outlet))
                 )
             case Forwarded():
                 self._waiting.pop(message.id).set_result(message)
@@ -128,6 +137,8 @@ class Worker:
     async def _start(self, message: Start) -> None:
         router = self._router = Router(self.runtime, message.limits, message.statuses)
         V2(router, self.forward).register()
+        if message.sampling is not None:
+            self._sample(router, message.sampling)
         try:
             for service in message.services:
                 # On a thread, so that the supervisor is heard (and hears of a profile) meanwhile.
@@ -157,6 +168,19 @@ class Worker:
         self._beat()
         self._sweep()
         self._channel.send(Ready(tuple(describe(live) for live in router.live())))
+
+    def _sample(self, router: Router, sampling: Sampling) -> None:
+        from trivet.serve.samples import Outlet  # who needs no rows loads none of it
+        from trivet.serve.sampling import Sampler
+
+        assert self._rows_fd is not None  # the supervisor gives both or neither
+        self._outlet = Outlet(socket.socket(fileno=self._rows_fd))
+        router.sampler = Sampler(self._outlet, share=sampling.share, seed=self._index, traces=sampling.traces)
+        self._flush_rows(self._outlet)
+
+    def _flush_rows(self, outlet: "Outlet") -> None:
+        outlet.flush()
+        self._loop.call_later(_ROWS_S, self._flush_rows, outlet)
 
     def _prepare(self, configuration: Configuration, version: str) -> Prepared:
         return prepare(configuration, version, self.runtime.now_ns, self.say)
@@ -248,6 +272,9 @@ class Worker:
             connection.close_when_idle()
         while router.connections and self._loop.time() < end_s:
             await asyncio.sleep(0.01)
+        while self._outlet is not None and self._outlet.num_waiting and self._loop.time() < end_s:
+            self._outlet.flush()
+            await asyncio.sleep(0.01)
         self._exit_soon()
 
     def _exit_soon(self) -> None:
@@ -282,6 +309,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--board", type=int, required=True)
+    parser.add_argument("--rows", type=int)
     parser.add_argument("--listen", type=int, action="append", default=[])
     parser.add_argument("--inbox", type=int, action="append", default=[])
     uvloop.run(_run(parser.parse_args(argv)))

@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
         self._router.closed(self)
         for pending in self._pending:
             if isinstance(pending, Request) and pending.response is None:
-                self._router.num_answered += self._router.runtime.cancel(pending)
+                self._router.left(pending)
         self._pending.clear()
 
     def data_received(self, data: bytes) -> None:

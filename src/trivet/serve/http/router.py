@@ -14,12 +14,13 @@ from trivet.runtime.results import Results
 from trivet.runtime.runtime import Runtime
 from trivet.runtime.table import LiveTable
 from trivet.serve.http.infer import InferEndpoint, encode_answer
-from trivet.serve.http.response import error_response, without_body
+from trivet.serve.http.response import error_response, status_of, without_body
 from trivet.spec.deployment import Limits, Statuses
 from trivet.wire.tensor import shown
 
 if TYPE_CHECKING:
     from trivet.serve.http.connection import Connection, Headers
+    from trivet.serve.sampling import Sampler
 
 
 class MethodNotAllowedError(RequestError):
@@ -72,6 +73,7 @@ class Router:
         self.draining = False
         self.num_accepted = 0  # inference requests handed to the runtime
         self.num_answered = 0
+        self.sampler: Sampler | None = None  # where requests get rows
         self._encoded_ns = 0
         self.heads: dict[bytes, KnownHead] = {}
         self.tables: dict[tuple[str, str], LiveTable] = {}
@@ -161,6 +163,9 @@ class Router:
         try:
             endpoint.handle(connection, headers, body)
         except RequestError as error:
+            if self.sampler is not None:
+                status, caller = status_of(error, self.statuses), headers.get(b"traceparent", b"")
+                self.sampler.unaccepted(endpoint.table, connection.began_ns, error, status, caller)
             connection.send(self.error_bytes(error))
 
     def remember(self, data: bytes, method: bytes, url: bytes, headers: "Headers", framing: bytes) -> None:
@@ -187,7 +192,7 @@ class Router:
         if endpoint is not None:
             if method != b"POST":
                 raise MethodNotAllowedError(method, ["POST"])
-            endpoint.handle(connection, headers, body)
+            self.handle_infer(connection, endpoint, headers, body)
             return
         is_head = method == b"HEAD"
         if is_head:
@@ -245,15 +250,29 @@ class Router:
         except RequestError as error:
             counters.fail("OTHER", from_ns - request.received_ns)
             data = self.error_bytes(error)
+            if self.sampler is not None:
+                self.sampler.failed(request, error, status_of(error, self.statuses))
         else:
             self._encoded_ns = done_ns = self.now_ns()
             counters.answered(request, from_ns, done_ns)
+            if self.sampler is not None:
+                is_gone = connection not in self.connections
+                self.sampler.answered(request, data, from_ns, done_ns, is_gone=is_gone)
         connection.resolve(request, data)
 
     def failed(self, connection: "Connection", request: Request, error: RequestError) -> None:
         self.num_answered += 1
+        if self.sampler is not None:
+            self.sampler.failed(request, error, status_of(error, self.statuses))
         headers = [] if request.options is None else request.options.headers()
         connection.resolve(request, error_response(error, self.statuses, headers))
+
+    def left(self, request: Request) -> None:
+        """The client left before its answer: a request that still waits is taken out; a running one ends in `answered`."""
+        if self.runtime.cancel(request):
+            self.num_answered += 1
+            if self.sampler is not None:
+                self.sampler.cancelled(request)
 
     def error_bytes(self, error: RequestError) -> bytes:
         headers = [("Allow", error.allowed)] if isinstance(error, MethodNotAllowedError) else []
