@@ -18,7 +18,7 @@ from tests.serve.http_support import (
 )
 from trivet.spec.deployment import Limits, Statuses
 
-LINE = b"POST /v2/models/echo/infer HTTP/1.1\r\n"
+LINE = b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: t\r\n"
 CHUNKED = LINE + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -95,11 +95,13 @@ def test_chunks_of_the_limit_are_read(front: Front) -> None:
     [
         b"GET /" + b"a" * 2000 + b" HTTP/1.1\r\n\r\n",
         b"GET /v2?" + b"a" * 2000 + b" HTTP/1.1\r\n\r\n",
-        b"GET /v2 HTTP/1.1\r\nA: " + b"a" * 2000 + b"\r\n\r\n",
-        b"GET /v2 HTTP/1.1\r\n" + b"a" * 2000 + b": a\r\n\r\n",
-        b"GET /v2 HTTP/1.1\r\n" + b"".join(b"A%d: %b\r\n" % (i, b"a" * 250) for i in range(8)) + b"\r\n",
-        b"GET /v2 HTTP/1.1\r\n" + b"".join(b"A%d: \r\n" % i for i in range(11)) + b"\r\n",
-        b"GET /v2 HTTP/1.1\r\n" + b"A: \r\n" * 11 + b"\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\nA: " + b"a" * 2000 + b"\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\n" + b"a" * 2000 + b": a\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\n"
+        + b"".join(b"A%d: %b\r\n" % (i, b"a" * 250) for i in range(8))
+        + b"\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\n" + b"".join(b"A%d: \r\n" % i for i in range(11)) + b"\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\n" + b"A: \r\n" * 11 + b"\r\n",
     ],
 )
 def test_a_head_over_the_limits(front: Front, head: bytes, piece: int) -> None:
@@ -118,8 +120,8 @@ def test_a_head_of_the_limits(front: Front) -> None:
     "start",
     [
         b"GET /",
-        b"GET /v2 HTTP/1.1\r\nA: ",
-        b"GET /v2 HTTP/1.1\r\nA",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\nA: ",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\nA",
         CHUNKED + b"1;a=",
         CHUNKED + b"1\r\na\r\n1;",
         CHUNKED + b"0\r\nA: ",
@@ -162,7 +164,7 @@ def test_many_trailers(front: Front, count: int) -> None:
 
 def test_connections_over_the_limit_are_told_so(front: Front) -> None:
     kept = [front.connect() for _ in range(4)]
-    answer = refused(front.connect(), 503, "4 connections are open, the limit of this worker")
+    answer = refused(front.connect(), 503, "4 connections are open, the limit of this server")
     assert answer.headers["retry-after"] == "1"
     for client in kept:
         assert client.ask(infer(b"1")).status == 200

@@ -37,8 +37,6 @@ def _refuse_unwired(deployment: Deployment) -> None:
     """A setting that would have no effect is an error, not a silence."""
     plain = Deployment(services=deployment.services)
     for field, key in (
-        ("default_deadline_ns", "default_deadline"),
-        ("drain_timeout_ns", "drain_timeout"),
         ("rows_dir", "rows"),
         ("rows_share", "rows_share"),
     ):
