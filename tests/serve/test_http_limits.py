@@ -225,6 +225,23 @@ def test_an_idle_connection_is_closed_without_a_word(front: Front) -> None:
     assert fresh.answers() == used.answers() == []
 
 
+def test_a_client_that_reads_nothing_is_cut_off(front: Front) -> None:
+    client = front.connect()
+    client.send(infer(b"1"))
+    after(front, 1)
+    client.connection.pause_writing()
+    client.connection.resume_writing()
+    client.connection.pause_writing()
+    client.transport.close = lambda: None  # type: ignore[method-assign]  # as with bytes that nobody takes
+    after(front, 2.9)
+    assert not client.transport.was_aborted
+    client.transport.close = type(client.transport).close.__get__(client.transport)  # type: ignore[method-assign]
+    after(front, 0.2)
+    assert client.transport.was_aborted
+    assert client.is_lost
+    front.check_alive()
+
+
 def test_a_connection_that_waits_for_an_answer_is_not_idle(front: Front) -> None:
     client = front.connect()
     client.send(infer(b"1", extra=b',"parameters":{"timeout":60000000}'))

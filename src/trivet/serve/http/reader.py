@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from trivet.serve.http.router import Router
 
 # A read of up to this size is parsed at once; a larger one request by request, so that the connection can stop.
-_SMALL_READ = 2048
+SMALL_READ = 2048
 
 
 class RequestReader:
@@ -96,13 +96,13 @@ class RequestReader:
     def next_size(self, data: bytes, at: int) -> int:
         """How many bytes from `at` on to feed next, so that at most one request of a large read is completed."""
         left = len(data) - at
-        if left <= _SMALL_READ:
+        if left <= SMALL_READ:
             return left
         if not (self._connection.began_ns and self.in_body):
             end = data.find(b"\r\n\r\n", at)
             return left if end < 0 else end + 4 - at
         if self._framing is CHUNKED:
-            return _SMALL_READ
+            return SMALL_READ
         return min(left, max(1, int(self._framing or 0) - len(self._body)))
 
     def stop(self) -> None:
