@@ -71,10 +71,3 @@ def test_importing_trivet_and_its_help_load_no_heavy_module() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_a_setting_without_effect_is_refused(tmp_path: Path) -> None:
-    for line in ("drain_timeout: 5s", "default_deadline: 1s"):
-        (tmp_path / "deployment.yaml").write_text(f"services: [m.onnx]\n{line}\n")
-        result = run("serve", "--config", str(tmp_path / "deployment.yaml"))
-        assert (result.exit_code, "does not have that setting yet" in result.output) == (1, True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Literal
 
 from trivet.engine.contract import Engine
 from trivet.engine.python.engine import PythonEngine
@@ -12,6 +13,7 @@ from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
 from trivet.runtime.live import LiveModel, LiveService, StepStage
 from trivet.runtime.preparing import Prepared, PreparedModel, Say
 from trivet.runtime.process_executor import ProcessExecutor
+from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
 from trivet.spec.service import Service
 from trivet.spec.signature import Signature
@@ -20,6 +22,8 @@ _MIN_DEADLINE_NS = 100_000_000
 # Slow is not dead: a batch in a python engine hangs when it takes this many times its predicted time, and two seconds.
 _HANG_FACTOR = 20
 _MIN_HANG_NS = 2_000_000_000
+# Between the chunks of a stream: a generator may wait for something on purpose.
+_MIN_STREAM_HANG_NS = 30_000_000_000
 
 
 def install(
@@ -28,15 +32,19 @@ def install(
     loop: asyncio.AbstractEventLoop,
     now_ns: Callable[[], int],
     say: Say,
+    default_deadline_ns: Literal["auto"] | int = "auto",
 ) -> LiveService:
-    """Make a prepared configuration known to the scheduler. Quick, in the loop's thread."""
+    """Make a prepared configuration known to the scheduler. Quick, in the loop's thread.
+
+    Args: default_deadline_ns: of a service that declares none; auto: from its profile.
+    """
     stages = [
         _install_model(stage, scheduler, loop, now_ns, say) if isinstance(stage, PreparedModel) else stage
         for stage in prepared.stages
     ]
     service = prepared.configuration.service
     longest_ns = sum(stage.expected_ns() for stage in stages)
-    declared = service.slo.deadline_ns
+    declared = default_deadline_ns if service.slo.deadline_ns == "auto" else service.slo.deadline_ns
     return LiveService(
         name=service.name,
         version=prepared.version,
@@ -79,9 +87,11 @@ def _install_model(
 
     def executor(engine: Engine) -> Executor:
         if isinstance(engine, PythonEngine):
-            hang_ns = max(_MIN_HANG_NS, _HANG_FACTOR * service_time.mean_ns(resolution.max_batch_size))
+            hang_ns = _HANG_FACTOR * service_time.mean_ns(resolution.max_batch_size)
+            hang_ns = max(_MIN_STREAM_HANG_NS if engine.streams else _MIN_HANG_NS, hang_ns)
             spec = engine.process.spec
-            return ProcessExecutor(engine.process, lambda: PythonProcess(spec), loop, now_ns, hang_ns, say)
+            kind = StreamExecutor if engine.streams else ProcessExecutor
+            return kind(engine.process, lambda: PythonProcess(spec), loop, now_ns, hang_ns, say)
         if inline:
             return InlineExecutor(engine, now_ns)
         return ThreadExecutor(engine, now_ns, loop, prepared.name)
@@ -98,6 +108,7 @@ def _install_model(
         resolution=resolution,
         batch1_ns=prepared.profile.batch1_ns(),
         largest_batch_difference=prepared.profile.batching.difference,
+        streams=prepared.streams,
     )
 
 

@@ -45,6 +45,7 @@ class LiveModel:
     resolution: Resolution
     batch1_ns: int  # profiled service time of one row
     largest_batch_difference: float  # between batched and single answers, found by the check at load
+    streams: bool = False  # answers in chunks, one request at a time
     counters: ModelCounters = field(default_factory=ModelCounters)
 
     def expected_ns(self) -> int:
@@ -97,6 +98,7 @@ class LiveService:
         self.stages = list(stages)
         self.models = [stage for stage in stages if isinstance(stage, LiveModel)]
         self.last_stage = self.stages[-1]
+        self.streams = any(model.streams for model in self.models)
         self.chain = Chain(self.stages)
         self.deadline_ns = deadline_ns
         # An answer that took longer is worth a look: over the SLO's latency; without one only those past the deadline.
@@ -161,6 +163,10 @@ class LiveService:
             rows = message.inputs[0].shape[0]
             if rows > 0:
                 return Request(queue, rows, now_ns, deadline_ns, received_ns, self, message, reply)
+        if self.streams and message.binary_outputs is not False:
+            raise BadRequestError(
+                "this model answers in chunks of JSON; leave out binary_data_output and binary_data"
+            )
         index, inputs = self.run_steps(0, message.inputs, self.signature)
         queue, rows = self.place(index, inputs, priority)
         request = Request(queue, rows, now_ns, deadline_ns, received_ns, self, message, reply)

@@ -18,6 +18,7 @@ from trivet.runtime.batch_check import check_batching
 from trivet.runtime.live import StepStage
 from trivet.runtime.profile import Profile
 from trivet.runtime.steps import load_callable
+from trivet.runtime.streaming import FirstChunk
 from trivet.spec.configuration import Configuration, Resolution
 from trivet.spec.service import Model, Service
 from trivet.spec.signature import VARIABLE, Signature
@@ -47,6 +48,11 @@ class PreparedModel:
     profile: Profile
     resolution: Resolution
 
+    @property
+    def streams(self) -> bool:
+        """It answers in chunks, one request at a time."""
+        return _streams(self.engines[0])
+
 
 @dataclass(slots=True)
 class Prepared:
@@ -73,6 +79,11 @@ def prepare(configuration: Configuration, version: str, now_ns: Callable[[], int
                     f"step {stage.target!r}: steps run in the event loop; `execution: process` is for models yet"
                 )
             stages.append(StepStage(stage.target, load_callable(stage.target, root)))
+    for earlier in stages[:-1]:
+        if isinstance(earlier, PreparedModel) and earlier.streams:
+            raise SpecError(
+                f"model {earlier.name!r} is a generator: it answers in chunks, so it must be the last stage"
+            )
     return Prepared(configuration, version, stages)
 
 
@@ -83,7 +94,7 @@ def _prepare_model(
     root = Path(configuration.root)
     declared = _service_signature(configuration.service) if model.python else None
     engine = _engine(model, root, declared)
-    signature = _declared_signature(engine.signature, model, name)
+    signature = _declared_signature(engine, model, name)
     check_signature(name, model, signature)
     path = _profile_path(configuration, name)
     profile = profiles.read(path)
@@ -172,9 +183,14 @@ def _engine(model: Model, root: Path, declared: Signature | None) -> Engine:
     )
 
 
-def _declared_signature(found: Signature, model: Model, name: str) -> Signature:
+def _streams(engine: Engine) -> bool:
+    return isinstance(engine, PythonEngine) and engine.streams
+
+
+def _declared_signature(engine: Engine, model: Model, name: str) -> Signature:
     """The engine's signature with the batch axis as declared, where it is."""
-    if model.batching == "off":
+    found = engine.signature
+    if model.batching == "off" or _streams(engine):
         return Signature(found.inputs, found.outputs, False)
     if model.batch_axis == "auto":
         return found
@@ -186,6 +202,8 @@ def _declared_signature(found: Signature, model: Model, name: str) -> Signature:
 def _profile(engine: Engine, signature: Signature, max_batch_size: int, now_ns: Callable[[], int]) -> Profile:
     if not signature.batch_axis:
         max_batch_size = 1
+    if isinstance(engine, PythonEngine) and engine.streams:
+        engine = FirstChunk(engine)
     free = any(VARIABLE in spec.shape[int(signature.batch_axis) :] for spec in signature.inputs)
     lengths = profiles.LENGTHS if free else (0,)
     by_length = profiles.measure(engine, signature, max_batch_size, lengths, now_ns)

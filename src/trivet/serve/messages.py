@@ -1,6 +1,6 @@
 """What supervisor and workers say to each other: tagged structs in MessagePack, over a socket pair."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -40,6 +40,8 @@ class Start(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     services: tuple[ServedService, ...]
     limits: Limits
     statuses: Statuses
+    default_deadline_ns: Literal["auto"] | int
+    drain_timeout_ns: int
     sampling: Sampling | None = None
 
 

@@ -147,7 +147,13 @@ def _own(found: Mapping[Labels, Mapping[str, Any]]) -> Iterator[Metric]:
         "largest difference between batched and single answers at load",
         labels=names,
     )
+    chunks = CounterMetricFamily("trivet_first_chunks", "streaming answers begun", labels=names)
+    chunk_seconds = CounterMetricFamily(
+        "trivet_first_chunk_seconds", "time from a request's first byte to its first chunk", labels=names
+    )
     for labels, counters in found.items():
+        chunks.add_metric(labels, counters["first_chunks"])
+        chunk_seconds.add_metric(labels, counters["first_chunk_ns"] / 1e9)
         for priority, count in counters["waiting"].items():
             depth.add_metric((*labels, priority), count)
         for reason, count in counters["refused"].items():
@@ -159,7 +165,7 @@ def _own(found: Mapping[Labels, Mapping[str, Any]]) -> Iterator[Metric]:
         predicted.add_metric(labels, counters["predicted_ns"] / 1e9)
         actual.add_metric(labels, counters["actual_ns"] / 1e9)
         difference.add_metric(labels, counters["largest_batch_difference"])
-    yield from (depth, refused, dropped, fill, predicted, actual, difference)
+    yield from (depth, refused, dropped, fill, predicted, actual, difference, chunks, chunk_seconds)
 
 
 _PROCESS = (

@@ -53,6 +53,8 @@ def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None =
         listeners=listeners,
         limits=deployment.limits,
         statuses=deployment.statuses,
+        default_deadline_ns=deployment.default_deadline_ns,
+        drain_timeout_ns=deployment.drain_timeout_ns,
         say=_say,
         forward=Repository(folders, may_change=deployment.enable_load_unload).answer,
         background=None if settings is None else BackgroundKeeper(settings, _say),

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from trivet.errors import UnavailableError, UserError
 from trivet.serve import board as boards
@@ -42,7 +42,8 @@ _STEADY_S = 30.0
 # A worker whose loop has not turned for this long is stuck: killed and replaced.
 _STUCK_S = 10.0
 _ASK_TIMEOUT_S = 2.0
-_STOP_GRACE_S = 35.0
+# Beyond the workers' own time for draining.
+_STOP_GRACE_S = 5.0
 
 
 class WorkerProcess:
@@ -100,6 +101,8 @@ class Supervisor:
         listeners: Sequence[socket.socket],
         limits: Limits,
         statuses: Statuses,
+        default_deadline_ns: Literal["auto"] | int,
+        drain_timeout_ns: int,
         say: Callable[[str], None],
         forward: "Forwarding",
         background: BackgroundKeeper | None = None,
@@ -113,6 +116,8 @@ class Supervisor:
         self._listeners = list(listeners)
         self._limits = limits
         self._statuses = statuses
+        self._default_deadline_ns: Literal["auto"] | int = default_deadline_ns
+        self._drain_timeout_ns = drain_timeout_ns
         self._say = say
         self.background = background
         self._board_fd = boards.create(num_workers)
@@ -206,6 +211,8 @@ class Supervisor:
                 services=tuple(self.services),
                 limits=self._limits,
                 statuses=self._statuses,
+                default_deadline_ns=self._default_deadline_ns,
+                drain_timeout_ns=self._drain_timeout_ns,
                 sampling=None if self.background is None else self.background.settings.sampling,
             )
         )
@@ -278,7 +285,8 @@ class Supervisor:
                 worker.channel.send(Drain())
         if any(worker is not None for worker in self.workers):
             try:
-                await asyncio.wait_for(self._stopped.wait(), _STOP_GRACE_S)
+                grace_s = self._drain_timeout_ns / 1e9 + _STOP_GRACE_S
+                await asyncio.wait_for(self._stopped.wait(), grace_s)
             except TimeoutError:
                 for worker in self.workers:
                     if worker is not None:

@@ -29,6 +29,8 @@ from trivet.schedule import Scheduler
 from trivet.serve.accepting import Acceptor
 from trivet.serve.board import Board
 from trivet.serve.channel import Channel
+from trivet.serve.draining import Draining
+from trivet.serve.http.hangups import Hangups
 from trivet.serve.http.response import response
 from trivet.serve.http.router import Router
 from trivet.serve.http.v2 import V2
@@ -56,13 +58,12 @@ if TYPE_CHECKING:
 
 _BEAT_S = 0.1
 _SWEEP_S = 1.0
-# How long idle keep-alive connections stay open while draining, so that a request that is just being sent is still
-# answered (with `Connection: close`) instead of reset.
-_LINGER_S = 0.5
-_GRACE_S = 30.0
+_DRAIN_STEP_S = 0.01
 _BACKGROUND_NICENESS = 19
 # How long a sampled row waits for company on its way to the background process.
 _ROWS_S = 0.1
+# What the last rows have to reach it, after the last answers.
+_ROWS_GRACE_NS = 2_000_000_000
 
 
 class Worker:
@@ -86,6 +87,7 @@ class Worker:
         self._pauses = GcPauses()
         self._pauses.watch()
         self._draining = False
+        self._terms: Start | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.done: asyncio.Event = asyncio.Event()
 
@@ -130,12 +132,22 @@ class Worker:
     # --- what is served -----------------------------------------------------------------------------------------
 
     @property
+    def _start_terms(self) -> Start:
+        assert self._terms is not None  # `Start` is the first message
+        return self._terms
+
+    @property
     def _ready_router(self) -> Router:
         assert self._router is not None  # the supervisor asks nothing before Ready
         return self._router
 
     async def _start(self, message: Start) -> None:
+        self._terms = message
         router = self._router = Router(self.runtime, message.limits, message.statuses)
+        board, index = self._board, self._index
+        router.hangups = Hangups(self._loop)
+        router.num_connections = board.total_connections
+        router.on_closed = lambda: board.connection_closed(index)
         V2(router, self.forward).register()
         if message.sampling is not None:
             self._sample(router, message.sampling)
@@ -163,7 +175,6 @@ class Worker:
             self._loop, router, self._board, self._index, self._listeners, self._inboxes
         )
         await self._acceptor.open()
-        board, index = self._board, self._index
         self.runtime.on_turn = lambda: board.set_requests(index, router.num_accepted, router.num_answered)
         self._beat()
         self._sweep()
@@ -192,7 +203,14 @@ class Worker:
         before = {live.hash: live for live in table.entries} if table is not None else {}
         now = dict(before)
         for one in prepared:
-            live = install(one, self.runtime.scheduler, self._loop, self.runtime.now_ns, self.say)
+            live = install(
+                one,
+                self.runtime.scheduler,
+                self._loop,
+                self.runtime.now_ns,
+                self.say,
+                self._start_terms.default_deadline_ns,
+            )
             self.runtime.add(live)
             now[live.hash] = live
         entries = [(now[served.configuration.hash], served.share) for served in service.entries]
@@ -260,21 +278,18 @@ class Worker:
         if self._acceptor is None:  # nothing was ever served
             self._exit_soon()
             return
-        self._ready_router.draining = True
         self._acceptor.close()
         self._spawn(self._drain())
 
     async def _drain(self) -> None:
-        router = self._ready_router
-        end_s = self._loop.time() + _GRACE_S
-        await asyncio.sleep(_LINGER_S)
-        for connection in list(router.connections):
-            connection.close_when_idle()
-        while router.connections and self._loop.time() < end_s:
-            await asyncio.sleep(0.01)
-        while self._outlet is not None and self._outlet.num_waiting and self._loop.time() < end_s:
+        now_ns = self.runtime.now_ns
+        draining = Draining(self._ready_router, now_ns(), self._start_terms.drain_timeout_ns)
+        while not draining.step(now_ns()):
+            await asyncio.sleep(_DRAIN_STEP_S)
+        end_ns = now_ns() + _ROWS_GRACE_NS
+        while self._outlet is not None and self._outlet.num_waiting and now_ns() < end_ns:
             self._outlet.flush()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(_DRAIN_STEP_S)
         self._exit_soon()
 
     def _exit_soon(self) -> None:

@@ -28,6 +28,7 @@ REASONS = {
 }
 JSON = "application/json"
 BINARY = "application/octet-stream"
+MAX_ECHOED = 256
 
 
 def json_response(body: bytes) -> bytes:
@@ -57,6 +58,13 @@ def response(
         lines.insert(1, f"Content-Type: {content_type}")
     lines += [f"{name}: {value}" for name, value in headers]
     return b"".join(["\r\n".join([*lines, "", ""]).encode("latin-1"), *parts])
+
+
+def closing(answer: bytes) -> bytes:
+    """The answer, or its beginning, with word that the connection closes behind it."""
+    if b"\r\nConnection: close\r\n" in answer[:512]:
+        return answer
+    return answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
 
 
 def without_body(answer: bytes) -> bytes:
@@ -97,3 +105,8 @@ def status_of(error: RequestError, statuses: Statuses) -> int:
 def is_header_value(value: bytes) -> bool:
     """Printable ASCII without line ends: safe to echo."""
     return all(0x20 <= byte < 0x7F for byte in value)
+
+
+def is_echoable(value: bytes) -> bool:
+    """Short and safe: comes back with the answer as it is."""
+    return len(value) <= MAX_ECHOED and is_header_value(value)
