@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner, Result
 
 from trivet.cli.main import cli
@@ -20,7 +21,10 @@ def test_help_names_every_command() -> None:
         assert command in text
 
 
-def test_init_writes_a_service_that_validates(models: Path, tmp_path: Path) -> None:
+def test_init_writes_a_service_that_validates(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
     model = tmp_path / "tiny.onnx"
     model.write_bytes((models / "tiny.onnx").read_bytes())
     (tmp_path / "d.csv").write_text(",".join([f"f{i}" for i in range(30)] + ["label"]) + "\n")

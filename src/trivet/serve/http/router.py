@@ -293,11 +293,11 @@ class Router:
             self.failed(connection, request, error)
             return
         self.num_answered += 1
-        done_ns = self.now_ns()
         if error is None:
+            done_ns = self.now_ns()
             request.live.models[-1].counters.answered(request, request.ended_ns, done_ns)
-        if self.sampler is not None and error is None:
-            self.sampler.answered(request, b"", request.ended_ns, done_ns, is_gone=False)
+            if self.sampler is not None:
+                self.sampler.answered(request, b"", request.ended_ns, done_ns, is_gone=False)
         elif self.sampler is not None:
             self.sampler.failed(request, error, status_of(error, self.statuses))
         self._stream(connection, request).end(error)
