@@ -26,9 +26,7 @@ def mean_of_blocks(values: ArrayLike, confidence: float = 0.95) -> Interval:
     return Interval(centre, centre - margin, centre + margin)
 
 
-def ratio_of_pooled_means(
-    a: Sequence[ArrayLike], b: Sequence[ArrayLike], confidence: float = 0.95
-) -> Ratio:
+def ratio_of_pooled_means(a: Sequence[ArrayLike], b: Sequence[ArrayLike], confidence: float = 0.95) -> Ratio:
     """How many times the mean of all of `b`'s values together is that of all of `a`'s? Block i of `a` pairs with i of `b`.
 
     The interval is the delete-one-block jackknife's: sd of the pseudo-values n * r - (n - 1) * r_without_i over
