@@ -89,6 +89,7 @@ def compare(
         environment=environment(),
         seed=seed,
         settings=dict(settings or {}),
+        sides=[] if callable(sides) else list(sides),
         version=VERSION,
     )
     path = _unfinished(asked, out) if resume else None
@@ -131,7 +132,10 @@ def _unfinished(asked: Header, out: Path) -> Path | None:
     for path in reversed(record_paths(asked.question, out)):
         found = read_header(path)
         if found.environment.is_like(asked.environment) and found == msgspec.structs.replace(
-            asked, environment=found.environment, calibrated=found.calibrated, sides=found.sides
+            asked,
+            environment=found.environment,
+            calibrated=found.calibrated,
+            sides=asked.sides or found.sides,  # those that depend on what was calibrated are not known yet
         ):
             return path
     return None

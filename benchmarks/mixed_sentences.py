@@ -89,7 +89,6 @@ def main(args: Sequence[str] = ()) -> int:
             "weights": "MiniLM-L6" if options.peers else "drawn",
             "warm-up": "1 s",
             "measured": f"{options.seconds:g} s by wrk, 32 connections",
-            "sides": list(sides),
         },
         resume=options.resume,
     )
