@@ -53,7 +53,7 @@ _SERVICE = "name: m\nmodels:\n  busy: {python: 'busy.py:busy'}\n"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`kind`: text, tiny or busy. `core` is the server's, and that of the same model called in process."""
+    """`kind`: text or busy. `core` is the server's, and that of the same model called in process."""
 
     kind: str
     core: int

@@ -33,7 +33,7 @@ _PATIENCE_NS = 10 * NS_PER_S  # a closed loop asks for the maximum, not for answ
 
 def main(args: Sequence[str] = ()) -> int:
     made = parser("overload", QUESTION, blocks=5, seconds=6, peers=True)
-    made.add_argument("--model", choices=["text", "tiny", "busy"], default="text")
+    made.add_argument("--model", choices=["text", "busy"], default="text")
     made.add_argument("--multiples", type=float, nargs="*", default=[1.5, 3, 10])
     made.add_argument("--deadline-ms", type=float, default=100)
     options = made.parse_args(args)
