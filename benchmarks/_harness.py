@@ -89,17 +89,18 @@ def compare(
         environment=environment(),
         seed=seed,
         settings=dict(settings or {}),
+        sides=[] if callable(sides) else list(sides),
         version=VERSION,
     )
     path = _unfinished(asked, out) if resume else None
+    calibrated = dict(calibrate()) if path is None else read_header(path).calibrated
+    chosen = sides(calibrated) if callable(sides) else sides
     if path is None:
-        header = msgspec.structs.replace(asked, calibrated=dict(calibrate()))
+        header = msgspec.structs.replace(asked, calibrated=calibrated, sides=list(chosen))
         path = out / question / f"{header.environment.date.replace(':', '')}.jsonl"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(msgspec.json.encode(header) + b"\n")
-    before = load_comparison(path)
-    chosen = sides(before.calibrated) if callable(sides) else sides
-    _measure(path, before, chosen, block_orders(list(chosen), num_blocks, seed))
+    _measure(path, load_comparison(path), chosen, block_orders(list(chosen), num_blocks, seed))
     return load_comparison(path)
 
 
@@ -131,7 +132,10 @@ def _unfinished(asked: Header, out: Path) -> Path | None:
     for path in reversed(record_paths(asked.question, out)):
         found = read_header(path)
         if found.environment.is_like(asked.environment) and found == msgspec.structs.replace(
-            asked, environment=found.environment, calibrated=found.calibrated
+            asked,
+            environment=found.environment,
+            calibrated=found.calibrated,
+            sides=asked.sides or found.sides,  # those that depend on what was calibrated are not known yet
         ):
             return path
     return None

@@ -30,6 +30,7 @@ def measurement_of(
     cpu_ns: int | None = None,
     pss_bytes: int | None = None,
     keep_latencies: bool = False,
+    failed_ns: int | None = None,
 ) -> Measurement:
     """The usual figures of one run of the load generator, after its warm-up; times in ns.
 
@@ -37,6 +38,7 @@ def measurement_of(
     `error_share` is the share of requests without one (`num_failed` of them). How long those waited for their
     answer who were refused or dropped is `refused_p50_ns` and `dropped_p50_ns`, absent where there were none.
     `cpu_ns`: of the server, during the whole run. `keep_latencies`: the sample `latency_ns`, in the order of sends.
+    `failed_ns`: what a request without a result counts as in latencies, so that nobody's tail gets shorter by refusing.
     """
     rows = result.measured()
     values: dict[str, float] = {"num_requests": rows.num_rows}
@@ -50,7 +52,10 @@ def measurement_of(
     values["goodput_rps"] = float((in_window & rows.words["outcome"].equal("ok")).sum()) / window_s
     values["error_share"] = 1 - float(answered.mean())
     values["num_failed"] = int((~answered).sum())
-    values |= _latencies(rows.latency_ns(), answered, "")
+    latencies_ns, timed = rows.latency_ns(), answered
+    if failed_ns is not None:
+        latencies_ns, timed = np.where(answered, latencies_ns, failed_ns), np.ones_like(answered)
+    values |= _latencies(latencies_ns, timed, "")
     for outcome in ("refused", "dropped"):
         chosen = rows.words["outcome"].equal(outcome)
         values[f"{outcome}_share"] = float(chosen.mean())
@@ -62,19 +67,30 @@ def measurement_of(
         values["cpu_ns_per_request"] = cpu_ns / max(1, result.generator.num_sent)
     if pss_bytes is not None:
         values["pss_mib"] = pss_bytes / 2**20
-    samples = {"latency_ns": rows.latency_ns()[answered].tolist()} if keep_latencies else {}
+    samples = {"latency_ns": latencies_ns[timed].tolist()} if keep_latencies else {}
     return Measurement(values=values, samples=samples, invalid=result.generator.invalid)
 
 
 def measure_server(
-    server: Server, job: Job, core: int | None, *, keep_latencies: bool = False
+    server: Server,
+    job: Job,
+    core: int | None,
+    *,
+    keep_latencies: bool = False,
+    failed_ns: int | None = None,
 ) -> Measurement:
     """Offer the load of `job` from `core`; the figures hold the server's processor time and memory, too."""
     before_ns = server.cpu_ns()
     result = offer_from(core, job)
     pss_bytes = sum(process.pss_bytes for process in server.memory())
     cpu_ns = server.cpu_ns() - before_ns
-    return measurement_of(result, cpu_ns=cpu_ns, pss_bytes=pss_bytes, keep_latencies=keep_latencies)
+    return measurement_of(
+        result,
+        cpu_ns=cpu_ns,
+        pss_bytes=pss_bytes,
+        keep_latencies=keep_latencies,
+        failed_ns=failed_ns,
+    )
 
 
 def _latencies(

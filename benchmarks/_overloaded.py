@@ -13,7 +13,8 @@ from benchmarks._processes import run_on_core
 from benchmarks._records import OUT
 from benchmarks._sides import as_m, model_file
 from benchmarks._trivet import Trivet
-from trivet.load.job import HttpRequest
+from trivet.load.arrivals import Arrivals
+from trivet.load.job import HttpRequest, Job, OpenLoop
 
 BUSY_MS = 2
 CAPACITY = "capacity, requests/s"
@@ -53,7 +54,7 @@ _SERVICE = "name: m\nmodels:\n  busy: {python: 'busy.py:busy'}\n"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`kind`: text, tiny or busy. `core` is the server's, and that of the same model called in process."""
+    """`kind`: text or busy. `core` is the server's, and that of the same model called in process."""
 
     kind: str
     core: int
@@ -95,6 +96,19 @@ class Subject:
 
     def requests(self, timeout_ns: int) -> list[HttpRequest]:
         return [with_timeout(request, timeout_ns) for request in payloads(self.kind, "v2")]
+
+    def job(self, server: Trivet, arrivals: Arrivals, seed: int, warmup_ns: int) -> Job:
+        """What to offer: every request says its deadline, and an answer past it is late."""
+        return Job(
+            target=server.target,
+            requests=self.requests(self.deadline_ns),
+            load=OpenLoop(arrivals=arrivals),
+            seed=seed,
+            warmup_ns=warmup_ns,
+            deadline_ns=self.deadline_ns,
+            max_connections=1024,
+            max_send_lag_ns=self.deadline_ns // 20,  # a send late by a twentieth decides little
+        )
 
     @property
     def _name(self) -> str:

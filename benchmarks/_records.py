@@ -51,6 +51,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     settings: dict[str, Any]
     calibrated: dict[str, Any] = {}
+    sides: list[str] = []  # that make a whole block
     version: int = 1
 
 
@@ -75,6 +76,7 @@ class Comparison:
     settings: Mapping[str, Any]
     records: Sequence[BlockRecord]
     calibrated: Mapping[str, Any] = field(default_factory=dict)
+    expected: Sequence[str] = ()  # the sides that make a whole block, where the record says
 
     def sides(self) -> list[str]:
         """In the order of the first block."""
@@ -120,7 +122,7 @@ class Comparison:
 
     def complete(self) -> "Comparison":
         """Without the blocks that lack a side: the run was cut off in them, or goes on."""
-        sides = set(self.sides())
+        sides = set(self.expected or self.sides())
         measured: dict[int, set[str]] = {}
         for record in self.records:
             measured.setdefault(record.block, set()).add(record.side)
@@ -188,7 +190,13 @@ def load_comparison(path: Path) -> Comparison:
     first = msgspec.json.decode(lines[0], type=Header)
     records = [msgspec.json.decode(line, type=BlockRecord) for line in lines[1:] if line.endswith(b"\n")]
     return Comparison(
-        first.question, first.environment, first.seed, first.settings, records, first.calibrated
+        first.question,
+        first.environment,
+        first.seed,
+        first.settings,
+        records,
+        first.calibrated,
+        first.sides,
     )
 
 

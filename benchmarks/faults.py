@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from benchmarks._harness import (
     NS_PER_S,
     OUT,
@@ -33,7 +35,7 @@ QUESTION = (
 )
 SHORT = False
 NOTHING, LOADING = "nothing", "loading text.onnx"
-# What the python engine does with a request; the codes are in the service's code below.
+# What the python engine does with a request, by its number in the service's code below.
 FAULTS = {
     "hangs, holding the GIL": 1,
     "hangs in a regular expression": 2,
@@ -41,6 +43,9 @@ FAULTS = {
     "raises": 4,
     "returns a wrong shape": 5,
 }
+# What such a request is answered: 504 at its deadline, 500 for its batch, 200 for a model that was loaded.
+_STATUS = {1: 504, 2: 504, 3: 500, 4: 500, 5: 500}
+_LOADED = 200
 _WARM_UP_NS = NS_PER_S
 _PAUSE_S = 0.25  # between a fault's answer and the next one
 _PATIENCE_US = 300_000
@@ -104,7 +109,11 @@ def main(args: Sequence[str] = ()) -> int:
                 )
                 with _disturbed(server, disturb) as statuses:
                     found = measure_server(server, job, client_core, keep_latencies=True)
-            found.values["num_disturbances"] = len(statuses)
+            expected = _LOADED if name == LOADING else _STATUS.get(FAULTS.get(name, 0), 0)
+            found.values["num_disturbances"] = statuses.count(expected)
+            if statuses and expected not in statuses and not found.invalid:
+                invalid = f"no fault was answered with {expected}; statuses: {sorted(set(statuses))}"
+                return msgspec.structs.replace(found, invalid=invalid)
             return found
 
         return measure

@@ -62,7 +62,6 @@ def main(args: Sequence[str] = ()) -> int:
             "model": options.model,
             "warm-up": "1 s",
             "measured": f"{options.seconds:g} s by wrk, 32 connections",
-            "sides": list(sides),
         },
         resume=options.resume,
     )

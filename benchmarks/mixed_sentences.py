@@ -1,5 +1,6 @@
 """Real sentences of mixed length, tokenized in the server, through an encoder with an attention mask."""
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,30 +56,13 @@ def main(args: Sequence[str] = ()) -> int:
         first = _sentences.requests("v2", 0)[0]
         return Trivet.serve("trivet-sentences", [folder / "service.yaml"], cores=[server_core], first=first)
 
-    def peer(name: str, batch: int) -> Callable[[], Server]:
-        python = options.peers / name / "bin" / "python"
-        environment = {
-            "PEER_BATCH": str(batch),
-            "PEER_DELAY_MS": "2",
-            "PYTHONPATH": str(extra(options.peers)),
-            "TOKENIZERS_PARALLELISM": "false",
-        }
-        return lambda: start_peer(
-            f"{name}-sentences",
-            _SCRIPTS / f"sentences_{name}.py",
-            python,
-            folder / "encoder.onnx",
-            server_core,
-            _sentences.requests("x", 0)[0],
-            environment,
-        )
-
     sides = {"trivet": measured(own, "trivet-sentences", "v2")}
     wanted = [("mosec", _MOSEC), *([("granian", _GRANIAN)] if options.granian else [])]
     for name, by_batch in wanted:
         if _is_there(name, options.peers):
             for side, batch in by_batch.items():
-                sides[side] = measured(peer(name, batch), f"{name}-sentences", "x")
+                start = functools.partial(_start_peer, name, batch, folder, options.peers, server_core)
+                sides[side] = measured(start, f"{name}-sentences", "x")
     comparison = compare(
         "mixed_sentences",
         sides,
@@ -89,12 +73,29 @@ def main(args: Sequence[str] = ()) -> int:
             "weights": "MiniLM-L6" if options.peers else "drawn",
             "warm-up": "1 s",
             "measured": f"{options.seconds:g} s by wrk, 32 connections",
-            "sides": list(sides),
         },
         resume=options.resume,
     )
     print(report(comparison))
     return 0
+
+
+def _start_peer(name: str, batch: int, folder: Path, peers: Path, core: int) -> Server:
+    environment = {
+        "PEER_BATCH": str(batch),
+        "PEER_DELAY_MS": "2",
+        "PYTHONPATH": str(extra(peers)),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    return start_peer(
+        f"{name}-sentences",
+        _SCRIPTS / f"sentences_{name}.py",
+        peers / name / "bin" / "python",
+        folder / "encoder.onnx",
+        core,
+        _sentences.requests("x", 0)[0],
+        environment,
+    )
 
 
 def report(comparison: Comparison) -> Report:

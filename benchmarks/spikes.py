@@ -20,7 +20,6 @@ from benchmarks._overloaded import CAPACITY, Subject
 from benchmarks._processes import offer_from
 from benchmarks._tables import Goal, Report, markdown_table
 from trivet.load.arrivals import Recorded
-from trivet.load.job import Job, OpenLoop
 from trivet.load.result import Result
 from trivet.stats.mean import ratio_of_pooled_means
 
@@ -53,16 +52,8 @@ def main(args: Sequence[str] = ()) -> int:
                     options.base * capacity_rps, height * capacity_rps, options.spikes, seed
                 )
                 with subject.start(calibrated) as server:
-                    job = Job(
-                        target=server.target,
-                        requests=subject.requests(deadline_ns),
-                        load=OpenLoop(arrivals=Recorded(at_ns=tuple(instants.tolist()))),
-                        seed=seed,
-                        warmup_ns=_WARM_UP_NS,
-                        deadline_ns=deadline_ns,
-                        max_connections=1024,
-                        max_send_lag_ns=deadline_ns // 20,  # a send late by a twentieth decides little
-                    )
+                    arrivals = Recorded(at_ns=tuple(instants.tolist()))
+                    job = subject.job(server, arrivals, seed, _WARM_UP_NS)
                     return _measured(offer_from(client_core, job), options.spikes)
 
             return measure

@@ -27,7 +27,7 @@ from benchmarks._trivet import Trivet
 QUESTION = (
     "How soon is the server ready, how much memory does it hold, what do `import trivet` and `--help` cost?"
 )
-SHORT = True
+SHORT = False
 _FIRST, _CACHED = "first start", "profile cached"
 _BARE, _IMPORT, _HELP = "bare python", "import trivet", "trivet --help"
 _COMMANDS = {

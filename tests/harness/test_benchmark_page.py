@@ -12,6 +12,7 @@ from benchmarks._records import Comparison
 FIGURES = {
     "num_requests": 100,
     "num_failed": 0,
+    "error_share": 0,
     "num_disturbances": 7,
     "max_rps": 1000,
     "goodput_rps": 900,

@@ -137,6 +137,15 @@ def test_figures_count_from_the_warm_up_to_the_last_intended_send() -> None:
     }
 
 
+def test_who_refuses_gets_no_shorter_tail() -> None:
+    rows = [Row(intended_ns=2 * S, done_ns=2 * S + ms * S // 1000) for ms in range(1, 10)]
+    rows.append(Row(intended_ns=3 * S, done_ns=3 * S + 1, outcome="refused"))
+    measured = measurement_of(result_of(rows), keep_latencies=True, failed_ns=5 * S)
+    assert (measured.values["p50_ns"], measured.values["p99_ns"]) == (0.005 * S, 5 * S)
+    assert measured.samples["latency_ns"] == [ms * S / 1000 for ms in range(1, 10)] + [5 * S]
+    assert measurement_of(result_of(rows)).values["p99_ns"] == 0.009 * S
+
+
 def test_a_run_that_is_invalid_or_empty_says_so() -> None:
     late_client = measurement_of(result_of([Row(intended_ns=2 * S, done_ns=3 * S)], invalid="fell behind"))
     assert late_client.invalid == "fell behind"
