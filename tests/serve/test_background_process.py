@@ -1,5 +1,6 @@
 """Rows and traces of a real server: what stands in the files, and what the death of their writer costs."""
 
+import asyncio
 import contextlib
 import http.client
 import importlib.util
@@ -20,11 +21,12 @@ from tests.spec.row_contract import RowWriterContract
 from tests.support.server import ServerProcess
 from trivet.cli.deployment import deployment
 from trivet.errors import ExtraMissingError, UserError
-from trivet.serve.background.keeper import BackgroundCounts
+from trivet.serve.background.keeper import BackgroundCounts, BackgroundKeeper
 from trivet.serve.background.settings import background_settings
 from trivet.serve.metrics import render
+from trivet.serve.samples import Outlet, Sample
 from trivet.spec.deployment import Deployment
-from trivet.spec.row import RowColumns, concatenate
+from trivet.spec.row import Row, RowColumns, concatenate
 
 PAGE = Path(__file__).parents[2] / "docs" / "rows-and-traces.md"
 CODE = """
@@ -151,12 +153,40 @@ def test_a_killed_background_process_changes_no_request_and_is_replaced(models: 
 
 
 def background_of(server: ServerProcess) -> int:
-    (pid,) = (
-        pid
-        for pid in server.children()
-        if b"trivet.serve.background" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    )
+    with urllib.request.urlopen(f"http://{server.control}/status", timeout=60) as answer:
+        pid: int = json.load(answer)["background"]["pid"]
+    assert pid in server.children()
     return pid
+
+
+def test_at_the_end_rows_that_nobody_has_read_are_written_even_if_their_reader_has_just_died(
+    tmp_path: Path,
+) -> None:
+    said: list[str] = []
+    settings = background_settings(
+        Deployment(services=("m",), rows_dir=str(tmp_path), rows_share=1), print, {}
+    )
+    assert settings is not None
+    keeper = BackgroundKeeper(settings, said.append)
+
+    async def run() -> None:
+        keeper.start()
+        await asyncio.sleep(0)  # the process is there
+        assert keeper.pid is not None
+        os.kill(keeper.pid, signal.SIGKILL)
+        outlet = Outlet(keeper.workers_end.dup())
+        for number in range(100):
+            outlet.put(Sample(Row(key=str(number), kept="share")))
+        outlet.flush()
+        outlet.close()
+        await keeper.drain()
+
+    asyncio.run(run())
+    counts = keeper.counts()
+    assert (counts.rows_written, counts.rows_lost, counts.restarts, keeper.pid) == (100, 0, 1, None)
+    assert len(said) == 1
+    keeper.close()
+    assert [row.key for row in rows_in(tmp_path).rows()] == [str(number) for number in range(100)]
 
 
 def test_the_background_process_runs_at_idle_priority_and_ends_with_its_supervisor(

@@ -17,7 +17,8 @@ from trivet.runtime.request import Request
 from trivet.schedule.job import DONE
 from trivet.serve.sampled_row import answered_row, digest, failed_row
 from trivet.serve.samples import MAX_MESSAGE, Outlet, Sample, decode
-from trivet.serve.sampling import Sampler, gaps, is_recorded
+from trivet.serve.sampling import Sampler, gaps
+from trivet.serve.traceparent import caller_of
 from trivet.spec.row import ABSENT, Row, RowColumns, RowsHeader
 
 CALLER = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-"
@@ -231,10 +232,20 @@ def test_a_refused_request_of_a_caller_that_records_is_kept_too(echo: Path) -> N
         "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
         "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-011",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\n",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
     ],
 )
-def test_what_is_no_traceparent_records_nothing(text: str) -> None:
-    assert not is_recorded(text)
+def test_what_is_no_traceparent_has_no_caller(text: str) -> None:
+    assert caller_of(text) is None
+
+
+@pytest.mark.parametrize(("flags", "records"), [("01", True), ("00", False), ("fe", False), ("03", True)])
+def test_a_traceparent_names_the_callers_span_and_decision(flags: str, records: bool) -> None:
+    for text in (f"00-{'0' * 30}ab-{'0' * 15}c-{flags}", f"01-{'0' * 30}ab-{'0' * 15}c-{flags}-more"):
+        caller = caller_of(text)
+        assert caller is not None
+        assert (caller.trace_id, caller.span_id, caller.records) == (0xAB, 0xC, records)
 
 
 # --- what a front cannot make happen by hand: slow engines, failures between the stages of a pipeline ---
@@ -296,7 +307,7 @@ def test_a_long_id_is_cut(ended: Request) -> None:
 
 def test_a_full_buffer_drops_rows_and_counts_them_and_no_request_feels_it(echo: Path) -> None:
     front = SampledFront(echo, max_waiting=10)
-    front.ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # the kernel's minimum: a few kB
+    front.ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)  # some twenty rows
     client = front.connect()
     for _ in range(200):
         assert client.ask(infer(b"2.5")).status == 200

@@ -208,7 +208,11 @@ def _samples(snapshots: Sequence[Snapshot], counts: BackgroundCounts) -> Iterato
     with them (lost), a file could not be written or a collector not be reached in time (failed)."""
     workers = [snapshot["rows"] for snapshot in snapshots if snapshot["rows"] is not None]
     plain = (
-        ("trivet_rows_sampled", "requests that were to get a row", sum(one["kept"] for one in workers)),
+        (
+            "trivet_rows_sampled",
+            "requests that were to get a row or a trace",
+            sum(one["kept"] for one in workers),
+        ),
         ("trivet_rows_written", "rows in finished files", counts.rows_written),
         ("trivet_traces_exported", "requests whose spans a collector has taken", counts.traces_exported),
         ("trivet_background_restarts", "background processes that died", counts.restarts),

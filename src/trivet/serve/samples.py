@@ -13,7 +13,7 @@ import msgspec
 
 from trivet.spec.row import Row
 
-# What a worker holds while the background process is slow or gone: at 400 bytes a row under 2 MB.
+# What a worker holds while the background process is slow or gone: at 1 kB a row 4 MB.
 MAX_WAITING = 4096
 # Encoding this many takes about 50 us, as long as the loop can well be kept from its requests.
 ROWS_A_MESSAGE = 64

@@ -6,7 +6,6 @@ between drawn ones are geometric, so each is drawn with the probability `share`,
 
 import math
 import random
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from trivet.clock import MonotonicClock
 from trivet.errors import RequestError
 from trivet.serve.sampled_row import answered_row, cancelled_row, failed_row, outcome_of, unaccepted_row
 from trivet.serve.samples import Outlet, Sample
+from trivet.serve.traceparent import caller_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from trivet.runtime.table import LiveTable
 
 _NEVER = 1 << 62
-# W3C Trace Context: version, trace, parent, flags of which bit 0 says that the caller records the trace.
-_TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]([0-9a-f])(-|$)"
-)
 
 
 class Sampler:
@@ -109,7 +105,8 @@ class Sampler:
             return always
         if is_drawn:
             return "share"
-        return "trace" if traceparent and is_recorded(traceparent) else ""
+        caller = caller_of(traceparent) if traceparent else None
+        return "trace" if caller is not None and caller.records else ""
 
     def _traceparent(self, request: "Request") -> str:
         if not self._traces or request.options is None:
@@ -121,12 +118,6 @@ class Sampler:
             self._outlet.drop()
             return False
         return True
-
-
-def is_recorded(traceparent: str) -> bool:
-    """Whether a `traceparent` header is valid and says that the caller records its trace."""
-    found = _TRACEPARENT.match(traceparent)
-    return found is not None and bool(int(found[1], 16) & 1)
 
 
 def gaps(share: float, seed: int) -> Iterator[int]:

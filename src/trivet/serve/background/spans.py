@@ -4,7 +4,6 @@ Names and attributes are those of the semantic conventions for HTTP servers; wha
 """
 
 import os
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -13,16 +12,14 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode, TraceFlags
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, StatusCode
 
 from trivet import __version__
 from trivet.serve.samples import Sample
+from trivet.serve.traceparent import Caller, caller_of
 from trivet.spec.row import ABSENT, Row
 
 _ROUTE = "/v2/models/{model}/infer"
-_TRACEPARENT = re.compile(
-    r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-|$)"
-)
 # Those that follow on each other from the first byte; encode stands at the end.
 _PHASES_IN_ORDER = ("parse", "queue", "batch_wait", "compute")
 
@@ -50,14 +47,15 @@ class Spans(SpanProcessor):
     def of(self, samples: Sequence[Sample]) -> list[ReadableSpan]:
         """The spans of some requests; a trace that a caller began goes on under the caller's ids."""
         for sample in samples:
-            self._make(sample.row, parent_of(sample.traceparent))
+            self._make(sample.row, caller_of(sample.traceparent))
         ended, self._ended = self._ended, []
         return ended
 
-    def _make(self, row: Row, parent: SpanContext | None) -> None:
+    def _make(self, row: Row, caller: Caller | None) -> None:
         offset_ns = self._offset_ns()
         context = Context()
-        if parent is not None:
+        if caller is not None:
+            parent = SpanContext(caller.trace_id, caller.span_id, is_remote=True)
             context = trace.set_span_in_context(NonRecordingSpan(parent), context)
         span = self._tracer.start_span(
             f"POST {_ROUTE}", context, SpanKind.SERVER, attributes(row), start_time=row.sent_ns + offset_ns
@@ -108,19 +106,9 @@ def phases(row: Row) -> list[tuple[str, int, int]]:
     return found
 
 
-def parent_of(traceparent: str) -> SpanContext | None:
-    """The caller's span of a W3C `traceparent`; None where there is none, or it is not valid."""
-    found = _TRACEPARENT.match(traceparent)
-    if found is None:
-        return None
-    return SpanContext(
-        int(found[1], 16), int(found[2], 16), is_remote=True, trace_flags=TraceFlags(int(found[3], 16))
-    )
-
-
 def is_wanted(sample: Sample) -> bool:
     """Slow and failed ones always; of the others those whose caller records them, or who have no caller to ask."""
     if sample.row.kept in ("slow", "failed"):
         return True
-    parent = parent_of(sample.traceparent)
-    return sample.row.kept == "share" if parent is None else bool(parent.trace_flags & TraceFlags.SAMPLED)
+    caller = caller_of(sample.traceparent)
+    return sample.row.kept == "share" if caller is None else caller.records
