@@ -57,6 +57,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "name: count\nmodels: {count: {python: 'model.py:count', levers: {instances: 1}}}\nslo: {deadline: 20s}\n"
     )
     os.mkfifo(folder / "words")
+    (folder / "bad.py").write_text(
+        "def bad(inputs):\n    yield [b'ok']\n    yield [bytes([255])]\n    yield [b'never']\n\n\n"
+        "bad.inputs = bad.outputs = [{'name': 'y', 'datatype': 'BYTES', 'shape': [1]}]\n"
+    )
+    (folder / "bad.yaml").write_text("name: bad\nmodels: {bad: {python: 'bad.py:bad'}}\n")
     found = re.search(r"```python\n(# talk.py\n.*?)```", PAGE.read_text(), re.DOTALL)
     assert found is not None
     (folder / "talk.py").write_text(found[1])
@@ -85,7 +90,7 @@ def words(folder: Path) -> Iterator[Words]:
 
 @pytest.fixture(scope="module")
 def server(folder: Path, models: Path) -> Iterator[ServerProcess]:
-    paths = [folder / "service.yaml", folder / "talk.yaml", models / "tiny.onnx"]
+    paths = [folder / "service.yaml", folder / "talk.yaml", folder / "bad.yaml", models / "tiny.onnx"]
     with ServerProcess([str(path) for path in paths], folder) as running:
         yield running
 
@@ -117,10 +122,10 @@ def numbers(lines: bytes) -> list[int]:
     return [json.loads(line)["outputs"][0]["data"][0] for line in lines.splitlines()]
 
 
-def counters(server: ServerProcess) -> dict[str, Any]:
+def counters(server: ServerProcess, name: str = "count") -> dict[str, Any]:
     with urllib.request.urlopen(f"http://{server.control}/status", timeout=30) as answer:
         services = json.load(answer)["workers"][0]["services"]
-    found: dict[str, Any] = next(one for one in services if one["name"] == "count")["models"][0]
+    found: dict[str, Any] = next(one for one in services if one["name"] == name)["models"][0]
     return found
 
 
@@ -228,6 +233,19 @@ def test_an_error_behind_a_chunk_ends_the_stream_and_the_connection(
     assert expected in json.loads(lines[-1])["error"]
     with asked(server, body(2)) as answer:
         assert numbers(answer.read()) == [1, 2]
+
+
+def test_a_chunk_that_json_cannot_carry_is_an_error_too(server: ServerProcess) -> None:
+    data = json.dumps({"inputs": [{"name": "y", "datatype": "BYTES", "shape": [1], "data": ["a"]}]}).encode()
+    for _ in range(2):  # the instance goes on
+        with socket.create_connection((server.host, server.port), timeout=30) as client:
+            client.sendall(head(data, path="/v2/models/bad/infer"))
+            rest = read_all(client).partition(b"\r\n\r\n")[2]
+        first, last = [json.loads(line) for line in rest.split(b"\r\n")[1::2]]
+        assert first["outputs"][0]["data"] == ["ok"]
+        assert "'y' holds bytes that are not UTF-8" in last["error"]
+        assert not rest.endswith(b"0\r\n\r\n")
+    assert counters(server, "bad")["counters"]["failed"] == {"OTHER": 2}
 
 
 @pytest.mark.parametrize(("how", "expected"), [(1, "ValueError: no more"), (3, "SIGABRT")])

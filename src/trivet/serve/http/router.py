@@ -253,7 +253,7 @@ class Router:
             data = encode_answer(request, results, start, from_ns)
         except RequestError as error:
             counters.fail("OTHER", from_ns - request.received_ns)
-            data = self.error_bytes(error)
+            data = self.failure_bytes(request, error)
         else:
             self._encoded_ns = done_ns = self.now_ns()
             counters.answered(request, from_ns, done_ns)
@@ -261,8 +261,7 @@ class Router:
 
     def failed(self, connection: "Connection", request: Request, error: RequestError) -> None:
         self.num_answered += 1
-        headers = [] if request.options is None else request.options.headers()
-        connection.resolve(request, error_response(error, self.statuses, headers))
+        connection.resolve(request, self.failure_bytes(request, error))
 
     def chunk(self, connection: "Connection", request: Request, results: Results) -> None:
         """A part of a streaming answer."""
@@ -295,6 +294,11 @@ class Router:
     def abandon(self, request: Request) -> None:
         """Nobody waits for this answer any more."""
         self.num_answered += self.runtime.cancel(request)
+
+    def failure_bytes(self, request: Request, error: RequestError) -> bytes:
+        """The answer to an accepted request that failed."""
+        headers = [] if request.options is None else request.options.headers()
+        return error_response(error, self.statuses, headers)
 
     def error_bytes(self, error: RequestError, headers: Mapping[bytes, bytes] = NO_HEADERS) -> bytes:
         """Args: headers: of the request, as far as they were read: its id comes back."""
