@@ -59,6 +59,7 @@ def test_what_is_not_answered_in_time_is_told_so(front: Front) -> None:
         assert answers[-1].headers["connection"] == "close"
         assert "not answered within 2 s (drain_timeout)" in json.loads(answers[0].body)["error"]
         assert answers[0].headers["retry-after"] == "1"
+        assert answers[0].headers.get("x-request-id") == ("r" if client is waiting else None)
         assert client.is_lost
     assert front.lives[0].models[0].counters.executions == 1
     assert front.router.num_accepted == front.router.num_answered == 4

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -13,6 +14,10 @@ from typing import Any
 import pytest
 
 from tests.support.server import ServerProcess
+from trivet.clock import MonotonicClock
+from trivet.errors import SpecError
+from trivet.runtime.preparing import prepare
+from trivet.spec.service_file import load_configuration
 
 # `wide` values a chunk; `how`: 0 to the end, 1 raise at the end, 2 wait for a word before each chunk, 3 abort at the end
 CODE = """
@@ -41,6 +46,7 @@ count.inputs = [{"name": name, "datatype": "INT64", "shape": [1]} for name in ("
 count.outputs = [{"name": "y", "datatype": "INT64", "shape": [-1]}]
 """
 PATH = "/v2/models/count/infer"
+PAGE = Path(__file__).parents[2] / "docs" / "python-engines.md"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +57,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "name: count\nmodels: {count: {python: 'model.py:count', levers: {instances: 1}}}\nslo: {deadline: 20s}\n"
     )
     os.mkfifo(folder / "words")
+    (folder / "bad.py").write_text(
+        "def bad(inputs):\n    yield [b'ok']\n    yield [bytes([255])]\n    yield [b'never']\n\n\n"
+        "bad.inputs = bad.outputs = [{'name': 'y', 'datatype': 'BYTES', 'shape': [1]}]\n"
+    )
+    (folder / "bad.yaml").write_text("name: bad\nmodels: {bad: {python: 'bad.py:bad'}}\n")
+    found = re.search(r"```python\n(# talk.py\n.*?)```", PAGE.read_text(), re.DOTALL)
+    assert found is not None
+    (folder / "talk.py").write_text(found[1])
+    (folder / "talk.yaml").write_text("name: talk\nmodels: {talk: {python: 'talk.py:talk'}}\n")
     return folder
 
 
@@ -75,7 +90,8 @@ def words(folder: Path) -> Iterator[Words]:
 
 @pytest.fixture(scope="module")
 def server(folder: Path, models: Path) -> Iterator[ServerProcess]:
-    with ServerProcess([str(folder / "service.yaml"), str(models / "tiny.onnx")], folder) as running:
+    paths = [folder / "service.yaml", folder / "talk.yaml", folder / "bad.yaml", models / "tiny.onnx"]
+    with ServerProcess([str(path) for path in paths], folder) as running:
         yield running
 
 
@@ -106,10 +122,10 @@ def numbers(lines: bytes) -> list[int]:
     return [json.loads(line)["outputs"][0]["data"][0] for line in lines.splitlines()]
 
 
-def counters(server: ServerProcess) -> dict[str, Any]:
+def counters(server: ServerProcess, name: str = "count") -> dict[str, Any]:
     with urllib.request.urlopen(f"http://{server.control}/status", timeout=30) as answer:
         services = json.load(answer)["workers"][0]["services"]
-    found: dict[str, Any] = next(one for one in services if one["name"] == "count")["models"][0]
+    found: dict[str, Any] = next(one for one in services if one["name"] == name)["models"][0]
     return found
 
 
@@ -147,6 +163,29 @@ def test_each_chunk_is_a_line_with_a_whole_answer(server: ServerProcess) -> None
         [{"name": "y", "datatype": "INT64", "shape": [2], "data": [number, number]}] for number in (1, 2, 3)
     ]
     assert {(line["model_name"], line["id"]) for line in lines} == {("count", "i-1")}
+
+
+def test_the_example_of_the_documentation(server: ServerProcess) -> None:
+    found = re.search(r"localhost:8000(\S+) -d '(.*?)'\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert found is not None
+    path, data, lines = found.groups()
+    with urllib.request.urlopen(f"http://{server.address}{path}", data.encode(), timeout=30) as answer:
+        text = re.sub(r'"configuration":"\w+"', '"configuration":"…"', answer.read().decode())
+    assert text == lines
+
+
+def test_a_generator_is_the_last_stage(folder: Path) -> None:
+    (folder / "steps.py").write_text("def same(outputs):\n    return outputs\n")
+    path = folder / "wrong.yaml"
+    path.write_text(
+        "models: {talk: {python: 'talk.py:talk'}}\n"
+        "pipeline: [{model: talk}, {postprocess: 'steps.py:same'}]\n"
+        "inputs: [{name: prompt, datatype: BYTES, shape: [1]}]\noutputs: [{name: word, datatype: BYTES, shape: [1]}]\n"
+    )
+    with pytest.raises(
+        SpecError, match="'talk' is a generator: it answers in chunks, so it must be the last"
+    ):
+        prepare(load_configuration(path), "1", MonotonicClock.now_ns, lambda _text: None)
 
 
 def test_server_sent_events_where_they_are_accepted(server: ServerProcess) -> None:
@@ -194,6 +233,19 @@ def test_an_error_behind_a_chunk_ends_the_stream_and_the_connection(
     assert expected in json.loads(lines[-1])["error"]
     with asked(server, body(2)) as answer:
         assert numbers(answer.read()) == [1, 2]
+
+
+def test_a_chunk_that_json_cannot_carry_is_an_error_too(server: ServerProcess) -> None:
+    data = json.dumps({"inputs": [{"name": "y", "datatype": "BYTES", "shape": [1], "data": ["a"]}]}).encode()
+    for _ in range(2):  # the instance goes on
+        with socket.create_connection((server.host, server.port), timeout=30) as client:
+            client.sendall(head(data, path="/v2/models/bad/infer"))
+            rest = read_all(client).partition(b"\r\n\r\n")[2]
+        first, last = [json.loads(line) for line in rest.split(b"\r\n")[1::2]]
+        assert first["outputs"][0]["data"] == ["ok"]
+        assert "'y' holds bytes that are not UTF-8" in last["error"]
+        assert not rest.endswith(b"0\r\n\r\n")
+    assert counters(server, "bad")["counters"]["failed"] == {"OTHER": 2}
 
 
 @pytest.mark.parametrize(("how", "expected"), [(1, "ValueError: no more"), (3, "SIGABRT")])

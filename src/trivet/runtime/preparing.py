@@ -1,6 +1,6 @@
 """Preparing a configuration, off the loop: engines, profile, the check of batched answers, and what `auto` becomes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,12 +79,19 @@ def prepare(configuration: Configuration, version: str, now_ns: Callable[[], int
                     f"step {stage.target!r}: steps run in the event loop; `execution: process` is for models yet"
                 )
             stages.append(StepStage(stage.target, load_callable(stage.target, root)))
-    for earlier in stages[:-1]:
-        if isinstance(earlier, PreparedModel) and earlier.streams:
-            raise SpecError(
-                f"model {earlier.name!r} is a generator: it answers in chunks, so it must be the last stage"
-            )
+    _check_stream_is_last(stages)
     return Prepared(configuration, version, stages)
+
+
+def _check_stream_is_last(stages: Sequence[PreparedModel | StepStage]) -> None:
+    models = [stage for stage in stages if isinstance(stage, PreparedModel)]
+    for model in models:
+        if model.streams and model is not stages[-1]:
+            for engine in [engine for each in models for engine in each.engines]:
+                engine.close()
+            raise SpecError(
+                f"model {model.name!r} is a generator: it answers in chunks, so it must be the last stage"
+            )
 
 
 def _prepare_model(

@@ -23,8 +23,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_header_bytes: request line and headers together; 431 beyond it. 16 KiB: the default of common servers.
     max_headers: number of headers; 431 beyond it.
     max_body_bytes: a request's body as sent; 413 beyond it.
-    max_json_bytes: the JSON of a request, after decompression; 413 beyond it. Values take up to 8 times the memory of
-        their text while they are read; binary tensors take none.
+    max_json_bytes: the JSON of a request, after decompression; 413 beyond it. Numbers and strings take up to 13 times
+        the memory of their text while they are read; binary tensors take none.
     max_decompressed_bytes: a compressed body after decompression; 413 beyond it, before it is all in memory.
     header_timeout_ns: from a request's first byte to the end of its headers; 408, and the connection closes.
     body_timeout_ns: from the end of the headers to the end of the body; the same.

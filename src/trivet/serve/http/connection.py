@@ -341,13 +341,15 @@ class Connection(asyncio.Protocol):
         self.close_when_answered()
         while self._pending and not self._closing:
             first = self._pending[0]
-            if isinstance(first, Request):
-                self._router.abandon(first)
+            if not isinstance(first, Request):
+                self.resolve(first, self._router.error_bytes(error))
+                continue
+            self._router.abandon(first)
             stream = self._streams.get(first)
             if stream is not None:
                 stream.end(error)
                 return
-            self.resolve(first, self._router.error_bytes(error))
+            self.resolve(first, self._router.failure_bytes(first, error))
 
     def abort(self) -> None:
         """The client has left."""

@@ -258,7 +258,7 @@ class Router:
             data = encode_answer(request, results, start, from_ns)
         except RequestError as error:
             counters.fail("OTHER", from_ns - request.received_ns)
-            data = self.error_bytes(error)
+            data = self.failure_bytes(request, error)
             if self.sampler is not None:
                 self.sampler.failed(request, error, status_of(error, self.statuses))
         else:
@@ -273,8 +273,7 @@ class Router:
         self.num_answered += 1
         if self.sampler is not None:
             self.sampler.failed(request, error, status_of(error, self.statuses))
-        headers = [] if request.options is None else request.options.headers()
-        connection.resolve(request, error_response(error, self.statuses, headers))
+        connection.resolve(request, self.failure_bytes(request, error))
 
     def chunk(self, connection: "Connection", request: Request, results: Results) -> None:
         """A part of a streaming answer."""
@@ -315,6 +314,11 @@ class Router:
             self.num_answered += 1
             if self.sampler is not None:
                 self.sampler.cancelled(request)
+
+    def failure_bytes(self, request: Request, error: RequestError) -> bytes:
+        """The answer to an accepted request that failed."""
+        headers = [] if request.options is None else request.options.headers()
+        return error_response(error, self.statuses, headers)
 
     def error_bytes(self, error: RequestError, headers: Mapping[bytes, bytes] = NO_HEADERS) -> bytes:
         """Args: headers: of the request, as far as they were read: its id comes back."""
