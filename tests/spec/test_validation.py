@@ -127,7 +127,7 @@ TENSORS = "[{name: x, datatype: FP32, shape: [-1, 2]}]"
         (MODEL + "priorities: {default: 4}\n", "4: default 4 is not one of the 3 levels"),
         (
             MODEL + "priorities: {levels: 30}\n",
-            "4: 30 classes cannot each keep a share of 0.05; at most 1 together",
+            "4: 30 classes cannot each keep a share of 0.05; at most 0.5 together",
         ),
         (
             MODEL + "metric: accurcy\n",
