@@ -29,7 +29,9 @@ def test_each_input_is_the_latest_tensor_of_its_name(
     everything = dict(outputs)
     carried: dict[str, tuple[int, str]] = {}
     for place, (takes, gives, _) in enumerate(stages):
-        wanted = outputs if takes is None else {name: everything.get(source) for name, source in takes.items()}
+        wanted = (
+            outputs if takes is None else {name: everything.get(source) for name, source in takes.items()}
+        )
         if None in wanted.values():
             with pytest.raises(EngineError, match="needs"):
                 wiring.hand_over(place - 1, outputs, carried)

@@ -4,11 +4,15 @@ import msgspec
 
 from trivet.runtime.resolving import known_resolutions
 from trivet.spec.configuration import Configuration, Resolution
+from trivet.spec.deployment import num_workers
 from trivet.spec.yaml_text import configuration_text
 
 
 def as_text(configuration: Configuration) -> str:
     lines = [configuration_text(configuration).rstrip()]
+    lines.append(
+        f"# workers here: {num_workers('auto')} (auto; `trivet serve --workers N` sets another number)"
+    )
     for name, resolution in known_resolutions(configuration).items():
         if resolution is None:
             lines.append(f"# {name} here: not profiled yet; the first `trivet serve` does it")
@@ -30,5 +34,8 @@ def _words(resolution: Resolution) -> str:
 
 def as_json_text(configuration: Configuration) -> str:
     found = known_resolutions(configuration)
-    values = msgspec.to_builtins(configuration) | {"resolution": msgspec.to_builtins(found)}
+    values = msgspec.to_builtins(configuration) | {
+        "resolution": msgspec.to_builtins(found),
+        "workers": num_workers("auto"),
+    }
     return msgspec.json.format(msgspec.json.encode(values)).decode()

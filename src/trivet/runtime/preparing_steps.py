@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from trivet.errors import RequestError, SpecError
 from trivet.runtime import profile as profiles
+from trivet.runtime.profile_inputs import told_rows
 from trivet.runtime.resolving import StepProfile, step_profile_path
 from trivet.runtime.samples import Samples
 from trivet.runtime.steps import Step
@@ -61,7 +62,7 @@ def profile_step(
     if profile is None:
         name = configuration.service.pipeline[index].target
         rows = samples.inputs(takes)
-        say(f"profiling step {name} on {len(rows)} rows of data")
+        say(f"profiling step {name} on {told_rows(len(rows))}")
         profile = _measure(name, call, rows, now_ns)
         profiles.write(path, profile)
     return profile
@@ -92,7 +93,7 @@ def _measure(
     if not times:
         raise SpecError(f"step {name!r} refuses every row of the data: {first_error}")
     kept = times[1:] or times
-    return StepProfile(kept, outputs, f"{len(kept)} rows of data")
+    return StepProfile(kept, outputs, told_rows(len(kept)))
 
 
 def _observed(name: str, result: Any) -> tuple[TensorSpec, ...]:

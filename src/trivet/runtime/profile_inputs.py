@@ -85,11 +85,17 @@ def data_profile(
         group = [row for _, other, row in keyed if other == bucket]
         batches[length] = partial(_batch_of, signature, builder, group)
     singles = [dict(row) for row in group[:: max(1, len(group) // _NUM_CHECKED)][:_NUM_CHECKED]]
-    return ProfileInputs(f"{len(rows)} rows of data" + _told_lengths(batches), batches, singles)
+    return ProfileInputs(told_rows(len(rows)) + _told_lengths(batches), batches, singles)
+
+
+def told_rows(count: int) -> str:
+    return f"{count} row{'s' * (count != 1)} of data"
 
 
 def _told_lengths(lengths: Mapping[int, Any] | Sequence[int], note: str = "") -> str:
-    return "" if list(lengths) == [0] else f" of lengths {', '.join(map(str, lengths))}{note}"
+    if list(lengths) == [0]:
+        return ""
+    return f" of length{'s' * (len(lengths) != 1)} {', '.join(map(str, lengths))}{note}"
 
 
 def _batch_of(

@@ -96,7 +96,12 @@ class Samples:
 
 
 def _taken(row: _Row, takes: Mapping[str, str] | None) -> Arrays:
-    return row.last if takes is None else {name: row.given[source] for name, source in takes.items()}
+    if takes is None:
+        return row.last
+    for source in takes.values():
+        if source not in row.given:
+            raise SpecError(f"a stage needs {source!r}; for the data there are {sorted(row.given)}")
+    return {name: row.given[source] for name, source in takes.items()}
 
 
 def _why_not(service: Service, root: Path) -> str:

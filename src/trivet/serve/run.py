@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from trivet.serve.repository import Repository
 from trivet.serve.services import served_services
 from trivet.serve.supervisor import Supervisor, listen_tcp, listen_unix
-from trivet.spec.deployment import Deployment
+from trivet.spec.deployment import Deployment, num_workers
 
 if TYPE_CHECKING:
     from trivet.serve.control import ControlServer
@@ -46,7 +46,7 @@ def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None =
     control = listen_tcp(deployment.host, deployment.control_port)
     folders = [Path(path) for path in deployment.services if Path(path).is_dir()]
     supervisor = Supervisor(
-        num_workers=1 if deployment.workers == "auto" else deployment.workers,
+        num_workers=num_workers(deployment.workers),
         listeners=listeners,
         limits=deployment.limits,
         statuses=deployment.statuses,
@@ -55,6 +55,7 @@ def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None =
     )
     # The workers read their modules while this process reads the services' files.
     supervisor.launch()
+    _say(f"workers: {supervisor.num_workers}{' (auto)' if deployment.workers == 'auto' else ''}")
     try:
         supervisor.services = served_services(deployment.services)
         asyncio.run(_serve(supervisor, control, deployment, on_ready))
