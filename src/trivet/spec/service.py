@@ -172,21 +172,3 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def __post_init__(self) -> None:
         if not self.pipeline and len(self.models) == 1:
             msgspec.structs.force_setattr(self, "pipeline", (Stage(model=next(iter(self.models))),))
-
-
-def declared_tensors(
-    service: Service, index: int
-) -> tuple[tuple[TensorSpec, ...] | None, tuple[TensorSpec, ...] | None]:
-    """Inputs and outputs that are declared for the stage at `index` of the pipeline; None: its code or file says.
-
-    The first stage's inputs and the last one's outputs stand at the top of the file. A stage that declares no
-    inputs takes the outputs of the stage before it.
-    """
-    stage, last = service.pipeline[index], len(service.pipeline) - 1
-    before = service.pipeline[index - 1].outputs if index else None
-    inputs = service.inputs if index == 0 else before
-    if isinstance(stage.inputs, tuple):
-        inputs = stage.inputs
-    elif stage.inputs is not None:
-        inputs = None  # a mapping gives names; their datatypes are those of whoever gave them
-    return inputs, service.outputs if index == last else stage.outputs
