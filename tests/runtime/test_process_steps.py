@@ -194,11 +194,20 @@ def test_auto_is_decided_on_rows_of_data(folder: Path, step_ns: int, execution: 
     serve(ready, work)
 
 
-def test_rows_that_a_step_refuses_are_left_out_and_none_left_is_an_error(folder: Path) -> None:
+@pytest.mark.parametrize("execution", ["auto", "process"])
+def test_rows_that_a_step_refuses_are_left_out_and_none_left_is_an_error(
+    folder: Path, execution: str
+) -> None:
     data = "data: {path: data.csv, columns: {text: t}}\n"
-    (folder / "data.csv").write_text('t,n\nabc,1\n"",2\n')
-    ready = prepared(folder, service("auto") + data, CODE)
-    assert ready.stages[1].resolution.profiled_on == "1 row of data of length 2"
+    (folder / "data.csv").write_text('t,n\n"",1\nabc,2\n')
+
+    only_first = service(execution).replace(f'Double", execution: {execution}', 'Double"')
+
+    async def work(served: Served) -> None:
+        model = next(model for model in served.live.models if model.name == "m")
+        assert model.resolution.profiled_on == "1 row of data of length 2"
+
+    serve(prepared(folder, only_first + data, CODE), work)
     (folder / "data.csv").write_text('t,n\n"",1\n')
     with pytest.raises(SpecError, match="refuses every row of the data: input 'text' is empty"):
-        prepared(folder, service("auto") + data, CODE)
+        prepared(folder, only_first + data, CODE)

@@ -98,6 +98,8 @@ class LiveService:
         self._max_priority = max_priority
         self._queues: dict[tuple[int, int, Any], Queue] = {}
         self._lone_queue = self._queue_of_lone_model()
+        # Then its inputs are the first model's as they came, and nobody else takes them.
+        self._starts_with_model = isinstance(stages[0], LiveModel) and not wiring.kept(REQUEST)
 
     def _forget_idle_queues(self) -> None:
         """Forget the queues in which nobody waits, with what was learned of their shapes."""
@@ -166,8 +168,7 @@ class LiveService:
         self, inputs: list[InferInput], carried: dict[str, NDArray[Any]], deadline_ns: int
     ) -> tuple[Run, list[InferInput]]:
         """The first model and its inputs, after the steps before it."""
-        first = self.stages[0]
-        if isinstance(first, LiveModel) and not self.wiring.kept(REQUEST):
+        if self._starts_with_model:
             return self.chain.start(deadline_ns), inputs
         tensors = BatchBuilder(self.signature).build([inputs], 0)
         command, given = self.run_steps(REQUEST, tensors, carried, deadline_ns)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trivet import host
 from trivet.engine.contract import Engine
-from trivet.errors import EngineError, SpecError
+from trivet.errors import RequestError, SpecError
 from trivet.pipeline.wiring import Taking
 from trivet.runtime import profile as profiles
 from trivet.runtime.conversion import as_arrays
@@ -20,7 +20,7 @@ from trivet.runtime.engines import declared_batch_axis, load_engine
 from trivet.runtime.preparing_steps import declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
 from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile
-from trivet.runtime.profiling import profile_model, single_rows
+from trivet.runtime.profiling import accepted_rows, profile_model, single_rows
 from trivet.runtime.resolving import (
     inline_step,
     profile_path,
@@ -199,15 +199,15 @@ class _Preparing:
             if is_step and not self._samples.digest:
                 # Random text is no request: what the step takes is learned from the first ones.
                 return Profile({}, Batching(True, 0.0), f"nothing ({self._samples.why_not})")
-            inputs = self._inputs(model, signature, takes)
+            inputs = self._inputs(model, engine, signature, takes)
             self._say(
                 f"profiling {model.source} on {inputs.told} (at most {profiles.BUDGET_NS // 10**9} s, once for this "
                 "machine)"
             )
             try:
                 profile = profile_model(engine, signature, model, inputs, self._now_ns)
-            except EngineError as error:
-                raise SpecError(f"model {name!r} fails on a profile's input: {error}") from None
+            except RequestError as error:
+                raise SpecError(f"{name!r} fails on a profile's input: {error}") from None
             profiles.write(path, profile)
         if not profile.batching.same:
             consequence = "; batching is off" if model.batching == "auto" else ""
@@ -215,13 +215,17 @@ class _Preparing:
             self._say(f"model {name!r}: batched answers differ from single ones: {reason}{consequence}")
         return profile
 
-    def _inputs(self, model: Model, signature: Signature, takes: Mapping[str, str]) -> ProfileInputs:
+    def _inputs(
+        self, model: Model, engine: Engine, signature: Signature, takes: Mapping[str, str]
+    ) -> ProfileInputs:
         if not self._samples.digest:
             if self._service.data is not None:
                 self._say(f"{self._samples.why_not}: profiling on random inputs")
             return random_profile(signature, model)
-        rows = self._samples.inputs(takes)
-        return data_profile(signature, model, single_rows(rows, model.source, signature))
+        rows = single_rows(self._samples.inputs(takes), model.source, signature)
+        if model.python:  # such code may call a request bad, and real data has bad ones
+            rows = accepted_rows(rows, engine, model.source, self._now_ns)
+        return data_profile(signature, model, rows)
 
     # --- both ---------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from trivet.engine.contract import Engine
-from trivet.errors import EngineError, SpecError
+from trivet.errors import BadRequestError, EngineError, SpecError
 from trivet.runtime import profile as profiles
 from trivet.runtime.batch_check import check_batching
 from trivet.runtime.conversion import as_arrays
@@ -17,6 +17,7 @@ from trivet.spec.service import Model
 from trivet.spec.signature import Signature
 
 Arrays = Mapping[str, NDArray[Any]]
+_ACCEPTING_NS = 500_000_000
 
 
 def profile_model(
@@ -53,3 +54,29 @@ def single_rows(rows: Sequence[Arrays], name: str, signature: Signature) -> list
             {key: array[place : place + 1] for key, array in arrays.items()} for place in range(num_rows)
         ]
     return singles
+
+
+def accepted_rows(
+    rows: Sequence[dict[str, NDArray[Any]]], engine: Engine, name: str, now_ns: Callable[[], int]
+) -> list[dict[str, NDArray[Any]]]:
+    """The rows that the code does not call bad, as far as half a second goes.
+
+    Raises: SpecError: it refuses them all, or fails on one.
+    """
+    end_ns = now_ns() + _ACCEPTING_NS
+    accepted = []
+    first_error: BadRequestError | None = None
+    for row in rows:
+        try:
+            engine.run(row)
+        except BadRequestError as error:
+            first_error = first_error or error
+        except EngineError as error:
+            raise SpecError(f"{name!r} fails on a row of the data: {error}") from None
+        else:
+            accepted.append(row)
+        if accepted and now_ns() > end_ns:
+            break
+    if not accepted:
+        raise SpecError(f"{name!r} refuses every row of the data: {first_error}")
+    return accepted
