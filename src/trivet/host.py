@@ -20,6 +20,11 @@ def num_cores(cgroup_root: Path = _CGROUP_ROOT, membership: Path = Path("/proc/s
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 
 
+def engine_cores(num_workers: int) -> int:
+    """Cores that the engines of one of `num_workers` workers may use: each worker's event loop has one; at least 1."""
+    return max(1, (num_cores() - num_workers) // num_workers)
+
+
 def _cgroup_quota(root: Path, membership: Path) -> float | None:
     """CPUs granted by the tightest group on the way up (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`), or None."""
     quotas = []

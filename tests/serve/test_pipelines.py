@@ -16,6 +16,7 @@ from benchmarks import models as build
 from tests.support.server import ServerProcess
 
 STEPS = """
+import os
 import numpy as np
 from trivet.errors import BadRequestError
 
@@ -28,6 +29,11 @@ def tokenize(inputs):
 
 def first(inputs):
     return {"first": inputs["pooled"][:, :1]}
+
+def first_of_many(inputs):
+    if inputs["mask"].sum() > 60:
+        os.abort()
+    return first(inputs)
 """
 SERVICE = """
 name: sentences
@@ -41,6 +47,27 @@ pipeline:
   - preprocess: steps.py:tokenize
   - model: encoder
   - postprocess: steps.py:first
+slo: {deadline: 10s}
+"""
+# The same with its steps in processes of their own, of which the last takes what the first gave under another name.
+PROCESSES = """
+name: processes
+inputs: [{name: text, datatype: BYTES, shape: [1]}]
+outputs: [{name: first, datatype: FP32, shape: [-1, 1]}]
+models:
+  encoder:
+    file: encoder.onnx
+    ragged: {input_ids: {axis: 1, pad: 0}, attention_mask: {axis: 1, pad: 0}}
+pipeline:
+  - preprocess: steps.py:tokenize
+    execution: process
+    outputs:
+      - {name: input_ids, datatype: INT64, shape: [1, -1]}
+      - {name: attention_mask, datatype: INT64, shape: [1, -1]}
+  - model: encoder
+  - postprocess: steps.py:first_of_many
+    execution: process
+    inputs: {pooled: pooled, mask: attention_mask}
 slo: {deadline: 10s}
 """
 HIDDEN = """
@@ -62,14 +89,16 @@ def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     (folder / "steps.py").write_text(STEPS)
     (folder / "sentences.yaml").write_text(SERVICE)
     (folder / "hidden.yaml").write_text(HIDDEN)
-    paths = [str(folder / "sentences.yaml"), str(folder / "hidden.yaml"), str(models / "matmul.onnx")]
+    (folder / "processes.yaml").write_text(PROCESSES)
+    services = [str(folder / f"{name}.yaml") for name in ("sentences", "processes", "hidden")]
+    paths = [*services, str(models / "matmul.onnx")]
     with ServerProcess(paths, folder) as running:
         yield running
 
 
-def say(server: ServerProcess, text: str) -> tuple[int, dict[str, Any]]:
+def say(server: ServerProcess, text: str, service: str = "sentences") -> tuple[int, dict[str, Any]]:
     body = {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": [text]}]}
-    url = f"http://{server.address}/v2/models/sentences/infer"
+    url = f"http://{server.address}/v2/models/{service}/infer"
     try:
         with urllib.request.urlopen(url, json.dumps(body).encode(), timeout=60) as answer:
             return answer.status, json.load(answer)
@@ -95,6 +124,23 @@ def test_answers_do_not_depend_on_what_shares_the_batch(server: ServerProcess) -
 
 def test_a_step_can_call_a_request_bad(server: ServerProcess) -> None:
     assert say(server, "") == (400, {"error": "input 'text' is empty; expected at least one character"})
+
+
+def test_steps_in_processes_answer_as_those_in_the_loop_do(server: ServerProcess) -> None:
+    texts = [("word " * (i % 7 + 1)).strip() for i in range(14)]
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda text: say(server, text, "processes"), texts))
+    assert {code for code, _ in answers} == {200}
+    together = [answer["outputs"][0]["data"] for _, answer in answers]
+    inline = [say(server, text)[1]["outputs"][0]["data"] for text in texts]
+    np.testing.assert_allclose(together, inline, rtol=1e-3, atol=1e-5)
+    assert say(server, "", "processes") == say(server, "")
+
+
+def test_a_step_that_aborts_fails_its_own_request(server: ServerProcess) -> None:
+    code, answer = say(server, "w" * 61, "processes")
+    assert (code, "SIGABRT" in answer["error"]) == (500, True)
+    assert say(server, "w" * 60, "processes")[0] == 200
 
 
 def test_outputs_as_long_as_the_input_are_cut_to_it(server: ServerProcess) -> None:

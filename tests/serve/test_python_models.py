@@ -1,6 +1,7 @@
 """Python engines behind the server: what they do to their own batch, and to nobody else."""
 
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -78,6 +79,12 @@ def test_a_hang_is_answered_at_its_deadline_and_killed(server: ServerProcess) ->
     zeros = {"name": "x", "datatype": "FP32", "shape": [1, 30], "data": [0.0] * 30}
     assert post(server, "tiny", {"inputs": [zeros]})[0] == 200  # the other model feels nothing
     assert ask(server, 10)[1]["outputs"][0]["data"] == [20.0, 0.0]
+
+
+def test_requests_of_a_failed_batch_that_were_run_again_are_counted(server: ServerProcess) -> None:
+    with urllib.request.urlopen(f"http://{server.control}/metrics", timeout=60) as answer:
+        text = answer.read().decode()
+    assert re.search(r'^trivet_retried_total\{.*model="double".*\} \d', text, re.MULTILINE)
 
 
 def test_code_that_fails_on_import_ends_the_start_with_the_reason(tmp_path: Path) -> None:

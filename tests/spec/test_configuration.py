@@ -287,3 +287,26 @@ def test_hashes_are_equal_exactly_when_the_levers_are(
         service = load_service(base / "s.yaml")
         hashes.append(configuration(service, base).hash)
     assert (one == other) == (hashes[0] == hashes[1])
+
+
+def test_what_the_profile_measures_is_not_part_of_the_hash(tmp_path: Path) -> None:
+    before = hash_of(tmp_path / "a")
+    path = folder(
+        tmp_path / "b", TEXT.replace("    file: encoder.onnx", "    file: encoder.onnx\n    lengths: [8]")
+    )
+    changed = load_configuration(path)
+    assert (changed.hash, changed.service.models["encoder"].lengths) == (before, (8,))
+    assert changed.source == str(path)
+
+
+def test_a_digest_of_the_first_stages_knows_all_that_they_are_made_of(tmp_path: Path) -> None:
+    def digests(path: Path) -> list[str]:
+        configured = load_configuration(path)
+        return [configured.stages_digest(count) for count in range(5)]
+
+    path = folder(tmp_path / "a")
+    before = digests(path)
+    assert len(set(before)) == 5
+    flip_one_bit(path.parent / "rerank.py")  # the model of the third stage
+    after = digests(path)
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True] * 3 + [False] * 2

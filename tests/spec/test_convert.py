@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from trivet.spec.convert import convert
 from trivet.spec.deployment import Deployment
 from trivet.spec.fields import FieldError, close, dotted, nearest
-from trivet.spec.service import Service, Stage, declared_tensors
-from trivet.spec.signature import TensorSpec
+from trivet.spec.service import Service
 
 KEYS = [
     "name",
@@ -102,21 +101,3 @@ def test_the_nearest_known_word_is_named(word: str, expected: str) -> None:
     assert expected == close(word, known)
     assert (expected or "; known: threads, instances, max_batch_size") == nearest(word, known)
     assert nearest(word, []) == ""
-
-
-def test_each_stages_tensors_are_declared_in_one_place() -> None:
-    x, y, z = (TensorSpec(name, "FP32", (-1,)) for name in "xyz")
-    service = Service(
-        name="s",
-        models={},
-        inputs=(x,),
-        outputs=(z,),
-        pipeline=(
-            Stage(preprocess="a:b", outputs=(y,)),
-            Stage(postprocess="a:c"),
-            Stage(postprocess="a:d", inputs=(x,)),
-        ),
-    )
-    assert [((x,), (y,)), ((y,), None), ((x,), (z,))] == [
-        declared_tensors(service, index) for index in range(3)
-    ]

@@ -6,7 +6,14 @@ import msgspec
 import pytest
 
 from trivet.errors import SpecError
-from trivet.spec.deployment import Deployment, Limits, Statuses, load_deployment, validate_deployment
+from trivet.spec.deployment import (
+    Deployment,
+    Limits,
+    Statuses,
+    load_deployment,
+    num_workers,
+    validate_deployment,
+)
 
 
 def test_a_server_answers_on_loopback_with_bounded_requests_by_default() -> None:
@@ -75,3 +82,7 @@ def test_a_deployment_that_cannot_work_is_refused(tmp_path: Path, text: str, mes
 def test_two_ports_that_are_chosen_by_the_system_do_not_clash() -> None:
     validate_deployment(Deployment(services=("a",), port=0, control_port=0))
     assert Deployment(services=("a",), port=0).port == 0
+
+
+def test_one_worker_unless_a_number_is_named() -> None:
+    assert [num_workers(workers) for workers in ("auto", 1, 3)] == [1, 1, 3]

@@ -15,7 +15,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "service-yaml.md").read_text()
 
 
 def test_the_example_is_a_valid_service(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    example = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[0]
     (tmp_path / "service.yaml").write_text(example)
     service = load_service(tmp_path / "service.yaml")
     assert (service.name, len(service.pipeline), len(service.models)) == ("intent", 3, 2)

@@ -111,6 +111,24 @@ TENSORS = "[{name: x, datatype: FP32, shape: [-1, 2]}]"
         ),
         ("inputs: []\n" + CODE, "1: inputs is empty"),
         (f"inputs: {TENSORS[:-1]}, {TENSORS[1:]}\n" + CODE, "1: tensor 'x' is declared twice"),
+        (
+            CODE + "pipeline:\n- model: m\n- {postprocess: a:b, inputs: {}}\n",
+            "6: inputs is empty; leave it out or name the tensors",
+        ),
+        (
+            f"inputs: {TENSORS}\n"
+            + MODEL
+            + "pipeline:\n- {preprocess: a:b, outputs: [{name: ids, datatype: INT64, shape: [-1]}]}\n- model: m\n"
+            "  inputs: {x: idz}\n",
+            "8: no earlier stage gives 'idz', nor does the request; did you mean 'ids'?",
+        ),
+        (
+            f"inputs: {TENSORS}\n"
+            + MODEL
+            + f"pipeline:\n- {{preprocess: a:b, outputs: {TENSORS}}}\n- preprocess: a:c\n  inputs:\n"
+            "  - {name: question, datatype: FP32, shape: [-1]}\n- model: m\n",
+            "9: no earlier stage gives 'question', nor does the request; given are x",
+        ),
         (MODEL + "slo: {latency: 0ms}\n", "4: no request is answered in 0 ms"),
         (
             MODEL + "slo:\n  latency: 50ms\n  deadline: 20ms\n",
@@ -127,7 +145,7 @@ TENSORS = "[{name: x, datatype: FP32, shape: [-1, 2]}]"
         (MODEL + "priorities: {default: 4}\n", "4: default 4 is not one of the 3 levels"),
         (
             MODEL + "priorities: {levels: 30}\n",
-            "4: 30 classes cannot each keep a share of 0.05; at most 1 together",
+            "4: 30 classes cannot each keep a share of 0.05; at most 0.5 together",
         ),
         (
             MODEL + "metric: accurcy\n",
@@ -183,6 +201,8 @@ def test_a_contradiction_is_refused_at_its_line(tmp_path: Path, text: str, messa
         + MODEL
         + f"pipeline: [preprocess: a:b, model: m, {{postprocess: a:c, outputs: {TENSORS}}}, model: m]",
         MODEL + "    batching: off\n    levers: {max_batch_size: 8}\n",
+        MODEL
+        + "pipeline:\n- preprocess: a:b\n- {model: m, inputs: {x: ids}}\n- {postprocess: a:c, inputs: {y: ids}}\n",
         "name: my model ü\n" + MODEL,
     ],
 )

@@ -2,31 +2,40 @@
 
 import msgspec
 
-from trivet.runtime.preparing import known_resolution
+from trivet.runtime.resolving import known_resolutions
 from trivet.spec.configuration import Configuration, Resolution
+from trivet.spec.deployment import num_workers
 from trivet.spec.yaml_text import configuration_text
 
 
 def as_text(configuration: Configuration) -> str:
     lines = [configuration_text(configuration).rstrip()]
-    for name, resolution in _resolutions(configuration).items():
+    lines.append(
+        f"# workers here: {num_workers('auto')} (auto; `trivet serve --workers N` sets another number)"
+    )
+    for name, resolution in known_resolutions(configuration).items():
         if resolution is None:
             lines.append(f"# {name} here: not profiled yet; the first `trivet serve` does it")
         else:
-            values = msgspec.structs.asdict(resolution)
-            here = ", ".join(f"{key} {value}" for key, value in values.items() if value is not None)
-            lines.append(f"# {name} here: {here}")
+            lines.append(f"# {name} here: {_words(resolution)}")
     return "\n".join(lines)
 
 
+def _words(resolution: Resolution) -> str:
+    values = msgspec.structs.asdict(resolution)
+    one_ns, profiled_on = values.pop("one_ns"), values.pop("profiled_on")
+    words = [f"{key} {value}" for key, value in values.items() if value is not None]
+    if one_ns is not None:
+        words.append(f"{one_ns / 1e6:.3g} ms for one")
+    if profiled_on is not None:
+        words.append(f"profiled on {profiled_on}")
+    return ", ".join(words)
+
+
 def as_json_text(configuration: Configuration) -> str:
+    found = known_resolutions(configuration)
     values = msgspec.to_builtins(configuration) | {
-        "resolution": {
-            name: msgspec.to_builtins(found) for name, found in _resolutions(configuration).items()
-        }
+        "resolution": msgspec.to_builtins(found),
+        "workers": num_workers("auto"),
     }
     return msgspec.json.format(msgspec.json.encode(values)).decode()
-
-
-def _resolutions(configuration: Configuration) -> dict[str, Resolution | None]:
-    return {name: known_resolution(configuration, name) for name in configuration.service.models}

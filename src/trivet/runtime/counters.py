@@ -59,6 +59,7 @@ class ModelCounters:
         self.failed: dict[str, int] = {}
         self.rows = 0
         self.executions = 0
+        self.retried = 0  # requests of failed batches, run a second time alone
         self.last_inference_ms = 0
         self.success_ns = 0
         self.fail_ns = 0
@@ -114,6 +115,7 @@ class ModelCounters:
             "failed": self.failed,
             "rows": self.rows,
             "executions": self.executions,
+            "retried": self.retried,
             "last_inference_ms": self.last_inference_ms,
             "success_ns": self.success_ns,
             "fail_ns": self.fail_ns,

@@ -61,14 +61,14 @@ def _run(engine: Engine, build: Work, now_ns: Callable[[], int]) -> Outcome:
     except EngineError as error:
         return Outcome(None, error, started_ns, now_ns())
     except Exception as error:  # a mistake of ours: this batch fails, the executor and its instance live on
-        traceback.print_exc()
-        return Outcome(
-            None,
-            EngineError(f"unexpected {type(error).__name__}; the log has the details"),
-            started_ns,
-            now_ns(),
-        )
+        return Outcome(None, unexpected(error), started_ns, now_ns())
     return Outcome(outputs, None, started_ns, now_ns())
+
+
+def unexpected(error: Exception) -> EngineError:
+    """What a request is told of a mistake of ours; the log is told the rest."""
+    traceback.print_exception(error)
+    return EngineError(f"unexpected {type(error).__name__}; the log has the details")
 
 
 class InlineExecutor:

@@ -8,11 +8,13 @@ from trivet.engine.contract import Engine
 from trivet.engine.python.engine import PythonEngine
 from trivet.engine.python.process import PythonProcess
 from trivet.errors import SpecError
+from trivet.pipeline.wiring import Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
-from trivet.runtime.live import LiveModel, LiveService, StepStage
+from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.preparing import Prepared, PreparedModel, Say
 from trivet.runtime.process_executor import ProcessExecutor
+from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
 from trivet.spec.service import Service
@@ -38,19 +40,24 @@ def install(
 
     Args: default_deadline_ns: of a service that declares none; auto: from its profile.
     """
+    service = prepared.configuration.service
+    min_share = service.priorities.min_share
     stages = [
-        _install_model(stage, scheduler, loop, now_ns, say) if isinstance(stage, PreparedModel) else stage
+        _install_model(stage, min_share, scheduler, loop, now_ns, say)
+        if isinstance(stage, PreparedModel)
+        else stage
         for stage in prepared.stages
     ]
-    service = prepared.configuration.service
     longest_ns = sum(stage.expected_ns() for stage in stages)
     declared = default_deadline_ns if service.slo.deadline_ns == "auto" else service.slo.deadline_ns
+    signature = _signature(service, stages)
     return LiveService(
         name=service.name,
         version=prepared.version,
         configuration_hash=prepared.configuration.hash,
-        signature=_signature(service, stages),
+        signature=signature,
         stages=stages,
+        wiring=Wiring(prepared.takings, [spec.name for spec in signature.inputs]),
         scheduler=scheduler,
         deadline_ns=max(_MIN_DEADLINE_NS, 4 * longest_ns) if declared == "auto" else declared,
         slow_ns=service.slo.latency_ns,
@@ -62,6 +69,7 @@ def install(
 
 def _install_model(
     prepared: PreparedModel,
+    min_share: float,
     scheduler: Scheduler,
     loop: asyncio.AbstractEventLoop,
     now_ns: Callable[[], int],
@@ -82,6 +90,7 @@ def _install_model(
         instances=resolution.instances,
         deferral_ns=levers.deferral_ns,
         max_queue_ns=None if levers.queue_ns == "auto" else levers.queue_ns,
+        min_share=min_share,
     )
     ragged = {key: (value.axis, value.pad) for key, value in prepared.model.ragged.items()}
 
@@ -109,6 +118,9 @@ def _install_model(
         batch1_ns=prepared.profile.batch1_ns(),
         largest_batch_difference=prepared.profile.batching.difference,
         streams=prepared.streams,
+        rounded=None
+        if resolution.max_batch_size == 1
+        else {(name, axis) for name, (axis, _) in ragged.items()},
     )
 
 

@@ -1,30 +1,29 @@
 """What a worker holds of one live configuration: models, pipeline, codec; and how a message becomes a request."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from trivet.errors import BadRequestError, EngineError, RequestError
-from trivet.pipeline.chain import Chain
+from trivet.errors import BadRequestError, EngineError
+from trivet.pipeline.chain import Answer, Chain, Run
+from trivet.pipeline.wiring import REQUEST, Wiring
 from trivet.runtime.batch import BatchBuilder
+from trivet.runtime.buckets import bucket_of_shapes
+from trivet.runtime.conversion import as_inputs
 from trivet.runtime.counters import ModelCounters
 from trivet.runtime.executors import Executor
 from trivet.runtime.request import Reply, Request
 from trivet.runtime.results import Results
+from trivet.runtime.steps import StepStage, Tensors, call_step
 from trivet.schedule import Model, Queue, Scheduler, ServiceTime
 from trivet.spec.configuration import Resolution
-from trivet.spec.dtypes import NUMPY_OF_DATATYPE
 from trivet.spec.signature import VARIABLE, Signature
 from trivet.wire.v2_input import InferInput
 from trivet.wire.v2_request import InferMessage, RequestDecoder
 from trivet.wire.v2_response import ResponseEncoder
 
-Step = Callable[[dict[str, NDArray[Any]]], Mapping[str, Any]]
-# Lengths of a ragged axis that share a batch: within a quarter of each other, so padding wastes at most a fifth.
-_BUCKET_STEPS = 4
 # Shapes and priorities are the clients' choice: of ever new ones only so many are remembered.
 _MAX_QUEUES = 1024
 _NEVER = 1 << 62
@@ -45,6 +44,9 @@ class LiveModel:
     resolution: Resolution
     batch1_ns: int  # profiled service time of one row
     largest_batch_difference: float  # between batched and single answers, found by the check at load
+    rounded: (
+        Collection[tuple[str, int]] | None
+    )  # (input, axis) whose sizes are rounded; None: all (see buckets.py)
     streams: bool = False  # answers in chunks, one request at a time
     counters: ModelCounters = field(default_factory=ModelCounters)
 
@@ -61,17 +63,6 @@ class LiveModel:
         return Results(outputs, True, request.rows)
 
 
-@dataclass(slots=True)
-class StepStage:
-    """A short Python step that runs in the loop."""
-
-    name: str
-    call: Step
-
-    def expected_ns(self) -> int:
-        return 0  # short by promise; a step that is not runs in its own process
-
-
 class LiveService:
     """One configuration of one service, ready to take requests."""
 
@@ -83,6 +74,7 @@ class LiveService:
         configuration_hash: str,
         signature: Signature,
         stages: Sequence[LiveModel | StepStage],
+        wiring: Wiring,
         scheduler: Scheduler,
         deadline_ns: int,
         slow_ns: int | None = None,
@@ -100,6 +92,7 @@ class LiveService:
         self.last_stage = self.stages[-1]
         self.streams = any(model.streams for model in self.models)
         self.chain = Chain(self.stages)
+        self.wiring = wiring
         self.deadline_ns = deadline_ns
         # An answer that took longer is worth a look: over the SLO's latency; without one only those past the deadline.
         self.slow_ns = _NEVER if slow_ns is None else slow_ns
@@ -111,6 +104,8 @@ class LiveService:
         self._max_priority = max_priority
         self._queues: dict[tuple[int, int, Any], Queue] = {}
         self._lone_queue = self._queue_of_lone_model()
+        # Then its inputs are the first model's as they came, and nobody else takes them.
+        self._starts_with_model = isinstance(stages[0], LiveModel) and not wiring.kept(REQUEST)
 
     def _forget_idle_queues(self) -> None:
         """Forget the queues in which nobody waits, with what was learned of their shapes."""
@@ -128,13 +123,14 @@ class LiveService:
 
     def summary(self) -> str:
         """What `auto` became, in one line for the log."""
-        return "; ".join(_summary(model) for model in self.models)
+        return "; ".join(_summary(stage) for stage in self.stages)
 
     def _queue_of_lone_model(self) -> Queue | None:
         """The only queue there can be, for the commonest service: one model, fixed shapes, one priority."""
         first = self.stages[0]
         if (
             not isinstance(first, LiveModel)
+            or len(self.stages) > 1
             or not first.signature.batch_axis
             or len(first.signature.inputs) != 1
         ):
@@ -167,14 +163,29 @@ class LiveService:
             raise BadRequestError(
                 "this model answers in chunks of JSON; leave out binary_data_output and binary_data"
             )
-        index, inputs = self.run_steps(0, message.inputs, self.signature)
-        queue, rows = self.place(index, inputs, priority)
+        carried: dict[str, NDArray[Any]] = {}
+        run, inputs = self._first_run(message.inputs, carried, deadline_ns)
+        queue, rows = self.place(run.index, inputs, priority)
         request = Request(queue, rows, now_ns, deadline_ns, received_ns, self, message, reply)
-        request.deadline_ns = self.chain.run(index, deadline_ns).deadline_ns
+        request.deadline_ns = run.deadline_ns
         request.inputs = inputs
-        request.stage = index
+        request.stage = run.index
         request.priority = priority
+        request.carried = carried
         return request
+
+    def _first_run(
+        self, inputs: list[InferInput], carried: dict[str, NDArray[Any]], deadline_ns: int
+    ) -> tuple[Run, list[InferInput]]:
+        """The first model and its inputs, after the steps before it."""
+        if self._starts_with_model:
+            return self.chain.start(deadline_ns), inputs
+        tensors = BatchBuilder(self.signature).build([inputs], 0)
+        command, given = self.run_steps(REQUEST, tensors, carried, deadline_ns)
+        assert isinstance(command, Run)  # every pipeline has a model
+        model = self.stages[command.index]
+        assert isinstance(model, LiveModel)  # run_steps stops at models only
+        return command, as_inputs(given, model.name, model.signature)
 
     def check_outputs(self, outputs: Mapping[str, NDArray[Any]]) -> None:
         """Raises: EngineError: the last step left out an output that the service declares."""
@@ -183,18 +194,23 @@ class LiveService:
                 raise EngineError(f"output {spec.name!r} is missing; the last step gave {sorted(outputs)}")
 
     def run_steps(
-        self, index: int, inputs: list[InferInput], signature: Signature
-    ) -> tuple[int, list[InferInput]]:
-        """Run Python steps from stage `index` on, up to the next model; its index and its inputs."""
-        stage = self.stages[index]
-        if isinstance(stage, LiveModel):
-            return index, inputs
-        tensors = BatchBuilder(signature).build([inputs], 0)
-        while isinstance(stage, StepStage):
-            tensors = call_step(stage, tensors)
-            index += 1
-            stage = self.stages[index]
-        return index, as_inputs(tensors, stage)
+        self, index: int, outputs: Tensors, carried: dict[str, NDArray[Any]], end_by_ns: int
+    ) -> tuple[Run | Answer, Tensors]:
+        """Hand on what stage `index` gave: run the short steps behind it, up to the next model or the end.
+
+        Args: carried: what earlier stages gave for later ones; brought up to date.
+        Returns: the command for the next model and what it takes, or the answer's tensors.
+        Raises: RequestError: a step failed, or an input is missing.
+        """
+        command = self.chain.stage_done(index, end_by_ns)
+        while isinstance(command, Run):
+            inputs = self.wiring.hand_over(command.index - 1, outputs, carried)
+            stage = self.stages[command.index]
+            if isinstance(stage, LiveModel):
+                return command, inputs
+            outputs = call_step(stage, inputs)
+            command = self.chain.stage_done(command.index, end_by_ns)
+        return command, outputs
 
     def place(self, index: int, inputs: Sequence[InferInput], priority: int) -> tuple[Queue, int]:
         """The queue and the number of rows of a request for model stage `index`.
@@ -216,55 +232,12 @@ class LiveService:
         return queue, rows
 
 
-def _summary(model: LiveModel) -> str:
-    how = model.resolution
+def _summary(stage: LiveModel | StepStage) -> str:
+    how = stage.resolution
     where = "inline" if how.execution == "inline" else f"{how.instances} x {how.execution}"
-    return (
-        f"{model.name}: {where}, batches up to {how.max_batch_size}, {model.batch1_ns / 1e6:.3g} ms for one"
-    )
-
-
-def call_step(stage: StepStage, tensors: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Raises: RequestError: as the step raised it; EngineError: it raised anything else or gave no mapping."""
-    try:
-        result = stage.call(tensors)
-    except RequestError:
-        raise
-    except Exception as error:
-        raise EngineError(f"step {stage.name!r} failed: {type(error).__name__}: {error}") from error
-    if not isinstance(result, Mapping):
-        raise EngineError(
-            f"step {stage.name!r} gave {type(result).__name__}; expected a dict of name -> array"
-        )
-    return {name: np.asarray(value) for name, value in result.items()}
-
-
-def as_inputs(tensors: Mapping[str, NDArray[Any]], model: LiveModel) -> list[InferInput]:
-    """Arrays of a step as inputs of a model.
-
-    Raises: EngineError: an input is missing, or of a shape that the model does not take.
-    """
-    inputs = []
-    for spec in model.signature.inputs:
-        array = tensors.get(spec.name)
-        if array is None:
-            raise EngineError(
-                f"model {model.name!r} needs input {spec.name!r}; the step before it gave {sorted(tensors)}"
-            )
-        if len(array.shape) != len(spec.shape) or any(
-            expected not in (VARIABLE, dim) for dim, expected in zip(array.shape, spec.shape, strict=True)
-        ):
-            raise EngineError(
-                f"model {model.name!r}: input {spec.name!r} has shape {list(array.shape)}; expected {list(spec.shape)}"
-            )
-        try:
-            data = np.ascontiguousarray(array, np.dtype(NUMPY_OF_DATATYPE[spec.datatype]))
-        except (ValueError, TypeError, OverflowError) as error:
-            raise EngineError(
-                f"model {model.name!r}: input {spec.name!r} is not {spec.datatype}: {error}"
-            ) from None
-        inputs.append(InferInput(array.shape, data))
-    return inputs
+    one = "" if how.one_ns is None else f", {how.one_ns / 1e6:.3g} ms for one on {how.profiled_on}"
+    batches = f", batches up to {how.max_batch_size}" if isinstance(stage, LiveModel) else ""
+    return f"{stage.name}: {where}{batches}{one}"
 
 
 def _rows(model: LiveModel, inputs: Sequence[InferInput]) -> int:
@@ -288,22 +261,4 @@ def bucket_of(model: LiveModel, inputs: Sequence[InferInput]) -> Any:
 
     Ragged axes are rounded up to steps of a quarter octave; all other sizes must be equal.
     """
-    key = []
-    for spec, tensor in zip(model.signature.inputs, inputs, strict=True):
-        ragged = model.ragged.get(spec.name)
-        for axis, declared in enumerate(spec.shape):
-            if declared != VARIABLE or (axis == 0 and model.signature.batch_axis):
-                continue
-            size = tensor.shape[axis]
-            key.append(_length_bucket(size) if ragged is not None and ragged[0] == axis else size)
-    if not key:
-        return None
-    return key[0] if len(set(key)) == 1 else tuple(key)
-
-
-def _length_bucket(length: int) -> int:
-    """`length` rounded up to the next of 4 steps in its octave: 1..8 exactly, then 10, 12, 14, 16, 20, 24, ..."""
-    if length <= 2 * _BUCKET_STEPS:
-        return length
-    step = 1 << ((length - 1).bit_length() - 3)
-    return -(-length // step) * step
+    return bucket_of_shapes(model.signature, model.rounded, [tensor.shape for tensor in inputs])

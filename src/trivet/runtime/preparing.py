@@ -1,45 +1,54 @@
-"""Preparing a configuration, off the loop: engines, profile, the check of batched answers, and what `auto` becomes."""
+"""Preparing a configuration, off the loop: engines, profiles, the check of batched answers, and what `auto` becomes.
 
-from collections.abc import Callable, Sequence
+Stage by stage in the pipeline's order, so that each can be profiled on what the stages before it give for real data.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from trivet import host
 from trivet.engine.contract import Engine
-from trivet.engine.onnx import OnnxEngine
-from trivet.engine.openvino import OpenVinoEngine
 from trivet.engine.python.engine import PythonEngine
-from trivet.engine.python.process import PythonSpec
-from trivet.errors import EngineError, SpecError
+from trivet.errors import RequestError, SpecError
+from trivet.pipeline.wiring import Taking
 from trivet.runtime import profile as profiles
-from trivet.runtime.batch_check import check_batching
-from trivet.runtime.live import StepStage
-from trivet.runtime.profile import Profile
-from trivet.runtime.steps import load_callable
+from trivet.runtime.conversion import as_arrays
+from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
+from trivet.runtime.preparing_steps import declared_signature, profile_step
+from trivet.runtime.profile import Batching, Profile
+from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile
+from trivet.runtime.profiling import accepted_rows, profile_model, single_rows
+from trivet.runtime.resolving import (
+    inline_step,
+    profile_path,
+    resolve_model,
+    step_execution,
+    step_model,
+)
+from trivet.runtime.samples import Samples
+from trivet.runtime.steps import StepStage, call_step, load_callable
 from trivet.runtime.streaming import FirstChunk
 from trivet.spec.configuration import Configuration, Resolution
-from trivet.spec.service import Model, Service
-from trivet.spec.signature import VARIABLE, Signature
-from trivet.spec.sources import resolve_file
+from trivet.spec.fields import FieldError
+from trivet.spec.service import Model, Stage
+from trivet.spec.service_file import located
+from trivet.spec.signature import Signature, TensorSpec
+from trivet.spec.taking import check_taken
 from trivet.spec.validation import check_signature
-
-# A batch of one that takes less than this runs in the loop: handing it to a thread and back costs about a tenth of
-# a millisecond and the loop's attention twice.
-INLINE_BELOW_NS = 1_000_000
-# The loop is never away longer than this for one inline batch.
-_LONGEST_INLINE_NS = 1_000_000
-_DEFAULT_MAX_BATCH_SIZE = 64
-# Python code that says nothing for this long on a small batch of its profile is not going to.
-_PROFILE_TIMEOUT_NS = 60_000_000_000
 
 Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
 class PreparedModel:
-    """One model's engines with what `auto` became for it; not known to a scheduler yet."""
+    """One model's engines (or those of a step in its own process) with what `auto` became for it.
+
+    Not known to a scheduler yet.
+    """
 
     name: str
     model: Model
@@ -51,7 +60,7 @@ class PreparedModel:
     @property
     def streams(self) -> bool:
         """It answers in chunks, one request at a time."""
-        return _streams(self.engines[0])
+        return answers_in_chunks(self.engines[0])
 
 
 @dataclass(slots=True)
@@ -61,180 +70,198 @@ class Prepared:
     configuration: Configuration
     version: str
     stages: list[PreparedModel | StepStage]
+    takings: list[Taking]
 
 
-def prepare(configuration: Configuration, version: str, now_ns: Callable[[], int], say: Say) -> Prepared:
+def prepare(
+    configuration: Configuration,
+    version: str,
+    now_ns: Callable[[], int],
+    say: Say,
+    num_cores: int | None = None,
+) -> Prepared:
     """Load, profile and check every model. Blocking, and touches nothing live: fit for a thread.
 
-    Raises: UserError: the declaration does not fit the model, the host or the installed extras.
+    Args: num_cores: that the engines of one worker may use; None: of the only worker.
+    Raises: UserError: the declaration does not fit the model, the host, the data or the installed extras.
     """
-    root = Path(configuration.root)
-    stages: list[PreparedModel | StepStage] = []
-    for stage in configuration.service.pipeline:
-        if stage.kind == "model":
-            stages.append(_prepare_model(configuration, stage.target, now_ns, say))
+    cores = host.engine_cores(1) if num_cores is None else num_cores
+    preparing = _Preparing(configuration, now_ns, say, cores)
+    try:
+        for index in range(len(configuration.service.pipeline)):
+            preparing.add_stage(index)
+    except FieldError as error:
+        preparing.close()
+        raise located(configuration, error) from None
+    except BaseException:
+        preparing.close()
+        raise
+    return Prepared(configuration, version, preparing.stages, preparing.takings)
+
+
+class _Preparing:
+    """The stages prepared so far, and what they give by name."""
+
+    def __init__(
+        self, configuration: Configuration, now_ns: Callable[[], int], say: Say, num_cores: int
+    ) -> None:
+        self.stages: list[PreparedModel | StepStage] = []
+        self.takings: list[Taking] = []
+        self._configuration = configuration
+        self._service = configuration.service
+        self._root = Path(configuration.root)
+        self._now_ns = now_ns
+        self._say = say
+        self._num_cores = num_cores
+        self._samples = Samples(self._service, self._root, now_ns)
+        self._given = {spec.name: spec for spec in self._service.inputs or ()}
+        self._last: tuple[TensorSpec, ...] | None = self._service.inputs  # what the stage before gives
+        self._all_known = True  # whether `_given` names all that was given so far
+
+    def close(self) -> None:
+        for stage in self.stages:
+            if isinstance(stage, PreparedModel):
+                for engine in stage.engines:
+                    engine.close()
+
+    def add_stage(self, index: int) -> None:
+        stage = self._service.pipeline[index]
+        if stage.model is not None:
+            model = self._service.models[stage.model]
+            declared = declared_signature(self._service, index, None, None) if model.python else None
+            self._add_model(stage, index, model, declared)
         else:
-            if stage.execution == "process":
+            self._add_step(stage, index)
+
+    # --- steps --------------------------------------------------------------------------------------------------
+
+    def _add_step(self, stage: Stage, index: int) -> None:
+        self._begin(index, Signature(self._service.inputs or (), (), False))
+        takes = stage.takes if index else None
+        if self._all_known:
+            check_taken(stage, index, self._given)
+        profile, call = None, None
+        if stage.execution != "process":
+            call = load_callable(stage.target, self._root)
+        if call is not None and stage.execution == "auto" and self._samples.digest:
+            profile = profile_step(
+                self._configuration, index, self._samples, takes, call, self._now_ns, self._say
+            )
+        if call is None or step_execution(stage, profile) == "process":
+            inputs = self._last if takes is None else self._specs_of(takes)
+            declared = declared_signature(self._service, index, inputs, profile.outputs if profile else None)
+            self._add_model(stage, index, step_model(stage), declared)
+            return
+        step = StepStage(stage.target, call, inline_step(profile), profile.median_ns() if profile else 0)
+        outputs = self._service.outputs if index == len(self._service.pipeline) - 1 else stage.outputs
+        outputs = outputs or (profile.outputs if profile else None)
+        self._end(step, takes, outputs, lambda inputs: call_step(step, inputs))
+
+    def _specs_of(self, takes: Mapping[str, str]) -> tuple[TensorSpec, ...] | None:
+        """The tensors that a stage takes, under its own names; None where nobody has declared one of them."""
+        if any(source not in self._given for source in takes.values()):
+            return None
+        given = self._given
+        return tuple(
+            TensorSpec(name, given[source].datatype, given[source].shape) for name, source in takes.items()
+        )
+
+    # --- models -------------------------------------------------------------------------------------------------
+
+    def _add_model(self, stage: Stage, index: int, model: Model, declared: Signature | None) -> None:
+        engine = load_engine(model, self._root, declared)
+        engines = [engine]
+        try:
+            if answers_in_chunks(engine) and index < len(self._service.pipeline) - 1:
                 raise SpecError(
-                    f"step {stage.target!r}: steps run in the event loop; `execution: process` is for models yet"
+                    f"model {stage.target!r} is a generator: it answers in chunks, so it must be the last stage"
                 )
-            stages.append(StepStage(stage.target, load_callable(stage.target, root)))
-    _check_stream_is_last(stages)
-    return Prepared(configuration, version, stages)
-
-
-def _check_stream_is_last(stages: Sequence[PreparedModel | StepStage]) -> None:
-    models = [stage for stage in stages if isinstance(stage, PreparedModel)]
-    for model in models:
-        if model.streams and model is not stages[-1]:
-            for engine in [engine for each in models for engine in each.engines]:
-                engine.close()
-            raise SpecError(
-                f"model {model.name!r} is a generator: it answers in chunks, so it must be the last stage"
-            )
-
-
-def _prepare_model(
-    configuration: Configuration, name: str, now_ns: Callable[[], int], say: Say
-) -> PreparedModel:
-    model = configuration.service.models[name]
-    root = Path(configuration.root)
-    declared = _service_signature(configuration.service) if model.python else None
-    engine = _engine(model, root, declared)
-    signature = _declared_signature(engine, model, name)
-    check_signature(name, model, signature)
-    path = _profile_path(configuration, name)
-    profile = profiles.read(path)
-    if profile is None:
-        say(
-            f"profiling {model.source} on random inputs (at most {profiles.BUDGET_NS // 10**9} s, once for this machine)"
+            signature = declared_batch_axis(engine, model, stage.target)
+            if stage.model is not None:
+                check_signature(stage.target, model, signature)
+            self._begin(index, signature)
+            takes = {spec.name: spec.name for spec in signature.inputs} | dict(stage.takes or {})
+            if index and self._all_known:
+                check_taken(stage, index, self._given, takes)
+            measured = FirstChunk(engine) if isinstance(engine, PythonEngine) and engine.streams else engine
+            profile = self._profiled(index, model, measured, signature, takes)
+            resolution = resolve_model(model, profile, self._num_cores)
+            engines += [load_engine(model, self._root, declared) for _ in range(resolution.instances - 1)]
+        except BaseException:
+            for one in engines:
+                one.close()
+            raise
+        prepared = PreparedModel(stage.target, model, signature, engines, profile, resolution)
+        self._end(
+            prepared,
+            takes,
+            signature.outputs,
+            lambda inputs: engine.run(as_arrays(inputs, stage.target, signature)),
         )
-        try:
-            profile = _profile(engine, signature, _wanted_batch_size(model), now_ns)
-        except EngineError as error:
-            raise SpecError(f"model {name!r} fails on a profile's input: {error}") from None
-        profiles.write(path, profile)
-    if not profile.batching.same:
-        consequence = "; batching is off" if model.batching == "auto" else ""
-        say(
-            f"model {name!r}: batched answers differ from single ones: {profile.batching.reason}{consequence}"
-        )
-    resolution = _resolve(model, profile)
-    engines = [engine, *(_engine(model, root, declared) for _ in range(resolution.instances - 1))]
-    return PreparedModel(name, model, signature, engines, profile, resolution)
 
-
-def known_resolution(configuration: Configuration, name: str) -> Resolution | None:
-    """What `auto` becomes for a model on this machine; None while it has no profile here."""
-    profile = profiles.read(_profile_path(configuration, name))
-    return None if profile is None else _resolve(configuration.service.models[name], profile)
-
-
-def _profile_path(configuration: Configuration, name: str) -> Path:
-    model = configuration.service.models[name]
-    settings = {"threads": _threads(model), "max_batch_size": _wanted_batch_size(model)}
-    return profiles.cache_path(configuration.model_digest(name), settings)
-
-
-def _threads(model: Model) -> int:
-    return 1 if model.levers.threads == "auto" else model.levers.threads
-
-
-def _wanted_batch_size(model: Model) -> int:
-    return _DEFAULT_MAX_BATCH_SIZE if model.levers.max_batch_size == "auto" else model.levers.max_batch_size
-
-
-def _resolve(model: Model, profile: Profile) -> Resolution:
-    """What `auto` becomes with this profile on this host."""
-    threads = _threads(model)
-    inline = _is_inline(model, profile)
-    max_batch_size = _wanted_batch_size(model)
-    if profile.max_rows() == 1 or (model.batching == "auto" and not profile.batching.same):
-        max_batch_size = 1
-    elif inline and model.levers.max_batch_size == "auto":
-        max_batch_size = min(max_batch_size, _largest_inline(profile))
-    return Resolution(
-        execution="process" if model.python else "inline" if inline else "thread",
-        instances=1 if inline else _instances(model, threads),
-        threads=threads,
-        max_batch_size=max_batch_size,
-    )
-
-
-def _service_signature(service: Service) -> Signature | None:
-    """The signature at the top of the service file, where its only stage is Python code that may lack one."""
-    if len(service.pipeline) > 1 or service.inputs is None or service.outputs is None:
-        return None
-    tensors = (*service.inputs, *service.outputs)
-    return Signature(service.inputs, service.outputs, all(spec.shape[:1] == (VARIABLE,) for spec in tensors))
-
-
-def _engine(model: Model, root: Path, declared: Signature | None) -> Engine:
-    """Raises: SpecError: it cannot be loaded; says why."""
-    threads = _threads(model)
-    if model.file is None:
-        try:
-            return PythonEngine(
-                PythonSpec(model.source, root, declared, threads), timeout_ns=_PROFILE_TIMEOUT_NS
+    def _profiled(
+        self, index: int, model: Model, engine: Engine, signature: Signature, takes: Mapping[str, str]
+    ) -> Profile:
+        """The kept profile of a model, or a new one."""
+        name = self._service.pipeline[index].target
+        path = profile_path(self._configuration, index, self._samples.digest)
+        profile = profiles.read(path, Profile)
+        if profile is None:
+            is_step = self._service.pipeline[index].model is None
+            if is_step and not self._samples.digest:
+                # Random text is no request: what the step takes is learned from the first ones.
+                return Profile({}, Batching(True, 0.0), f"nothing ({self._samples.why_not})")
+            inputs = self._inputs(model, engine, signature, takes)
+            self._say(
+                f"profiling {model.source} on {inputs.told} (at most {profiles.BUDGET_NS // 10**9} s, once for this "
+                "machine)"
             )
-        except EngineError as error:
-            raise SpecError(str(error)) from None
-    if model.engine == "openvino":
-        return OpenVinoEngine(resolve_file(model.file, root), threads=threads)
-    return OnnxEngine(
-        resolve_file(model.file, root),
-        threads=threads,
-        providers=model.providers,
-        graph_optimization=model.levers.graph_optimization,
-        spinning=model.levers.spinning,
-    )
+            try:
+                profile = profile_model(engine, signature, model, inputs, self._now_ns)
+            except RequestError as error:
+                raise SpecError(f"{name!r} fails on a profile's input: {error}") from None
+            profiles.write(path, profile)
+        if not profile.batching.same:
+            consequence = "; batching is off" if model.batching == "auto" else ""
+            reason = profile.batching.reason
+            self._say(f"model {name!r}: batched answers differ from single ones: {reason}{consequence}")
+        return profile
 
+    def _inputs(
+        self, model: Model, engine: Engine, signature: Signature, takes: Mapping[str, str]
+    ) -> ProfileInputs:
+        if not self._samples.digest:
+            if self._service.data is not None:
+                self._say(f"{self._samples.why_not}: profiling on random inputs")
+            return random_profile(signature, model)
+        rows = single_rows(self._samples.inputs(takes), model.source, signature)
+        if model.python:  # such code may call a request bad, and real data has bad ones
+            rows = accepted_rows(rows, engine, model.source, self._now_ns)
+        return data_profile(signature, model, rows)
 
-def _streams(engine: Engine) -> bool:
-    return isinstance(engine, PythonEngine) and engine.streams
+    # --- both ---------------------------------------------------------------------------------------------------
 
+    def _begin(self, index: int, signature: Signature) -> None:
+        """The first stage says what requests bring."""
+        if index == 0:
+            if not signature.inputs:
+                raise FieldError(
+                    ("pipeline", 0), "a service that begins with Python code declares `inputs:` at the top"
+                )
+            self._samples.begin(signature)
+            self._given = {spec.name: spec for spec in signature.inputs}
 
-def _declared_signature(engine: Engine, model: Model, name: str) -> Signature:
-    """The engine's signature with the batch axis as declared, where it is."""
-    found = engine.signature
-    if model.batching == "off" or _streams(engine):
-        return Signature(found.inputs, found.outputs, False)
-    if model.batch_axis == "auto":
-        return found
-    if model.batch_axis and any(not spec.shape for spec in (*found.inputs, *found.outputs)):
-        raise SpecError(f"models.{name}.batch_axis is true, but a tensor of the model is a scalar")
-    return Signature(found.inputs, found.outputs, model.batch_axis)
-
-
-def _profile(engine: Engine, signature: Signature, max_batch_size: int, now_ns: Callable[[], int]) -> Profile:
-    if not signature.batch_axis:
-        max_batch_size = 1
-    if isinstance(engine, PythonEngine) and engine.streams:
-        engine = FirstChunk(engine)
-    free = any(VARIABLE in spec.shape[int(signature.batch_axis) :] for spec in signature.inputs)
-    lengths = profiles.LENGTHS if free else (0,)
-    by_length = profiles.measure(engine, signature, max_batch_size, lengths, now_ns)
-    if max_batch_size == 1:
-        return Profile(by_length, profiles.Batching(True, 0.0))
-    check = check_batching(engine, signature, max_batch_size, max(lengths))
-    return Profile(by_length, profiles.Batching(check.same, check.absolute, str(check)))
-
-
-def _is_inline(model: Model, profile: Profile) -> bool:
-    if model.python:
-        return False
-    if model.levers.execution == "auto":
-        return profile.batch1_ns() < INLINE_BELOW_NS
-    return model.levers.execution == "inline"
-
-
-def _largest_inline(profile: Profile) -> int:
-    """The largest profiled batch that the loop may run itself."""
-    samples = profile.by_length[max(profile.by_length)]
-    return max([rows for rows, times in samples.items() if np.median(times) <= _LONGEST_INLINE_NS], default=1)
-
-
-def _instances(model: Model, threads: int) -> int:
-    if model.levers.instances != "auto":
-        return model.levers.instances
-    return max(1, (host.num_cores() - 1) // threads)
+    def _end(
+        self,
+        stage: PreparedModel | StepStage,
+        takes: Mapping[str, str] | None,
+        outputs: tuple[TensorSpec, ...] | None,
+        run: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]],
+    ) -> None:
+        gives = None if outputs is None else [spec.name for spec in outputs]
+        self.stages.append(stage)
+        self.takings.append(Taking(stage.name, takes, gives))
+        self._samples.add_stage(stage.name, takes, run)
+        self._given |= {spec.name: spec for spec in outputs or ()}
+        self._last = outputs
+        self._all_known = self._all_known and outputs is not None

@@ -2,10 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -14,17 +14,14 @@ from numpy.typing import NDArray
 from trivet import host
 from trivet.engine.contract import Engine
 from trivet.errors import EngineError
-from trivet.spec.dtypes import NUMPY_OF_DATATYPE
-from trivet.spec.signature import VARIABLE, Signature, TensorSpec
 
 BUDGET_NS = 3_000_000_000
-# Sizes of a free dimension that nothing was declared about: a short and a long one.
-LENGTHS = (16, 64)
 _MIN_RUNS, _MAX_RUNS = 3, 30
 _SHARE_OF_BUDGET = 0.12  # one size of one bucket gets at most this share of what the profile may take
-_VERSION = 1
+_VERSION = 2  # part of the key: profiles of another version are not found
 
 Samples = dict[int, list[int]]  # rows -> service times in ns
+Batches = Callable[[int], Mapping[str, NDArray[Any]]]  # rows -> a batch of them
 
 
 class Batching(msgspec.Struct, frozen=True):
@@ -36,81 +33,56 @@ class Batching(msgspec.Struct, frozen=True):
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """`by_length[length]` holds the samples of one size of the free dimensions; key 0 where there are none."""
+    """`by_length[length]` holds the samples of one size of the free dimensions; key 0 where there are none.
+
+    measured_on: in words. Without samples, nothing is known before the first requests have run.
+    """
 
     by_length: dict[int, Samples]
     batching: Batching
-    version: int = _VERSION
+    measured_on: str
 
     def max_rows(self) -> int:
         """The largest batch that was profiled: 1 where requests cannot share one."""
-        return max(max(samples) for samples in self.by_length.values())
+        return max([max(samples) for samples in self.by_length.values()], default=1)
 
     def batch1_ns(self) -> int:
-        """Median service time of one row at the largest profiled length."""
+        """Median service time of one row at the largest profiled length; 0 where nothing was profiled."""
+        if not self.by_length:
+            return 0
         return int(np.median(self.by_length[max(self.by_length)][1]))
-
-
-def random_inputs(signature: Signature, rows: int, length: int, seed: int) -> dict[str, NDArray[Any]]:
-    """Inputs for a profile: normal floats, small distinct integers; free dimensions are `length`."""
-    generator = np.random.default_rng(seed)
-    return {
-        spec.name: _random(spec, signature.batch_axis, rows, length, generator) for spec in signature.inputs
-    }
-
-
-def _random(
-    spec: TensorSpec, batch_axis: bool, rows: int, length: int, generator: np.random.Generator
-) -> NDArray[Any]:
-    shape = [length if dim == VARIABLE else dim for dim in spec.shape]
-    if batch_axis:
-        shape[0] = rows
-    size = int(np.prod(shape))
-    match spec.datatype:
-        case "BYTES":
-            values: NDArray[Any] = np.array([b"profile"] * size, object)
-        case "BOOL":
-            values = np.ones(size, np.bool_)
-        case "FP16" | "FP32" | "FP64":
-            values = generator.normal(size=size)
-        case "BF16":
-            values = (generator.normal(size=size).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
-        case _:
-            values = 1 + np.arange(size) % 100
-    return values.astype(NUMPY_OF_DATATYPE[spec.datatype]).reshape(shape)
 
 
 def measure(
     engine: Engine,
-    signature: Signature,
+    batches: Mapping[int, Batches],
     max_batch_size: int,
-    lengths: Sequence[int],
     now_ns: Callable[[], int],
 ) -> dict[int, Samples]:
     """Run batches of 1, 2, 4, ... rows for each length, until the sizes or the budget end; batch 1 always.
 
+    Args: batches: for each length, what makes a batch of a number of rows.
     Raises: EngineError: the model fails on a batch of one.
     """
     end_ns = now_ns() + BUDGET_NS
     by_length: dict[int, Samples] = {}
-    for i, length in enumerate(lengths):
-        share_end_ns = now_ns() + (end_ns - now_ns()) // (len(lengths) - i)
-        by_length[length] = _measure_sizes(engine, signature, max_batch_size, length, now_ns, share_end_ns)
+    for i, (length, batch_of) in enumerate(batches.items()):
+        share_end_ns = now_ns() + (end_ns - now_ns()) // (len(batches) - i)
+        by_length[length] = _measure_sizes(engine, batch_of, max_batch_size, now_ns, share_end_ns)
     return by_length
 
 
 def _measure_sizes(
     engine: Engine,
-    signature: Signature,
+    batch_of: Batches,
     max_batch_size: int,
-    length: int,
     now_ns: Callable[[], int],
     end_ns: int,
 ) -> Samples:
     samples: Samples = {}
     rows = 1
     while True:
-        inputs = random_inputs(signature, rows, length or 1, seed=rows)
+        inputs = batch_of(rows)
         try:
             samples[rows] = _measure_runs(engine, inputs, now_ns, int(BUDGET_NS * _SHARE_OF_BUDGET))
         except EngineError:
@@ -151,16 +123,18 @@ def cache_path(model_digest: str, settings: Mapping[str, Any]) -> Path:
     return cache_folder() / "profiles" / f"{hashlib.sha256(key).hexdigest()[:32]}.json"
 
 
-def read(path: Path) -> Profile | None:
-    """A kept profile; None where there is none or it is of another version (it is then made anew)."""
+Kept = TypeVar("Kept", bound=msgspec.Struct)
+
+
+def read(path: Path, kind: type[Kept]) -> Kept | None:
+    """A kept profile; None where there is none or it cannot be read (it is then made anew)."""
     try:
-        profile = msgspec.json.decode(path.read_bytes(), type=Profile)
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.MsgspecError):
         return None
-    return profile if profile.version == _VERSION else None
 
 
-def write(path: Path, profile: Profile) -> None:
+def write(path: Path, profile: msgspec.Struct) -> None:
     """Keep a profile. A read-only or full disk only costs the next start its three seconds."""
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

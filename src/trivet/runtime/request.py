@@ -10,6 +10,8 @@ from trivet.wire.v2_input import InferInput
 from trivet.wire.v2_request import InferMessage
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from trivet.runtime.live import LiveService
     from trivet.runtime.splitting import Split
     from trivet.runtime.streaming import Stream
@@ -43,6 +45,7 @@ class Request(Job):
     __slots__ = (
         "answers_after",
         "batch_rows",
+        "carried",
         "end_by_ns",
         "ended_ns",
         "first_row",
@@ -60,6 +63,9 @@ class Request(Job):
         "started_ns",
         "stream",
     )
+
+    # What earlier stages gave for later ones, by name. Set for pipelines only: a lone model's requests pay nothing.
+    carried: "dict[str, NDArray[Any]]"
 
     def __init__(
         self,

@@ -11,11 +11,14 @@ from functools import partial
 from trivet.clock import MonotonicClock
 from trivet.errors import DeadlineError, RefusedError, RequestError
 from trivet.pipeline.chain import Run
+from trivet.runtime.conversion import as_inputs
 from trivet.runtime.executors import Executor, Outcome
-from trivet.runtime.live import LiveModel, LiveService, as_inputs, call_step
+from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
+from trivet.runtime.retrying import Retry, may_retry
 from trivet.runtime.splitting import Split
+from trivet.runtime.steps import Tensors
 from trivet.runtime.streaming import Stream
 from trivet.schedule import Batch, Drop, Model, Refusal, Scheduler
 
@@ -147,6 +150,9 @@ class Runtime:
         build = partial(model.builder.build, [request.inputs for request in requests], batch.rows)
 
         def done(outcome: Outcome) -> None:
+            if outcome.error is not None and may_retry(outcome, len(requests)):
+                self._retry(model, batch, executor, requests, outcome)
+                return
             if outcome.executor_lost:
                 executor.when_back(lambda: self._recovered(model, batch, executor))
             else:
@@ -171,8 +177,21 @@ class Runtime:
         if self.scheduler.num_waiting:
             self._turn_soon()
 
+    def _retry(
+        self, model: LiveModel, batch: Batch, executor: Executor, requests: list[Request], failed: Outcome
+    ) -> None:
+        def answered(request: Request, outcome: Outcome) -> None:
+            self._settle(model, batch.started_ns, [request], request.rows, outcome)
+            self.on_turn()
+
+        def ended() -> None:
+            executor.when_back(lambda: self._recovered(model, batch, executor))
+
+        retry = Retry(model, executor, requests, failed, self.now_ns, self._loop.call_soon, answered, ended)
+        retry.next()
+
     def _recovered(self, model: LiveModel, batch: Batch, executor: Executor) -> None:
-        """An engine that had been lost is back: only now is its core free."""
+        """An engine that had been lost, or was kept for a second try, is back: only now is its core free."""
         model.idle.append(executor)
         self.scheduler.finished(batch, self.now_ns(), None)
         if self._retiring:
@@ -181,29 +200,31 @@ class Runtime:
             self._turn_soon()
 
     def _finished(self, model: LiveModel, batch: Batch, requests: list[Request], outcome: Outcome) -> None:
-        compute_ns = outcome.ended_ns - outcome.started_ns
-        if outcome.outputs is None:
-            assert outcome.error is not None  # exactly one of the two is set
-            self._fail_all(model, requests, outcome.error)
-        else:
-            model.counters.batch(batch.rows, compute_ns, batch.predicted_ns)
-            results = Results(outcome.outputs, model.signature.batch_axis, batch.rows)
-            self._answer_all(model, batch, requests, results, outcome)
+        if outcome.outputs is not None:
+            model.counters.batch(batch.rows, outcome.ended_ns - outcome.started_ns, batch.predicted_ns)
+        self._settle(model, batch.started_ns, requests, batch.rows, outcome)
         if self._retiring:
             self._free_retired()
         self.on_turn()
         if self.scheduler.num_waiting and not self._turn_pending and model.scheduled.cores:
             self._turn()  # the core is free: the next batch must not wait for the loop to come round
 
-    def _answer_all(
-        self, model: LiveModel, batch: Batch, requests: list[Request], results: Results, outcome: Outcome
+    def _settle(
+        self, model: LiveModel, formed_ns: int, requests: list[Request], rows: int, outcome: Outcome
     ) -> None:
+        """Give each request of a batch of `rows` its part of what came of it."""
+        if outcome.outputs is None:
+            assert outcome.error is not None  # exactly one of the two is set
+            for request in requests:
+                self._fail(request, outcome.error, "BACKEND")
+            return
+        results = Results(outcome.outputs, model.signature.batch_axis, rows)
         start = 0
         for request in requests:
-            request.formed_ns = batch.started_ns
+            request.formed_ns = formed_ns
             request.started_ns = outcome.started_ns
             request.ended_ns = outcome.ended_ns
-            request.batch_rows = batch.rows
+            request.batch_rows = rows
             if outcome.ended_ns > request.end_by_ns:
                 self._late(request, outcome.ended_ns)
             elif model.cut:
@@ -222,25 +243,24 @@ class Runtime:
     def _next_stage(self, request: Request, results: Results, start: int) -> None:
         """Carry a request from one model over the steps behind it to the next model, or to its answer."""
         live = request.live
-        outputs = dict(results.part(start, request.rows))
         try:
-            command = live.chain.stage_done(request.stage, request.end_by_ns)
-            while isinstance(command, Run):
-                request.stage = command.index
-                stage = live.stages[command.index]
-                if isinstance(stage, LiveModel):
-                    request.inputs = as_inputs(outputs, stage)
-                    self._offer_to(request, live, command)
-                    return
-                outputs = call_step(stage, outputs)
-                command = live.chain.stage_done(command.index, request.end_by_ns)
+            command, outputs = live.run_steps(
+                request.stage, results.part(start, request.rows), request.carried, request.end_by_ns
+            )
+            if isinstance(command, Run):
+                self._offer_to(request, live, command, outputs)
+                return
             live.check_outputs(outputs)
         except RequestError as error:
             self._fail(request, error, "BACKEND")
             return
         request.reply.answer(request, Results(outputs, False, request.rows), 0)
 
-    def _offer_to(self, request: Request, live: LiveService, command: Run) -> None:
+    def _offer_to(self, request: Request, live: LiveService, command: Run, inputs: Tensors) -> None:
+        model = live.stages[command.index]
+        assert isinstance(model, LiveModel)  # run_steps stops at models only
+        request.stage = command.index
+        request.inputs = as_inputs(inputs, model.name, model.signature)
         request.queue, request.rows = live.place(command.index, request.inputs, request.priority)
         request.arrival_ns = self.now_ns()
         request.deadline_ns = command.deadline_ns
@@ -265,10 +285,6 @@ class Runtime:
             f"the deadline could not be met: dropped before execution after {waited_ms:.1f} ms"
         )
         self._fail(request, error, "REJECTED")
-
-    def _fail_all(self, model: LiveModel, requests: list[Request], error: RequestError) -> None:
-        for request in requests:
-            self._fail(request, error, "BACKEND")
 
     def _fail(self, request: Request, error: RequestError, reason: str) -> None:
         counters = self._models[request.queue.model].counters

@@ -44,11 +44,12 @@ class StreamExecutor(ProcessExecutor):
             sink.ended(error, executor_lost=False)
             return
         self._sink = sink
+        self._sent_id = self._batch_id
         self._ready = False
         self._num_credits = CHUNKS_AHEAD
         self._watch()
         first_by_s = max(0, first_by_ns - now_ns) / 1e9
-        self._timers.append(self._loop.call_later(first_by_s, self._on_late, self._batch_id))
+        self._deadline = self._loop.call_later(first_by_s, self._on_late, self._batch_id)
 
     def grant(self, num_chunks: int) -> None:
         if self._sink is not None:
@@ -60,12 +61,13 @@ class StreamExecutor(ProcessExecutor):
     def cancel(self) -> None:
         """Have the generator closed; the sink's `ended` tells when it is."""
         self._process.cancel(self._batch_id)
+        self._cancel(self._deadline)
         self._watch()
 
     def _watch(self) -> None:
         """From now on the process owes something."""
-        self._cancel_timers()
-        self._timers = [self._loop.call_later(self._hang_ns / 1e9, self._on_hang, self._batch_id)]
+        self._cancel(self._hang)
+        self._hang = self._loop.call_later(self._hang_ns / 1e9, self._on_hang, self._sent_id)
 
     def _on_late(self, stream_id: int) -> None:
         if stream_id == self._batch_id and self._sink is not None:
@@ -75,7 +77,8 @@ class StreamExecutor(ProcessExecutor):
         match event:
             case Chunk(stream_id=stream_id, outputs=outputs) if stream_id == self._batch_id:
                 self._num_credits -= 1
-                self._cancel_timers()
+                self._cancel(self._deadline)
+                self._cancel(self._hang)
                 if self._num_credits:
                     self._watch()
                 if self._sink is not None:
@@ -86,7 +89,8 @@ class StreamExecutor(ProcessExecutor):
                 super()._on_event(event)
 
     def _end_stream(self, error: RequestError | None) -> None:
-        self._cancel_timers()
+        self._cancel(self._deadline)
+        self._cancel(self._hang)
         if error is None:
             self._count_answer()
         self._ready = not self._process.has_exited

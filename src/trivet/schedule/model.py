@@ -98,6 +98,7 @@ class Model:
         "lane_cores",
         "max_batch_size",
         "max_queue_ns",
+        "min_share",
         "name",
         "num_running",
         "parallel",
@@ -116,6 +117,7 @@ class Model:
         instances: int,
         deferral_ns: int,
         max_queue_ns: int | None,
+        min_share: float | None,
     ) -> None:
         self.name = name
         self.lane = lane
@@ -127,6 +129,7 @@ class Model:
         self.parallel = max(1, min(self.instances, lane.num_cores // self.lane_cores))  # batches at once
         self.deferral_ns = deferral_ns
         self.max_queue_ns = max_queue_ns
+        self.min_share = min_share  # of each of its classes; None: as the scheduler has it for all
         self.num_running = 0
         self.classes: dict[int, Class] = {}
         self.queues: dict[tuple[Hashable, int], Queue] = {}

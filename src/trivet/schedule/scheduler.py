@@ -57,10 +57,12 @@ class Scheduler:
         instances: int = 1,
         deferral_ns: int = 0,
         max_queue_ns: int | None = None,
+        min_share: float | None = None,
     ) -> Model:
         """Args: max_batch_size: rows.  cores: that one batch occupies; 0 runs inline in the event loop.
         instances: batches at once.  deferral_ns: longest wait on purpose.  max_queue_ns: longest queueing time:
         nobody is admitted to wait longer, and credits keep the standing queue below half of it.
+        min_share: of each of its classes; None: the scheduler's.
         """
         if max_batch_size != service_time.max_batch_size:
             raise ValueError(
@@ -79,6 +81,7 @@ class Scheduler:
             instances=instances,
             deferral_ns=deferral_ns,
             max_queue_ns=max_queue_ns,
+            min_share=min_share,
         )
         self.models.append(model)
         return model

@@ -23,6 +23,10 @@ def charge(lane: Lane, owner: Class, cost_ns: int) -> None:
 
 
 def owed(lane: Lane, owner: Class, min_share: float) -> bool:
-    """Whether a class is below its minimum share. With many classes the shares promised never exceed one half."""
-    share = min(min_share, 0.5 / len(lane.classes))
+    """Whether a class is below its minimum share: its model's, or `min_share` where that has none.
+
+    With many classes the shares promised never exceed one half.
+    """
+    declared = owner.model.min_share
+    share = min(min_share if declared is None else declared, 0.5 / len(lane.classes))
     return owner.served_ns < share * lane.served_ns

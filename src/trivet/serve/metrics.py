@@ -142,6 +142,9 @@ def _own(found: Mapping[Labels, Mapping[str, Any]]) -> Iterator[Metric]:
     actual = CounterMetricFamily(
         "trivet_actual_service_seconds", "actual time of the batches run", labels=names
     )
+    retried = CounterMetricFamily(
+        "trivet_retried", "requests of failed batches that were run a second time alone", labels=names
+    )
     difference = GaugeMetricFamily(
         "trivet_batch_difference",
         "largest difference between batched and single answers at load",
@@ -162,10 +165,11 @@ def _own(found: Mapping[Labels, Mapping[str, Any]]) -> Iterator[Metric]:
             dropped.add_metric((*labels, reason), count)
         for rows, (count, _) in counters["by_batch_size"].items():
             fill.add_metric((*labels, str(rows)), count)
+        retried.add_metric(labels, counters["retried"])
         predicted.add_metric(labels, counters["predicted_ns"] / 1e9)
         actual.add_metric(labels, counters["actual_ns"] / 1e9)
         difference.add_metric(labels, counters["largest_batch_difference"])
-    yield from (depth, refused, dropped, fill, predicted, actual, difference, chunks, chunk_seconds)
+    yield from (depth, refused, dropped, fill, retried, predicted, actual, difference, chunks, chunk_seconds)
 
 
 _PROCESS = (

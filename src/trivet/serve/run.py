@@ -15,7 +15,7 @@ from trivet.serve.background.settings import background_settings
 from trivet.serve.repository import Repository
 from trivet.serve.services import served_services
 from trivet.serve.supervisor import Supervisor, listen_tcp, listen_unix
-from trivet.spec.deployment import Deployment
+from trivet.spec.deployment import Deployment, num_workers
 
 if TYPE_CHECKING:
     from trivet.serve.control import ControlServer
@@ -49,7 +49,7 @@ def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None =
     control = listen_tcp(deployment.host, deployment.control_port)
     folders = [Path(path) for path in deployment.services if Path(path).is_dir()]
     supervisor = Supervisor(
-        num_workers=1 if deployment.workers == "auto" else deployment.workers,
+        num_workers=num_workers(deployment.workers),
         listeners=listeners,
         limits=deployment.limits,
         statuses=deployment.statuses,
@@ -61,6 +61,7 @@ def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None =
     )
     # The workers read their modules while this process reads the services' files.
     supervisor.launch()
+    _say(f"workers: {supervisor.num_workers}{' (auto)' if deployment.workers == 'auto' else ''}")
     try:
         supervisor.services = served_services(deployment.services)
         asyncio.run(_serve(supervisor, control, deployment, on_ready))

@@ -72,12 +72,13 @@ class Worker:
     def __init__(self, arguments: argparse.Namespace, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._index: int = arguments.index
+        self._num_cores = host.engine_cores(arguments.count)
         self._board = Board(arguments.board, arguments.count)
         self._board.begin(self._index)
         self._listeners = [socket.socket(fileno=fd) for fd in arguments.listen]
         self._inboxes = [socket.socket(fileno=fd) for fd in arguments.inbox]
         self._channel = Channel(ToWorker, self._on_message, self._on_supervisor_lost)
-        self.runtime = Runtime(loop, Scheduler(max(1, host.num_cores() - 1)))
+        self.runtime = Runtime(loop, Scheduler(self._num_cores))
         self._router: Router | None = None
         self._acceptor: Acceptor | None = None
         self._rows_fd: int | None = arguments.rows
@@ -194,7 +195,7 @@ class Worker:
         self._loop.call_later(_ROWS_S, self._flush_rows, outlet)
 
     def _prepare(self, configuration: Configuration, version: str) -> Prepared:
-        return prepare(configuration, version, self.runtime.now_ns, self.say)
+        return prepare(configuration, version, self.runtime.now_ns, self.say, self._num_cores)
 
     def _install(self, service: ServedService, prepared: Sequence[Prepared]) -> None:
         """Put configurations to work and give each its share; those that lose theirs are drained and freed."""

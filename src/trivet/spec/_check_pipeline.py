@@ -7,6 +7,7 @@ from trivet.spec.fields import FieldError, FieldPath, nearest
 from trivet.spec.service import Service, Stage
 from trivet.spec.signature import TensorSpec
 from trivet.spec.sources import check_target
+from trivet.spec.taking import check_taken
 
 
 def check_pipeline(service: Service) -> None:
@@ -63,11 +64,17 @@ def check_signature_places(service: Service) -> None:
         where: FieldPath = ("pipeline", len(service.pipeline) - 1, "outputs")
         raise FieldError(where, "the last stage's outputs stand at the top of the file")
     for index, stage in enumerate(service.pipeline):
-        if not _is_code(service, stage) and (stage.inputs is not None or stage.outputs is not None):
-            key = "inputs" if stage.inputs is not None else "outputs"
+        declared = isinstance(stage.inputs, tuple)
+        if not _is_code(service, stage) and (declared or stage.outputs is not None):
+            key = "inputs" if declared else "outputs"
             raise FieldError(
                 ("pipeline", index, key), f"the model file of {stage.target!r} has its own {key}"
             )
+        if stage.inputs is not None and not stage.inputs:
+            raise FieldError(
+                ("pipeline", index, "inputs"), "inputs is empty; leave it out or name the tensors"
+            )
+    _check_sources(service)
     for path, specs in _declared(service):
         names = [spec.name for spec in specs]
         if not names:
@@ -82,5 +89,16 @@ def _declared(service: Service) -> Iterator[tuple[FieldPath, tuple[TensorSpec, .
         if (specs := getattr(service, key)) is not None:
             yield (key,), specs
         for index, stage in enumerate(service.pipeline):
-            if (specs := getattr(stage, key)) is not None:
+            if isinstance(specs := getattr(stage, key), tuple):
                 yield ("pipeline", index, key), specs
+
+
+def _check_sources(service: Service) -> None:
+    """Inputs that no earlier stage gives, as far as the file itself tells what they give."""
+    given: set[str] = {spec.name for spec in service.inputs or ()}
+    known = service.inputs is not None
+    for index, stage in enumerate(service.pipeline):
+        if known:
+            check_taken(stage, index, given)
+        known = known and stage.outputs is not None
+        given |= {spec.name for spec in stage.outputs or ()}

@@ -42,6 +42,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     root: str
     files: tuple[HashedFile, ...]
     hash: str
+    source: str = ""  # the service file, for messages; empty for a bare model
 
     @property
     def short_hash(self) -> str:
@@ -52,6 +53,21 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
         """One digest for all that the named model is made of (bytes and levers): the key of its profile."""
         return _sha256(_model_content(self.service.models[model], _digests(self.files)))
 
+    def stages_digest(self, num_stages: int) -> str:
+        """One digest for all that the first stages of the pipeline are made of."""
+        digests = _digests(self.files)
+        order = _model_order(self.service)
+        stages = self.service.pipeline[:num_stages]
+        return _sha256(
+            [
+                [
+                    _stage_content(stage, order, digests),
+                    stage.model and _model_content(self.service.models[stage.model], digests),
+                ]
+                for stage in stages
+            ]
+        )
+
     def model_path(self, model: str) -> Path:
         """The file of a native model. Raises: KeyError: no such model.  SpecError: it is Python code."""
         declared = self.service.models[model].file
@@ -61,8 +77,10 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resolution(msgspec.Struct, frozen=True, kw_only=True):
-    """What `auto` became for one model on one host: recorded beside the hash, never part of it.
+    """What `auto` became for one model or step on one host: recorded beside the hash, never part of it.
 
+    one_ns: profiled time of one row at the largest profiled length; None: nothing was profiled.
+    profiled_on: in words: rows of data, or random inputs, and of which lengths.
     deadline_ns: of the service that the model belongs to; None until all its models are profiled.
     """
 
@@ -70,22 +88,25 @@ class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     instances: int
     threads: int
     max_batch_size: int
+    one_ns: int | None = None
+    profiled_on: str | None = None
     deadline_ns: int | None = None
 
 
-def configuration(service: Service, root: Path) -> Configuration:
+def configuration(service: Service, root: Path, source: str = "") -> Configuration:
     """The configuration of a validated service whose files are named relative to the folder `root`.
 
+    Args: source: the service file, for messages.
     Raises: FieldError: a file that the service names does not exist or cannot be read.
     """
     files = tuple(_hashed_files(service, root))
     content = hashed_content(service, _digests(files))
-    return Configuration(service=service, root=str(root), files=files, hash=_sha256(content))
+    return Configuration(service=service, root=str(root), files=files, hash=_sha256(content), source=source)
 
 
 def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
     """What the hash is taken of. Models stand in the order of their first use; their names do not matter."""
-    order = list(dict.fromkeys(stage.model for stage in service.pipeline if stage.model is not None))
+    order = _model_order(service)
     decode = service.decode
     return {
         "format": FORMAT,
@@ -101,8 +122,13 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
     }
 
 
+def _model_order(service: Service) -> list[str]:
+    return list(dict.fromkeys(stage.model for stage in service.pipeline if stage.model is not None))
+
+
 def _model_content(model: Model, digests: Digests) -> dict[str, Any]:
     content: dict[str, Any] = _plain(model)
+    del content["lengths"]
     return content | {
         "file": model.file and digests[model.file],
         "python": model.python and _code(model.python, digests),

@@ -5,6 +5,7 @@ unpickled, and never more than the rows asked for is kept.
 """
 
 import csv
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,9 @@ from trivet.spec.service import Data
 from trivet.spec.signature import VARIABLE, Signature, TensorSpec
 
 Column = Sequence[Any]  # one value a row: text, bytes, a number, or an array
+
+_SAMPLED_BYTES = 1 << 20
+_SAMPLED_FILES = 1_000
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -81,6 +85,19 @@ def input_rows(data: Data, root: Path, signature: Signature, max_rows: int) -> l
         {name: _input(specs[name], columns, feed, row, signature.batch_axis) for name, feed in feeds.items()}
         for row in range(num_rows)
     ]
+
+
+def sample_digest(data: Data, root: Path) -> str:
+    """Identifies the data that a profile is measured on: its beginning and size, and which column feeds what."""
+    path = root / data.path
+    digest = hashlib.sha256(repr(sorted(data.columns.items())).encode())
+    if path.is_dir():
+        for file in islice(sorted(path.glob("*/*")), _SAMPLED_FILES):
+            digest.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
+    elif path.is_file():
+        with path.open("rb") as content:
+            digest.update(f"{path.stat().st_size} ".encode() + content.read(_SAMPLED_BYTES))
+    return digest.hexdigest()
 
 
 def _input(

@@ -64,7 +64,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     host, port: where requests are answered; loopback unless told otherwise.
     uds: a Unix socket that answers the same requests; None: no such socket.
     control_port: metrics, health, status and changes; same host.
-    workers: processes that own requests; auto: decided from the cores and the profile.
+    workers: processes that own requests; auto: see `num_workers`.
     limits, statuses: see there.
     default_deadline_ns: of requests and services that give none; auto: from the profile of each model.
     drain_timeout_ns: longest wait for accepted requests after SIGTERM.
@@ -89,6 +89,16 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rows_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
     otel_endpoint: str | None = msgspec.field(default=None, name="otel")
     enable_load_unload: bool = False
+
+
+def num_workers(workers: Auto | int) -> int:
+    """How many processes own requests. auto: one, whatever the profile says.
+
+    For models of a millisecond and more, several instances behind one queue beat several queues. Smaller ones run
+    inline, where more workers pay only if the event loop itself is the limit: that depends on the traffic, which no
+    profile at load knows. Who has measured it names the number.
+    """
+    return 1 if workers == "auto" else workers
 
 
 def validate_deployment(deployment: Deployment) -> None:

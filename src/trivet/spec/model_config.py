@@ -190,7 +190,7 @@ class _Reader(Fields):
         if default > levels:
             line = line_of(dynamic, "default_priority_level")
             raise self.error(line, f"default_priority_level {default} is not one of the {levels} levels")
-        return Priorities(default=default, levels=levels, min_share=min(_MIN_SHARE, 1 / levels))
+        return Priorities(default=default, levels=levels, min_share=min(_MIN_SHARE, 0.5 / levels))
 
     def _versions(self, top: Block) -> VersionPolicy:
         policy = self.block(top, "version_policy")

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 import msgspec
 
 from trivet.spec.fields import FieldError
-from trivet.spec.levers import Auto, Levers, Priorities, Slo
+from trivet.spec.levers import Auto, Count, Levers, Priorities, Slo
 from trivet.spec.signature import TensorSpec
 
 EngineName = Literal["onnxruntime", "openvino", "python"]
@@ -47,6 +47,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     batching: whether requests may share a batch; auto: where the model's batch axis is known and a check at
         load finds the same answers.
     batch_axis: whether axis 0 of every input and output counts rows; auto: as the symbolic shapes say.
+    lengths: sizes of the free dimensions that the profile measures where no data tells real ones. Not part of
+        the hash: it changes no answer and no lever.
     """
 
     file: Text | None = None
@@ -59,6 +61,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cut: Mapping[str, Cut] = {}
     batching: Literal["auto", "on", "off"] = "auto"
     batch_axis: Auto | bool = "auto"
+    lengths: tuple[Count, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.file is None) == (self.python is None):
@@ -77,17 +80,20 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     preprocess, postprocess: Python code, `module:attribute` or `file.py:attribute`.
     model: a name under `models`.
-    inputs: the tensors it takes, by name, each from the latest stage (or the request) that gave it; by
-        default all outputs of the stage before. The first stage's stand at the top of the file.
+    inputs: the tensors it takes, each from the latest stage (or the request) that gave one of that name: a list
+        of tensors, or a mapping from its own names to the names they were given under. By default a model takes
+        its inputs by their names, and Python code all outputs of the stage before. The first stage's stand at
+        the top of the file.
     outputs: the tensors that Python code gives; the last stage's stand at the top of the file.
     files: whatever else belongs to Python code; their bytes are part of the hash.
-    execution: where Python code runs; auto: short steps in the event loop, others in their own process.
+    execution: where Python code runs; auto: in the event loop, unless rows of the service's data show that it
+        takes long: then in a process of its own.
     """
 
     preprocess: Text | None = None
     model: Text | None = None
     postprocess: Text | None = None
-    inputs: tuple[TensorSpec, ...] | None = None
+    inputs: tuple[TensorSpec, ...] | Mapping[str, Text] | None = None
     outputs: tuple[TensorSpec, ...] | None = None
     files: tuple[Text, ...] = ()
     execution: Literal["auto", "inline", "process"] = "auto"
@@ -104,6 +110,13 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def target(self) -> str:
         """The model's name, or the Python target."""
         return self.model or self.preprocess or self.postprocess or ""
+
+    @property
+    def takes(self) -> Mapping[str, str] | None:
+        """Its own name of each input -> the name that it was given under; None: nothing is declared."""
+        if isinstance(self.inputs, tuple):
+            return {spec.name: spec.name for spec in self.inputs}
+        return self.inputs
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -159,17 +172,3 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def __post_init__(self) -> None:
         if not self.pipeline and len(self.models) == 1:
             msgspec.structs.force_setattr(self, "pipeline", (Stage(model=next(iter(self.models))),))
-
-
-def declared_tensors(
-    service: Service, index: int
-) -> tuple[tuple[TensorSpec, ...] | None, tuple[TensorSpec, ...] | None]:
-    """Inputs and outputs that are declared for the stage at `index` of the pipeline; None: its code or file says.
-
-    The first stage's inputs and the last one's outputs stand at the top of the file. A stage that declares no
-    inputs takes the outputs of the stage before it.
-    """
-    stage, last = service.pipeline[index], len(service.pipeline) - 1
-    before = service.pipeline[index - 1].outputs if index else None
-    inputs = service.inputs if index == 0 else stage.inputs or before
-    return inputs, service.outputs if index == last else stage.outputs

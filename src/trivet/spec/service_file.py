@@ -26,9 +26,14 @@ def load_configuration(path: Path) -> Configuration:
         return configuration(service_of_model(path), path.parent)
     document = _parse(path)
     try:
-        return configuration(_service(document, path), path.parent)
+        return configuration(_service(document, path), path.parent, str(path))
     except FieldError as error:
         raise document.located(error) from None
+
+
+def located(configuration: Configuration, error: FieldError) -> SpecError:
+    """An error that was found after loading, with file and line where the configuration came from a file."""
+    return _parse(Path(configuration.source)).located(error) if configuration.source else error
 
 
 def load_service(path: Path) -> Service:

@@ -12,6 +12,9 @@ from trivet.spec.sources import is_target
 from trivet.spec.units import format_duration
 
 _MAX_NAME = 200
+_MOST_SHARED = (
+    0.5  # what is promised to every class cannot be given to whoever is most urgent (schedule/shares.py)
+)
 _BOUNDED_METRICS = {"accuracy": (0, 1), "f1": (0, 1), "auc": (0, 1), "cosine": (-1, 1)}
 
 
@@ -91,9 +94,9 @@ def _check_promises(service: Service) -> None:
     if priorities.default > priorities.levels:
         message = f"default {priorities.default} is not one of the {priorities.levels} levels"
         raise FieldError(("priorities", "default"), message)
-    if priorities.min_share * priorities.levels > 1:
+    if priorities.min_share * priorities.levels > _MOST_SHARED:
         share = priorities.min_share
-        message = f"{priorities.levels} classes cannot each keep a share of {share:g}; at most 1 together"
+        message = f"{priorities.levels} classes cannot each keep a share of {share:g}; at most {_MOST_SHARED:g} together"
         raise FieldError(("priorities", "min_share"), message)
 
 

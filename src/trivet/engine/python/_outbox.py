@@ -11,7 +11,7 @@ from trivet.engine.python.channel import Channel
 from trivet.engine.python.layout import OverLimitError, write
 from trivet.engine.python.messages import Chunk, Done, End, Error, ToChild
 from trivet.engine.python.slab import Regions, Slab
-from trivet.errors import EngineError, TrivetError
+from trivet.errors import BadRequestError, EngineError, TrivetError
 
 MAX_ERROR_CHARS = 2000
 STOPPED = EngineError("the engine was stopped before the stream's end")
@@ -46,7 +46,10 @@ class Outbox:
         self._channel.send(message(answer_id, places))
 
     def error(self, batch_id: int, error: BaseException) -> None:
-        self._channel.send(Error(batch_id, self.told(error, f"batch {batch_id}")))
+        if isinstance(error, BadRequestError):  # a word to the client: no fault, and nothing for the log
+            self._channel.send(Error(batch_id, describe(error), bad_request=True))
+        else:
+            self._channel.send(Error(batch_id, self.told(error, f"batch {batch_id}")))
 
     def end(self, stream_id: int, error: BaseException | None = None) -> None:
         text = None if error is None else self.told(error, f"stream {stream_id}")

@@ -5,7 +5,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from trivet.errors import EngineError
+from trivet.errors import BadRequestError, EngineError
 from trivet.spec.signature import Signature
 
 Outputs = dict[str, NDArray[Any]]
@@ -29,10 +29,10 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A batch has no answer and will have none."""
+    """A batch has no answer and will have none. A BadRequestError: the code says that the client is at fault."""
 
     batch_id: int
-    error: EngineError
+    error: EngineError | BadRequestError
 
 
 @dataclass(frozen=True, slots=True)

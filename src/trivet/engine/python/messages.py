@@ -73,8 +73,11 @@ class Done(_Message, tag=2, frozen=True):
 
 
 class Error(_Message, tag=3, frozen=True):
+    """`bad_request`: the code says that the client is at fault."""
+
     batch_id: int
     error: str
+    bad_request: bool = False
 
 
 class Chunk(_Message, tag=4, frozen=True):

@@ -26,7 +26,7 @@ from trivet.engine.python.in_flight import InFlight
 from trivet.engine.python.layout import NamedDtypes, named_dtypes, read, write
 from trivet.engine.python.messages import Places, ToParent
 from trivet.engine.python.slab import Regions, Slab
-from trivet.errors import EngineError, TrivetError
+from trivet.errors import BadRequestError, EngineError, TrivetError
 from trivet.spec.signature import Signature
 
 _NO_LIMIT = 1 << 62  # inputs were bounded when their requests were read
@@ -198,7 +198,8 @@ class PythonProcess:
                 return events.Chunk(message.stream_id, outputs) if known else None
             case messages.Error():
                 known = self._in_flight.forget_batch(message.batch_id)
-                return events.Failed(message.batch_id, EngineError(message.error)) if known else None
+                kind = BadRequestError if message.bad_request else EngineError
+                return events.Failed(message.batch_id, kind(message.error)) if known else None
             case messages.End():
                 known = self._in_flight.forget_stream(message.stream_id)
                 failure = None if message.error is None else EngineError(message.error)

@@ -1,0 +1,75 @@
+"""Where each stage of a chain takes its inputs: by name, from the latest stage (or the request) that gave them.
+
+Decisions only, made once for a service. A request carries with it what a later stage than the next one takes.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trivet.errors import EngineError
+
+REQUEST = -1  # the place of what the request itself brings
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What one stage takes and gives.
+
+    takes: its own name of each input -> the name that it was given under; None: all that the stage before gives.
+    gives: names of its outputs; None: not known before it runs.
+    """
+
+    name: str
+    takes: Mapping[str, str] | None
+    gives: Collection[str] | None
+
+
+class Wiring:
+    """The stages of a service in order, and what has to be carried past the next of them.
+
+    Args: given: names of the request's inputs.
+    """
+
+    def __init__(self, stages: Sequence[Taking], given: Collection[str]) -> None:
+        self._stages = tuple(stages)
+        self._kept = {
+            place: _kept(stages, place, given if place == REQUEST else stages[place].gives)
+            for place in range(REQUEST, len(stages))
+        }
+        self.carries = any(self._kept.values())
+
+    def kept(self, place: int) -> Collection[str]:
+        """Of what the stage at `place` gives: the names that a later stage than the next may take."""
+        return self._kept[place]
+
+    def hand_over(self, place: int, outputs: Mapping[str, Any], carried: dict[str, Any]) -> Mapping[str, Any]:
+        """The inputs of the stage behind `place`, which gave `outputs`.
+
+        Args: carried: what earlier stages gave, by name; brought up to date.
+        Raises: EngineError: an input that nobody gave.
+        """
+        stage = self._stages[place + 1]
+        inputs = outputs if stage.takes is None else _taken(stage, outputs, carried)
+        for name in self._kept[place]:
+            if name in outputs:
+                carried[name] = outputs[name]
+        return inputs
+
+
+def _kept(stages: Sequence[Taking], place: int, gives: Collection[str] | None) -> frozenset[str]:
+    later = {source for stage in stages[place + 2 :] for source in (stage.takes or {}).values()}
+    return frozenset(later if gives is None else later & set(gives))
+
+
+def _taken(stage: Taking, outputs: Mapping[str, Any], carried: Mapping[str, Any]) -> dict[str, Any]:
+    inputs = {}
+    for name, source in (stage.takes or {}).items():
+        if source in outputs:
+            inputs[name] = outputs[source]
+        elif source in carried:
+            inputs[name] = carried[source]
+        else:
+            given = sorted({*outputs, *carried})
+            raise EngineError(f"{stage.name!r} needs {source!r}; the stages before it gave {given}")
+    return inputs
