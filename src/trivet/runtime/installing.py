@@ -53,6 +53,7 @@ def install(
         stages=stages,
         scheduler=scheduler,
         deadline_ns=max(_MIN_DEADLINE_NS, 4 * longest_ns) if declared == "auto" else declared,
+        slow_ns=service.slo.latency_ns,
         default_priority=service.priorities.default,
         max_priority=service.priorities.levels,
         platform=_platform(service),

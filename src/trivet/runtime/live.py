@@ -27,6 +27,7 @@ Step = Callable[[dict[str, NDArray[Any]]], Mapping[str, Any]]
 _BUCKET_STEPS = 4
 # Shapes and priorities are the clients' choice: of ever new ones only so many are remembered.
 _MAX_QUEUES = 1024
+_NEVER = 1 << 62
 
 
 @dataclass(slots=True)
@@ -84,6 +85,7 @@ class LiveService:
         stages: Sequence[LiveModel | StepStage],
         scheduler: Scheduler,
         deadline_ns: int,
+        slow_ns: int | None = None,
         default_priority: int = 0,
         max_priority: int = 100,
         platform: str = "",
@@ -99,6 +101,8 @@ class LiveService:
         self.streams = any(model.streams for model in self.models)
         self.chain = Chain(self.stages)
         self.deadline_ns = deadline_ns
+        # An answer that took longer is worth a look: over the SLO's latency; without one only those past the deadline.
+        self.slow_ns = _NEVER if slow_ns is None else slow_ns
         self.decoder = RequestDecoder(signature)
         self.encoder = ResponseEncoder(name, version, signature, configuration_hash[:12])
         self.json_rows = all(spec.datatype not in ("FP16", "BF16", "BYTES") for spec in signature.outputs)

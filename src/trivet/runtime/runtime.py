@@ -277,9 +277,8 @@ class Runtime:
 
 
 def refused(refusal: Refusal) -> RefusedError:
-    wait_ms = refusal.retry_after_ns / 1e6
-    return RefusedError(
-        f"refused: the deadline cannot be met with today's backlog; try again in {wait_ms:.0f} ms",
-        refusal.reason,
-        refusal.retry_after_ns,
-    )
+    if refusal.retry_after_ns:
+        why = f"with today's backlog; try again in {refusal.retry_after_ns / 1e6:.0f} ms"
+    else:
+        why = "by an idle server either; allow more time"
+    return RefusedError(f"refused: the deadline cannot be met {why}", refusal.reason, refusal.retry_after_ns)

@@ -68,7 +68,9 @@ class Control:
             "worker_restarts": supervisor.restarts,
             "workers_ready": sum(worker is not None and worker.ready for worker in supervisor.workers),
         }
-        text = render(await supervisor.snapshots(), own)
+        keeper = supervisor.background
+        counts = None if keeper is None else keeper.counts()
+        text = render(await supervisor.snapshots(), own, counts)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _live(self, _request: Request) -> Response:

@@ -27,6 +27,13 @@ class ServedService(msgspec.Struct, frozen=True, kw_only=True):
 # --- supervisor to worker ---
 
 
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    """Which requests get rows: the drawn `share`, slow and failed ones, and with `traces` those whose caller has one."""
+
+    share: float
+    traces: bool
+
+
 class Start(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     """The first message: load these, then open the sockets."""
 
@@ -35,6 +42,7 @@ class Start(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     statuses: Statuses
     default_deadline_ns: Literal["auto"] | int
     drain_timeout_ns: int
+    sampling: Sampling | None = None
 
 
 class SetLive(msgspec.Struct, tag=True, frozen=True):

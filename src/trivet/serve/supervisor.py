@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from trivet.errors import UnavailableError, UserError
 from trivet.serve import board as boards
+from trivet.serve.background.keeper import BackgroundKeeper
 from trivet.serve.board import Board
 from trivet.serve.channel import Channel
 from trivet.serve.messages import (
@@ -104,6 +105,7 @@ class Supervisor:
         drain_timeout_ns: int,
         say: Callable[[str], None],
         forward: "Forwarding",
+        background: BackgroundKeeper | None = None,
     ) -> None:
         self.services: list[ServedService] = []  # what a new worker is told to serve
         self.num_workers = num_workers
@@ -117,6 +119,7 @@ class Supervisor:
         self._default_deadline_ns: Literal["auto"] | int = default_deadline_ns
         self._drain_timeout_ns = drain_timeout_ns
         self._say = say
+        self.background = background
         self._board_fd = boards.create(num_workers)
         self.board = Board(self._board_fd, num_workers)
         self._inboxes = (
@@ -145,6 +148,8 @@ class Supervisor:
 
     def end_processes(self) -> None:
         """Kill what still runs: after a failed start nothing may be left behind."""
+        if self.background is not None:
+            self.background.close()
         for process, _ in self._launched:
             if process.poll() is None:
                 process.kill()
@@ -167,6 +172,8 @@ class Supervisor:
         await self._first_ready.wait()
         if self._error is not None:
             raise self._error
+        if self.background is not None:
+            self.background.start()
 
     def _popen(self, index: int) -> tuple["subprocess.Popen[bytes]", socket.socket]:
         ours, theirs = socket.socketpair()
@@ -181,6 +188,9 @@ class Supervisor:
         for inbox in inboxes:
             arguments += ["--inbox", str(inbox.fileno())]
             inherited.append(inbox.fileno())
+        if self.background is not None:
+            arguments += ["--rows", str(self.background.workers_end.fileno())]
+            inherited.append(self.background.workers_end.fileno())
         process = subprocess.Popen(
             [sys.executable, "-m", "trivet.serve.worker", *arguments], pass_fds=inherited
         )
@@ -203,6 +213,7 @@ class Supervisor:
                 statuses=self._statuses,
                 default_deadline_ns=self._default_deadline_ns,
                 drain_timeout_ns=self._drain_timeout_ns,
+                sampling=None if self.background is None else self.background.settings.sampling,
             )
         )
 
@@ -280,6 +291,8 @@ class Supervisor:
                 for worker in self.workers:
                     if worker is not None:
                         worker.process.kill()
+        if self.background is not None:
+            await self.background.drain()
         for task in self._tasks:
             task.cancel()
 

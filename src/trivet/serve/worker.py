@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -42,6 +43,7 @@ from trivet.serve.messages import (
     Remove,
     Reply,
     Said,
+    Sampling,
     ServedService,
     SetLive,
     Start,
@@ -51,10 +53,17 @@ from trivet.serve.messages import (
 from trivet.serve.snapshot import GcPauses, snapshot
 from trivet.spec.configuration import Configuration
 
+if TYPE_CHECKING:
+    from trivet.serve.samples import Outlet
+
 _BEAT_S = 0.1
 _SWEEP_S = 1.0
 _DRAIN_STEP_S = 0.01
 _BACKGROUND_NICENESS = 19
+# How long a sampled row waits for company on its way to the background process.
+_ROWS_S = 0.1
+# What the last rows have to reach it, after the last answers.
+_ROWS_GRACE_NS = 2_000_000_000
 
 
 class Worker:
@@ -71,6 +80,8 @@ class Worker:
         self.runtime = Runtime(loop, Scheduler(max(1, host.num_cores() - 1)))
         self._router: Router | None = None
         self._acceptor: Acceptor | None = None
+        self._rows_fd: int | None = arguments.rows
+        self._outlet: Outlet | None = None
         self._waiting: dict[int, asyncio.Future[Forwarded]] = {}
         self._num_forwarded = 0
         self._pauses = GcPauses()
@@ -95,7 +106,7 @@ class Worker:
                 self._spawn(self._answer(message.id, self._remove(message.name, message.version)))
             case AskSnapshot():
                 self._channel.send(
-                    Reply(message.id, snapshot(self._ready_router, self.runtime, self._pauses))
+                    Reply(message.id, snapshot(self._ready_router, self.runtime, self._pauses, self._outlet))
                 )
             case Forwarded():
                 self._waiting.pop(message.id).set_result(message)
@@ -138,6 +149,8 @@ class Worker:
         router.num_connections = board.total_connections
         router.on_closed = lambda: board.connection_closed(index)
         V2(router, self.forward).register()
+        if message.sampling is not None:
+            self._sample(router, message.sampling)
         try:
             for service in message.services:
                 # On a thread, so that the supervisor is heard (and hears of a profile) meanwhile.
@@ -166,6 +179,19 @@ class Worker:
         self._beat()
         self._sweep()
         self._channel.send(Ready(tuple(describe(live) for live in router.live())))
+
+    def _sample(self, router: Router, sampling: Sampling) -> None:
+        from trivet.serve.samples import Outlet  # who needs no rows loads none of it
+        from trivet.serve.sampling import Sampler
+
+        assert self._rows_fd is not None  # the supervisor gives both or neither
+        self._outlet = Outlet(socket.socket(fileno=self._rows_fd))
+        router.sampler = Sampler(self._outlet, share=sampling.share, seed=self._index, traces=sampling.traces)
+        self._flush_rows(self._outlet)
+
+    def _flush_rows(self, outlet: "Outlet") -> None:
+        outlet.flush()
+        self._loop.call_later(_ROWS_S, self._flush_rows, outlet)
 
     def _prepare(self, configuration: Configuration, version: str) -> Prepared:
         return prepare(configuration, version, self.runtime.now_ns, self.say)
@@ -260,6 +286,10 @@ class Worker:
         draining = Draining(self._ready_router, now_ns(), self._start_terms.drain_timeout_ns)
         while not draining.step(now_ns()):
             await asyncio.sleep(_DRAIN_STEP_S)
+        end_ns = now_ns() + _ROWS_GRACE_NS
+        while self._outlet is not None and self._outlet.num_waiting and now_ns() < end_ns:
+            self._outlet.flush()
+            await asyncio.sleep(_DRAIN_STEP_S)
         self._exit_soon()
 
     def _exit_soon(self) -> None:
@@ -294,6 +324,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--board", type=int, required=True)
+    parser.add_argument("--rows", type=int)
     parser.add_argument("--listen", type=int, action="append", default=[])
     parser.add_argument("--inbox", type=int, action="append", default=[])
     uvloop.run(_run(parser.parse_args(argv)))

@@ -69,7 +69,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     default_deadline_ns: of requests and services that give none; auto: from the profile of each model.
     drain_timeout_ns: longest wait for accepted requests after SIGTERM.
     rows_dir: folder for the sampled rows of live requests as Parquet; None: none are kept.
-    rows_share: the share of requests that is sampled; slow and failed ones are always kept.
+    rows_share: the share of requests that is sampled, for rows and traces; slow and failed ones are always kept.
+    otel_endpoint: an OpenTelemetry collector that gets the sampled requests as traces, by OTLP over HTTP: the
+        address to which /v1/traces is added; None: OTEL_EXPORTER_OTLP_ENDPOINT of the environment, else nowhere.
     enable_load_unload: clients may load and unload models of the repository folders.
     """
 
@@ -85,6 +87,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     drain_timeout_ns: Duration = msgspec.field(default=30 * SECOND_NS, name="drain_timeout")
     rows_dir: str | None = msgspec.field(default=None, name="rows")
     rows_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
+    otel_endpoint: str | None = msgspec.field(default=None, name="otel")
     enable_load_unload: bool = False
 
 

@@ -15,7 +15,7 @@ from trivet.runtime.runtime import Runtime
 from trivet.runtime.table import LiveTable
 from trivet.serve.http.hangups import Hangups, NoHangups
 from trivet.serve.http.infer import InferEndpoint, encode_answer, encode_chunk, stream_headers
-from trivet.serve.http.response import error_response, is_echoable, without_body
+from trivet.serve.http.response import error_response, is_echoable, status_of, without_body
 from trivet.serve.http.streamed import StreamedAnswer
 from trivet.spec.deployment import Limits, Statuses
 from trivet.wire.tensor import shown
@@ -23,6 +23,7 @@ from trivet.wire.tensor import shown
 if TYPE_CHECKING:
     from trivet.serve.http.connection import Connection
     from trivet.serve.http.head import Headers
+    from trivet.serve.sampling import Sampler
 
 
 class MethodNotAllowedError(RequestError):
@@ -76,6 +77,7 @@ class Router:
         self.draining = False
         self.num_accepted = 0  # inference requests handed to the runtime
         self.num_answered = 0
+        self.sampler: Sampler | None = None  # where requests get rows
         self.hangups: Hangups | NoHangups = NoHangups()
         self.num_connections: Callable[[], int] = lambda: len(self.connections)  # of all workers
         self.on_closed: Callable[[], None] = lambda: None  # a worker counts
@@ -170,6 +172,9 @@ class Router:
         try:
             endpoint.handle(connection, headers, body)
         except RequestError as error:
+            if self.sampler is not None:
+                status, caller = status_of(error, self.statuses), headers.get(b"traceparent", b"")
+                self.sampler.unaccepted(endpoint.table, connection.began_ns, error, status, caller)
             connection.send(self.error_bytes(error, headers))
 
     def remember(self, data: bytes, method: bytes, url: bytes, headers: "Headers", framing: bytes) -> None:
@@ -196,7 +201,7 @@ class Router:
         if endpoint is not None:
             if method != b"POST":
                 raise MethodNotAllowedError(method, ["POST"])
-            endpoint.handle(connection, headers, body)
+            self.handle_infer(connection, endpoint, headers, body)
             return
         is_head = method == b"HEAD"
         if is_head:
@@ -254,13 +259,20 @@ class Router:
         except RequestError as error:
             counters.fail("OTHER", from_ns - request.received_ns)
             data = self.failure_bytes(request, error)
+            if self.sampler is not None:
+                self.sampler.failed(request, error, status_of(error, self.statuses))
         else:
             self._encoded_ns = done_ns = self.now_ns()
             counters.answered(request, from_ns, done_ns)
+            if self.sampler is not None:
+                is_gone = connection not in self.connections
+                self.sampler.answered(request, data, from_ns, done_ns, is_gone=is_gone)
         connection.resolve(request, data)
 
     def failed(self, connection: "Connection", request: Request, error: RequestError) -> None:
         self.num_answered += 1
+        if self.sampler is not None:
+            self.sampler.failed(request, error, status_of(error, self.statuses))
         connection.resolve(request, self.failure_bytes(request, error))
 
     def chunk(self, connection: "Connection", request: Request, results: Results) -> None:
@@ -281,7 +293,12 @@ class Router:
             return
         self.num_answered += 1
         if error is None:
-            request.live.models[-1].counters.answered(request, request.ended_ns, self.now_ns())
+            done_ns = self.now_ns()
+            request.live.models[-1].counters.answered(request, request.ended_ns, done_ns)
+            if self.sampler is not None:
+                self.sampler.answered(request, b"", request.ended_ns, done_ns, is_gone=False)
+        elif self.sampler is not None:
+            self.sampler.failed(request, error, status_of(error, self.statuses))
         self._stream(connection, request).end(error)
 
     def _stream(self, connection: "Connection", request: Request) -> StreamedAnswer:
@@ -292,8 +309,11 @@ class Router:
         return stream
 
     def abandon(self, request: Request) -> None:
-        """Nobody waits for this answer any more."""
-        self.num_answered += self.runtime.cancel(request)
+        """Nobody waits for this answer any more: what still waits is taken out; a running one ends in `answered`."""
+        if self.runtime.cancel(request):
+            self.num_answered += 1
+            if self.sampler is not None:
+                self.sampler.cancelled(request)
 
     def failure_bytes(self, request: Request, error: RequestError) -> bytes:
         """The answer to an accepted request that failed."""
