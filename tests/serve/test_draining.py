@@ -62,7 +62,7 @@ def test_what_is_not_answered_in_time_is_told_so(front: Front) -> None:
         assert answers[0].headers.get("x-request-id") == ("r" if client is waiting else None)
         assert client.is_lost
     assert front.lives[0].models[0].counters.executions == 1
-    assert front.router.num_accepted == front.router.num_answered == 4
+    assert front.router.answering.num_accepted == front.router.answering.num_answered == 4
     assert draining.step(start_ns + 2 * SECOND_NS)
 
 

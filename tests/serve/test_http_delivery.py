@@ -162,13 +162,13 @@ def test_an_answer_that_is_ready_early_waits_for_its_turn(front: Front) -> None:
 
 def test_slow_first_fast_second(front: Front, monkeypatch: pytest.MonkeyPatch) -> None:
     ended: list[str] = []
-    answered = front.router.answered
+    answered = front.router.answering.answered
 
     def spy(connection, request, results, start) -> None:  # type: ignore[no-untyped-def]  # as the router's
         ended.append(request.message.id)
         answered(connection, request, results, start)
 
-    monkeypatch.setattr(front.router, "answered", spy)
+    monkeypatch.setattr(front.router.answering, "answered", spy)
     client = front.connect()
     # Two shapes, so two batches; the second one's deadline is nearer.
     client.send(infer(b"1", b"1", extra=b',"id":"patient","parameters":{"timeout":60000000}'))

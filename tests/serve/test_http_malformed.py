@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.serve.http_support import PROPERTIES, Front, infer, request, tensors, values, write_echo
+from trivet.serve.http.infer import InferEndpoint
 
 BODY = tensors(b"1")
 LINE = b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: x\r\n"
@@ -223,7 +224,7 @@ def test_a_mistake_of_ours_is_a_500_and_in_the_log(
     client = front.connect()
     client.send(infer(b"1"))
     with monkeypatch.context() as patch:
-        patch.setattr(front.router, "handle_infer", fail)
+        patch.setattr(InferEndpoint, "accept", fail)
         client.send(infer(body))
     answers = client.answers()
     assert [answer.status for answer in answers] == [200, 500]

@@ -33,7 +33,7 @@ class SampledFront(Front):
         super().__init__([path])
         self.ours, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.outlet = Outlet(self.ours, max_waiting)
-        self.router.sampler = Sampler(
+        self.router.answering.sampler = Sampler(
             self.outlet, share=share, seed=0, traces=traces, now_ns=self.clock.now_ns
         )
 
@@ -341,4 +341,4 @@ def test_a_front_without_a_sampler_does_as_before(echo: Path) -> None:
     front = Front([echo])
     answer = front.connect().ask(infer(b"2.5"))
     assert json.loads(answer.body)["outputs"][0]["data"] == [2.5]
-    assert front.router.sampler is None
+    assert front.router.answering.sampler is None

@@ -85,6 +85,7 @@ class LiveService:
         self.name = name
         self.version = version
         self.hash = configuration_hash
+        self.short_hash = configuration_hash[:12].encode()
         self.signature = signature
         self.platform = platform
         self.stages = list(stages)

@@ -176,7 +176,9 @@ class Worker:
             self._loop, router, self._board, self._index, self._listeners, self._inboxes
         )
         await self._acceptor.open()
-        self.runtime.on_turn = lambda: board.set_requests(index, router.num_accepted, router.num_answered)
+        self.runtime.on_turn = lambda: board.set_requests(
+            index, router.answering.num_accepted, router.answering.num_answered
+        )
         self._beat()
         self._sweep()
         self._channel.send(Ready(tuple(describe(live) for live in router.live())))
@@ -187,7 +189,9 @@ class Worker:
 
         assert self._rows_fd is not None  # the supervisor gives both or neither
         self._outlet = Outlet(socket.socket(fileno=self._rows_fd))
-        router.sampler = Sampler(self._outlet, share=sampling.share, seed=self._index, traces=sampling.traces)
+        router.answering.sampler = Sampler(
+            self._outlet, share=sampling.share, seed=self._index, traces=sampling.traces
+        )
         self._flush_rows(self._outlet)
 
     def _flush_rows(self, outlet: "Outlet") -> None:

@@ -17,7 +17,7 @@ from trivet.runtime.results import Results
 from trivet.serve.http.head import SlowClientError
 from trivet.serve.http.reader import RequestReader, unexpected
 from trivet.serve.http.response import closing
-from trivet.serve.http.router import Placeholder, Router
+from trivet.serve.http.router import NO_HEADERS, Placeholder, Router
 from trivet.serve.http.streamed import StreamedAnswer
 
 # Requests of one connection that are being answered; the others wait unread, or unparsed.
@@ -38,6 +38,7 @@ class Connection(asyncio.Protocol):
     """Made by the listening socket, one for each client connection."""
 
     __slots__ = (
+        "_answering",
         "_blocked_ns",
         "_close_after",
         "_closing",
@@ -60,6 +61,7 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, router: Router) -> None:
         self._router = router
+        self._answering = router.answering
         self._reader = RequestReader(self, router)
         self._pending: deque[Pending] = deque()
         self._streams: dict[
@@ -108,7 +110,9 @@ class Connection(asyncio.Protocol):
             return False
         self.began_ns = self.active_ns = self.received_ns
         try:
-            router.handle_infer(self, head.endpoint, head.headers, data[end:])
+            head.endpoint.accept(self, head.json_size, head.options, data[end:])
+        except RequestError as error:
+            router.not_accepted(self, head.endpoint, NO_HEADERS, error)
         except Exception as error:  # the parser's callbacks are caught in `reader.py`
             self.end_with(unexpected(router, error))
         self.began_ns = 0
@@ -236,18 +240,18 @@ class Connection(asyncio.Protocol):
         self._close()
 
     def answer(self, request: Request, results: Results, start: int) -> None:
-        self._router.answered(self, request, results, start)
+        self._answering.answered(self, request, results, start)
 
     def fail(self, request: Request, error: RequestError) -> None:
-        self._router.failed(self, request, error)
+        self._answering.failed(self, request, error)
 
     # --- answers in chunks --------------------------------------------------------------------------------------
 
     def chunk(self, request: Request, results: Results) -> None:
-        self._router.chunk(self, request, results)
+        self._answering.chunk(self, request, results)
 
     def ended(self, request: Request, error: RequestError | None) -> None:
-        self._router.stream_ended(self, request, error)
+        self._answering.stream_ended(self, request, error)
 
     def stream(self, request: Request) -> StreamedAnswer:
         """The answer to `request` in chunks, begun with the first call."""
@@ -294,6 +298,11 @@ class Connection(asyncio.Protocol):
     def is_idle(self) -> bool:
         """No request is being read or answered."""
         return not self._pending and not self.began_ns
+
+    @property
+    def is_closing(self) -> bool:
+        """Nothing more is written."""
+        return self._closing
 
     @property
     def num_pending(self) -> int:
@@ -344,12 +353,12 @@ class Connection(asyncio.Protocol):
             if not isinstance(first, Request):
                 self.resolve(first, self._router.error_bytes(error))
                 continue
-            self._router.abandon(first)
+            self._answering.abandon(first)
             stream = self._streams.get(first)
             if stream is not None:
                 stream.end(error)
                 return
-            self.resolve(first, self._router.failure_bytes(first, error))
+            self.resolve(first, self._answering.failure_bytes(first, error))
 
     def abort(self) -> None:
         """The client has left."""
@@ -382,7 +391,7 @@ class Connection(asyncio.Protocol):
     def _cancel_pending(self) -> None:
         for pending in self._pending:
             if isinstance(pending, Request) and pending.response is None:
-                self._router.abandon(pending)
+                self._answering.abandon(pending)
         self._pending.clear()
         self._streams.clear()
 

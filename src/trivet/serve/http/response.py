@@ -39,12 +39,23 @@ def json_response(body: bytes) -> bytes:
     )
 
 
-def binary_response(json_size: int, body: bytes) -> bytes:
-    """The same for an answer whose tensors travel behind its JSON part."""
-    return (
-        b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nInference-Header-Content-Length: %d\r\n"
-        b"Content-Length: %d\r\n\r\n%b" % (json_size, len(body), body)
+def json_answer(parts: Sequence[Buffer], headers: bytes = b"") -> bytes:
+    """Args: parts: of the body.  headers: further ones, as whole lines."""
+    size = sum([len(part) for part in parts])
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%b\r\n" % (
+        size,
+        headers,
     )
+    return b"".join([head, *parts])
+
+
+def binary_answer(parts: Sequence[Buffer], json_size: int, headers: bytes = b"") -> bytes:
+    """The same for an answer whose first `json_size` bytes are JSON, with tensors behind it."""
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nInference-Header-Content-Length: %d\r\n"
+        b"Content-Length: %d\r\n%b\r\n" % (json_size, sum([len(part) for part in parts]), headers)
+    )
+    return b"".join([head, *parts])
 
 
 def response(

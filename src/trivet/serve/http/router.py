@@ -9,21 +9,19 @@ from urllib.parse import unquote
 
 from trivet.errors import BadRequestError, NotFoundError, RequestError, UnavailableError
 from trivet.runtime.live import LiveService
-from trivet.runtime.request import Request
-from trivet.runtime.results import Results
 from trivet.runtime.runtime import Runtime
 from trivet.runtime.table import LiveTable
+from trivet.serve.http.answering import Answering
 from trivet.serve.http.hangups import Hangups, NoHangups
-from trivet.serve.http.infer import InferEndpoint, encode_answer, encode_chunk, stream_headers
+from trivet.serve.http.infer import InferEndpoint
+from trivet.serve.http.options import SAME_EACH_TIME, Options, read_options
 from trivet.serve.http.response import error_response, is_echoable, status_of, without_body
-from trivet.serve.http.streamed import StreamedAnswer
 from trivet.spec.deployment import Limits, Statuses
 from trivet.wire.tensor import shown
 
 if TYPE_CHECKING:
     from trivet.serve.http.connection import Connection
     from trivet.serve.http.head import Headers
-    from trivet.serve.sampling import Sampler
 
 
 class MethodNotAllowedError(RequestError):
@@ -44,7 +42,6 @@ Forwarder = Callable[[str, Sequence[str], bytes], Awaitable[bytes]]
 _MAX_HEADS = 1024
 _LARGEST_HEAD = 1024
 NO_HEADERS: Mapping[bytes, bytes] = {}
-_SAME_EACH_TIME = frozenset({b"inference-header-content-length", b"accept-encoding"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +49,8 @@ class KnownHead:
     """What the bytes of a request's head mean."""
 
     endpoint: InferEndpoint
-    headers: "Headers"
+    json_size: int | None
+    options: Options | None
     body_size: int
 
 
@@ -75,13 +73,10 @@ class Router:
         self.now_ns = runtime.now_ns
         self.connections: set[Connection] = set()
         self.draining = False
-        self.num_accepted = 0  # inference requests handed to the runtime
-        self.num_answered = 0
-        self.sampler: Sampler | None = None  # where requests get rows
+        self.answering = Answering(runtime, statuses)
         self.hangups: Hangups | NoHangups = NoHangups()
         self.num_connections: Callable[[], int] = lambda: len(self.connections)  # of all workers
         self.on_closed: Callable[[], None] = lambda: None  # a worker counts
-        self._encoded_ns = 0
         self.heads: dict[bytes, KnownHead] = {}
         self.tables: dict[tuple[str, str], LiveTable] = {}
         self._infer: dict[bytes, InferEndpoint] = {}
@@ -172,10 +167,21 @@ class Router:
         try:
             endpoint.handle(connection, headers, body)
         except RequestError as error:
-            if self.sampler is not None:
-                status, caller = status_of(error, self.statuses), headers.get(b"traceparent", b"")
-                self.sampler.unaccepted(endpoint.table, connection.began_ns, error, status, caller)
-            connection.send(self.error_bytes(error, headers))
+            self.not_accepted(connection, endpoint, headers, error)
+
+    def not_accepted(
+        self,
+        connection: "Connection",
+        endpoint: InferEndpoint,
+        headers: Mapping[bytes, bytes],
+        error: RequestError,
+    ) -> None:
+        """Answer an infer request with an error before there was anything to schedule."""
+        sampler = self.answering.sampler
+        if sampler is not None:
+            status, caller = status_of(error, self.statuses), headers.get(b"traceparent", b"")
+            sampler.unaccepted(endpoint.table, connection.began_ns, error, status, caller)
+        connection.send(self.error_bytes(error, headers))
 
     def remember(self, data: bytes, method: bytes, url: bytes, headers: "Headers", framing: bytes) -> None:
         """Keep what the head of an `infer` request means, for the next request with the same head, byte for byte.
@@ -187,11 +193,11 @@ class Router:
         endpoint = self._infer.get(url)
         if endpoint is None or method != b"POST" or len(self.heads) >= _MAX_HEADS:
             return
-        if not framing.isdigit() or not headers.keys() <= _SAME_EACH_TIME:
+        if not framing.isdigit() or not headers.keys() <= SAME_EACH_TIME:
             return
         end = len(data) - int(framing)
         if 4 < end <= _LARGEST_HEAD and data.find(b"\r\n\r\n") == end - 4:
-            self.heads[data[:end]] = KnownHead(endpoint, headers, int(framing))
+            self.heads[data[:end]] = KnownHead(endpoint, *read_options(headers), int(framing))
 
     def _route(
         self, connection: "Connection", method: bytes, url: bytes, headers: "Headers", body: bytes | bytearray
@@ -246,79 +252,7 @@ class Router:
                 return f"unknown version {shown(path[4])} of model {path[2]!r}; it has {', '.join(versions)}"
         return f"no such endpoint: {shown('/' + '/'.join(path))}"
 
-    # --- answers ------------------------------------------------------------------------------------------------
-
-    def answered(self, connection: "Connection", request: Request, results: Results, start: int) -> None:
-        self.num_answered += 1
-        counters = request.live.models[-1].counters
-        # Answers of one batch are written one after the other: each begins where the last one ended.
-        from_ns = self._encoded_ns
-        from_ns = max(from_ns, request.ended_ns)
-        try:
-            data = encode_answer(request, results, start, from_ns)
-        except RequestError as error:
-            counters.fail("OTHER", from_ns - request.received_ns)
-            data = self.failure_bytes(request, error)
-            if self.sampler is not None:
-                self.sampler.failed(request, error, status_of(error, self.statuses))
-        else:
-            self._encoded_ns = done_ns = self.now_ns()
-            counters.answered(request, from_ns, done_ns)
-            if self.sampler is not None:
-                is_gone = connection not in self.connections
-                self.sampler.answered(request, data, from_ns, done_ns, is_gone=is_gone)
-        connection.resolve(request, data)
-
-    def failed(self, connection: "Connection", request: Request, error: RequestError) -> None:
-        self.num_answered += 1
-        if self.sampler is not None:
-            self.sampler.failed(request, error, status_of(error, self.statuses))
-        connection.resolve(request, self.failure_bytes(request, error))
-
-    def chunk(self, connection: "Connection", request: Request, results: Results) -> None:
-        """A part of a streaming answer."""
-        try:
-            body = encode_chunk(request, results)
-        except RequestError as error:
-            if request.stream is not None:
-                request.stream.stop("OTHER")
-            self.stream_ended(connection, request, error)
-            return
-        self._stream(connection, request).add(body)
-
-    def stream_ended(self, connection: "Connection", request: Request, error: RequestError | None) -> None:
-        """The engine, or we, will give no more of a streaming answer."""
-        if error is not None and not connection.has_begun(request):
-            self.failed(connection, request, error)
-            return
-        self.num_answered += 1
-        if error is None:
-            done_ns = self.now_ns()
-            request.live.models[-1].counters.answered(request, request.ended_ns, done_ns)
-            if self.sampler is not None:
-                self.sampler.answered(request, b"", request.ended_ns, done_ns, is_gone=False)
-        elif self.sampler is not None:
-            self.sampler.failed(request, error, status_of(error, self.statuses))
-        self._stream(connection, request).end(error)
-
-    def _stream(self, connection: "Connection", request: Request) -> StreamedAnswer:
-        is_first = not connection.has_begun(request)
-        stream = connection.stream(request)
-        if is_first:
-            stream.begin(stream_headers(request, self.now_ns()))
-        return stream
-
-    def abandon(self, request: Request) -> None:
-        """Nobody waits for this answer any more: what still waits is taken out; a running one ends in `answered`."""
-        if self.runtime.cancel(request):
-            self.num_answered += 1
-            if self.sampler is not None:
-                self.sampler.cancelled(request)
-
-    def failure_bytes(self, request: Request, error: RequestError) -> bytes:
-        """The answer to an accepted request that failed."""
-        headers = [] if request.options is None else request.options.headers()
-        return error_response(error, self.statuses, headers)
+    # --- errors and ends ----------------------------------------------------------------------------------------
 
     def error_bytes(self, error: RequestError, headers: Mapping[bytes, bytes] = NO_HEADERS) -> bytes:
         """Args: headers: of the request, as far as they were read: its id comes back."""

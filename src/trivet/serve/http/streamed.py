@@ -17,8 +17,8 @@ from trivet.wire.v2_error import error_body
 if TYPE_CHECKING:
     from trivet.serve.http.connection import Connection
 
-LINES = "application/x-ndjson"
-EVENTS = "text/event-stream"
+LINES = b"application/x-ndjson"
+EVENTS = b"text/event-stream"
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -49,14 +49,14 @@ class StreamedAnswer:
         self._is_over = False
         self._has_failed = False
 
-    def begin(self, headers: list[tuple[str, str]]) -> None:
-        """Args: headers: checked as `response.response` wants them."""
-        lines = ["HTTP/1.1 200 OK", f"Content-Type: {EVENTS if self._is_events else LINES}"]
-        lines.append("Cache-Control: no-store")
+    def begin(self, headers: bytes) -> None:
+        """Args: headers: whole lines."""
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nCache-Control: no-store\r\n" % (
+            EVENTS if self._is_events else LINES
+        )
         if self._is_chunked:
-            lines.append("Transfer-Encoding: chunked")
-        lines += [f"{name}: {value}" for name, value in headers]
-        self._head = "\r\n".join([*lines, "", ""]).encode("latin-1")
+            head += b"Transfer-Encoding: chunked\r\n"
+        self._head = head + headers + b"\r\n"
 
     @property
     def has_head(self) -> bool:
