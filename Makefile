@@ -35,6 +35,9 @@ format: setup
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# All of the server's questions for trivet alone, then docs/benchmarks/server.md; ARGS chooses others, or options:
+# `make bench ARGS="everything -- --blocks 2"` is a quick look, `make bench ARGS=--list` names them. Needs wrk.
+bench: ARGS := everything
 bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
 
@@ -45,13 +48,10 @@ fuzz: setup
 	$(BIN)/python -m fuzz --seconds $(SECONDS) $(ARGS)
 
 # The same questions beside other servers: PEERS is a folder with a virtual environment for each, and the models.
-# Those that are missing are named and left out. Needs wrk.
+# Those that are missing are named and left out. OPTIONS="--resume" goes on where an earlier run was stopped.
 bench-peers: setup
-	$(BIN)/python -m benchmarks maximum -- --peers $(PEERS) --sides trivet trivet-binary mosec-1ms mosec-2ms mosec-5ms sketch-v2
-	$(BIN)/python -m benchmarks latency -- --peers $(PEERS) --rate 1000 --sides trivet granian-null
-	$(BIN)/python -m benchmarks maximum -- --peers $(PEERS) --model text --seconds 4 --sides trivet mosec-2ms triton granian-batch
-	$(BIN)/python -m benchmarks latency -- --peers $(PEERS) --model text --rate 50 --seconds 8 --sides trivet granian
-	$(BIN)/python -m benchmarks latency -- --peers $(PEERS) --model text --rate 150 --seconds 8 --sides trivet mosec-2ms triton granian-batch
+	$(BIN)/python -m benchmarks._peer_packages $(PEERS)
+	$(BIN)/python -m benchmarks everything -- --peers $(PEERS) $(OPTIONS)
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

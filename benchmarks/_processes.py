@@ -155,6 +155,20 @@ def ask(target: str, request: bytes, timeout_s: float = 10) -> tuple[int, bytes]
     return reader.head.status, reader.body()
 
 
+def wait_for_answer(server: Server, request: bytes, timeout_s: float = 60) -> bytes:
+    """The body of the first 200 to `request`: some servers say ready, and answer 503 first.
+
+    Raises: StartError: none in time; the message holds the last answer.
+    """
+    until = time.monotonic() + timeout_s
+    while True:
+        status, body = ask(server.target, request)
+        if status == 200:
+            return body
+        if time.monotonic() > until:
+            raise StartError(f"{server.target} answers {status}: {body[:500].decode(errors='replace')}")
+
+
 def offer_from(core: int | None, job: Job) -> Result:
     """Run the load generator in a process of its own, on `core`."""
     command = [sys.executable, "-m", "trivet.load", *([] if core is None else ["--core", str(core)])]
@@ -165,8 +179,21 @@ def offer_from(core: int | None, job: Job) -> Result:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    return free_ports(1)
+
+
+def free_ports(count: int) -> int:
+    """The first of `count` consecutive ports that were free a moment ago: some servers take the next ones, too."""
+    while True:
+        with contextlib.ExitStack() as held:
+            listener = held.enter_context(socket.create_server(("127.0.0.1", 0)))
+            first = int(listener.getsockname()[1])
+            try:
+                for port in range(first + 1, first + count):
+                    held.enter_context(socket.create_server(("127.0.0.1", port)))
+            except (OSError, OverflowError):  # taken, or beyond the last port
+                continue
+            return first
 
 
 def tree(pid: int) -> list[int]:

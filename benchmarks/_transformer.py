@@ -1,6 +1,6 @@
-"""A BERT-like encoder as ONNX nodes, with weights drawn from a seed."""
+"""A BERT-like encoder as ONNX nodes, with weights drawn from a seed, or with given ones."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,27 @@ MASKED = -1e9  # added to the score of a padded token: its share of attention is
 
 
 class Transformer:
-    """Collects `nodes` and `weights`. Every tensor is named after the layer that makes it."""
+    """Collects `nodes` and `weights`. Every tensor is named after the layer that makes it.
 
-    def __init__(self, seed: int, *, num_layers: int, hidden: int, num_heads: int, vocabulary: int) -> None:
+    `given`: all weights by the names that are drawn here, and of each norm `<name>.gain` and `<name>.offset`, which
+    are ones and zeros where weights are drawn.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        num_layers: int,
+        hidden: int,
+        num_heads: int,
+        vocabulary: int,
+        given: Mapping[str, ArrayLike] | None = None,
+    ) -> None:
         if hidden % num_heads:
             raise ValueError(f"hidden {hidden} is not a multiple of num_heads {num_heads}")
         self.nodes: list[NodeProto] = []
         self.weights: dict[str, ArrayLike] = {}
+        self._given = given
         self._rng = np.random.default_rng(seed)
         self._num_layers, self._hidden, self._num_heads, self._vocabulary = (
             num_layers,
@@ -69,6 +83,10 @@ class Transformer:
         return self.op("LpNormalization", [mean], output, axis=-1, p=2)
 
     def _weight(self, name: str, shape: tuple[int, ...], scale: float) -> str:
+        if self._given is not None:
+            if np.shape(self._given[name]) != shape:
+                raise ValueError(f"weight {name} has shape {np.shape(self._given[name])}; expected {shape}")
+            return self._constant(name, self._given[name])
         self.weights[name] = (self._rng.standard_normal(shape, np.float32) * np.float32(scale)).astype(
             np.float32
         )
@@ -142,8 +160,11 @@ class Transformer:
         return self.op("Add", [self.op("MatMul", [states, weight], name + ".product"), bias], name)
 
     def _norm(self, states: str, name: str) -> str:
-        gain = self._constant("norm.gain", np.ones(self._hidden, np.float32))
-        offset = self._constant("norm.offset", np.zeros(self._hidden, np.float32))
+        if self._given is not None:
+            gain, offset = (self._weight(f"{name}.{part}", (self._hidden,), 0) for part in ("gain", "offset"))
+        else:
+            gain = self._constant("norm.gain", np.ones(self._hidden, np.float32))
+            offset = self._constant("norm.offset", np.zeros(self._hidden, np.float32))
         return self.op("LayerNormalization", [states, gain, offset], name, axis=-1, epsilon=EPSILON)
 
     def _gelu(self, states: str, prefix: str) -> str:

@@ -31,36 +31,32 @@ def maximum(
     requests: Sequence[HttpRequest],
     *,
     core: int,
-    seconds: int,
+    seconds: float,
     folder: Path,
     connections: int = 32,
+    warm_up_s: int = 1,
 ) -> Measurement:
-    """Answers a second with `connections` users who never think. Invalid when an answer was not a 2xx."""
+    """Answers a second with `connections` users who never think. Invalid when an answer was not a 2xx.
+
+    Whoever is free takes the next request, in their order. Invalid, too, when there was no answer at all.
+    """
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not installed: apt-get install wrk")
     whole = [request_bytes(one.method, one.path, target, one.headers, one.body) for one in requests]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "requests").write_bytes(b"".join(whole))
     (folder / "script.lua").write_text(_SCRIPT)
-    command = [
-        "taskset",
-        "-c",
-        str(core),
-        "wrk",
-        "-t1",
-        f"-c{connections}",
-        f"-d{seconds}s",
-        "--timeout",
-        "20s",
-    ]
-    command += ["-s", str(folder / "script.lua"), f"http://{target}"]
     environment = {
+        "PATH": "/usr/bin:/bin",
         "BENCH_REQUESTS": str(folder / "requests"),
         "BENCH_SIZES": " ".join(str(len(one)) for one in whole),
     }
-    done = subprocess.run(
-        command, env={"PATH": "/usr/bin:/bin", **environment}, capture_output=True, text=True, check=True
-    )
+    command = ["taskset", "-c", str(core), "wrk", "-t1", f"-c{connections}", "--timeout", "20s"]
+    command += ["-s", str(folder / "script.lua"), f"http://{target}"]
+    for duration_s in (warm_up_s, max(1, round(seconds))):  # wrk counts whole seconds
+        done = subprocess.run(
+            [*command, f"-d{duration_s}s"], env=environment, capture_output=True, text=True, check=True
+        )
     values = json.loads(done.stdout.split("RESULT")[1].splitlines()[0])
     good = values["requests"] - values["status"]
     bad = values["status"] + values["broken"]
@@ -70,5 +66,11 @@ def maximum(
             "p50_ns": values["p50_us"] * 1e3,
             "p99_ns": values["p99_us"] * 1e3,
         },
-        invalid=f"{bad} of {values['requests']} answers were errors" if bad else "",
+        invalid=_invalid(values["requests"], bad, good),
     )
+
+
+def _invalid(num_requests: int, bad: int, good: int) -> str:
+    if bad:
+        return f"{bad} of {num_requests} answers were errors"
+    return "" if good else "there was no answer at all"

@@ -1,43 +1,45 @@
 """Latency at a fixed offered load, open loop, one server core, and against others on the same file."""
 
-import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from benchmarks._harness import (
     NS_PER_S,
+    Comparison,
     Measurement,
     compare,
     comparison_table,
     measure_server,
     server_and_client_core,
 )
-from benchmarks._sides import SIDES, Side, available, model_file, payloads, start
+from benchmarks._options import add_sides, parser
+from benchmarks._payloads import payloads, with_timeout
+from benchmarks._pooled import pooled_p99_ms, pooled_p99_ratio
+from benchmarks._sides import SIDES, Side, available, model_file, start
+from benchmarks._tables import Goal, Report, markdown_table
 from trivet.load.arrivals import Poisson
 from trivet.load.job import Job, OpenLoop
 
 QUESTION = "What is the latency at a given offered load (open loop, Poisson arrivals), one server core?"
 SHORT = True
 _WARM_UP_NS = NS_PER_S
+_PATIENCE_NS = 10 * NS_PER_S  # nobody else refuses or drops a request: here trivet has no reason to, either
+_NS_PER_MS = 1e6
 
 
 def main(args: Sequence[str] = ()) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks latency", description=QUESTION)
-    parser.add_argument("--model", choices=["tiny", "text"], default="tiny")
-    parser.add_argument("--rate", type=float, default=1000.0)
-    parser.add_argument("--sides", nargs="*", default=["trivet"], choices=sorted(SIDES))
-    parser.add_argument("--base", help="the side that ratios are taken to (default: the last)")
-    parser.add_argument("--peers", type=Path)
-    parser.add_argument("--blocks", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=4)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(args)
+    made = parser("latency", QUESTION, peers=True)
+    made.add_argument("--model", choices=["tiny", "text"], default="tiny")
+    made.add_argument("--rate", type=float, default=1000.0, help="requests a second [1000]")
+    add_sides(made, ["trivet"])
+    options = made.parse_args(args)
     server_core, client_core = server_and_client_core()
     model = model_file(options.model, options.peers)
     arrivals = Poisson(rate_rps=options.rate, duration_ns=_WARM_UP_NS + int(options.seconds * NS_PER_S))
 
     def measured(side: Side) -> Callable[[int], Measurement]:
         requests = payloads(options.model, side.speaks)
+        if options.model == "text" and side.name == "trivet":
+            requests = [with_timeout(request, _PATIENCE_NS) for request in requests]
 
         def measure(seed: int) -> Measurement:
             with start(side, options.model, model, server_core, options.peers) as server:
@@ -48,7 +50,7 @@ def main(args: Sequence[str] = ()) -> int:
                     seed=seed,
                     warmup_ns=_WARM_UP_NS,
                 )
-                return measure_server(server, job, client_core)
+                return measure_server(server, job, client_core, keep_latencies=True, failed_ns=job.timeout_ns)
 
         return measure
 
@@ -64,10 +66,67 @@ def main(args: Sequence[str] = ()) -> int:
             "warm-up": "1 s",
             "measured": f"{options.seconds:g} s",
         },
+        resume=options.resume,
     )
-    base = options.base or sides[-1].name
-    print(comparison.preface())
-    for metric in ("p50_ns", "p99_ns"):
-        print(f"\n{comparison_table(comparison, metric, base, unit='ms', scale=1e6)}")
-    print(f"\n{comparison_table(comparison, 'pss_mib', base, unit='MiB')}")
+    print(report(comparison, options.base))
     return 0
+
+
+def report(comparison: Comparison, base: str | None = None) -> Report:
+    base = base or comparison.sides()[-1]
+    tables = [
+        comparison_table(comparison, "p50_ns", base, unit="ms", scale=_NS_PER_MS),
+        comparison_table(comparison, "p99_ns", base, unit="ms", scale=_NS_PER_MS),
+        comparison_table(comparison, "error_share", "", unit="of requests without a result"),
+        comparison_table(comparison, "pss_mib", base, unit="MiB"),
+    ]
+    if comparison.is_empty() or "trivet" not in comparison.sides():
+        return Report(comparison, tables, [])
+    tables.append(_pooled_table(comparison))
+    return Report(comparison, tables, _goals(comparison))
+
+
+def _goals(comparison: Comparison) -> list[Goal]:
+    """What was promised for this model at this load; nothing was for others."""
+    match comparison.question:
+        case "latency-tiny-1000":
+            pooled = pooled_p99_ms(comparison.samples("trivet", "latency_ns"), comparison.seed)
+            return [
+                _median_goal(comparison, "granian-null", 1.5),
+                Goal("trivet's p99, pooled over blocks", pooled, at_most=1, unit="ms"),
+            ]
+        case "latency-text-50":
+            return [_median_goal(comparison, "granian", 1.1)]
+        case "latency-text-150":
+            return [_tail_goal(comparison, 1.15)]
+    return []
+
+
+def _median_goal(comparison: Comparison, base: str, at_most: float) -> Goal:
+    name = f"trivet's median / {base}'s"
+    if base not in comparison.sides():
+        return Goal(name, None, at_most=at_most)
+    return Goal(name, comparison.ratio("trivet", base, "p50_ns"), at_most=at_most)
+
+
+def _tail_goal(comparison: Comparison, at_most: float) -> Goal:
+    peers = {
+        side: pooled_p99_ms(comparison.samples(side, "latency_ns"), comparison.seed).estimate
+        for side in comparison.sides()
+        if side in SIDES and SIDES[side].peer
+    }
+    if not peers:
+        return Goal("trivet's p99, pooled over blocks / the best peer's", None, at_most=at_most)
+    best = min(peers, key=lambda side: peers[side])
+    ratio = pooled_p99_ratio(
+        comparison.samples("trivet", "latency_ns"), comparison.samples(best, "latency_ns"), comparison.seed
+    )
+    return Goal(f"trivet's p99, pooled over blocks / the best peer's ({best})", ratio, at_most=at_most)
+
+
+def _pooled_table(comparison: Comparison) -> str:
+    rows = []
+    for side in comparison.sides():
+        p99 = pooled_p99_ms(comparison.samples(side, "latency_ns"), comparison.seed)
+        rows.append([side, f"{p99.estimate:,.4g}", f"[{p99.low:,.4g}, {p99.high:,.4g}]"])
+    return markdown_table(["p99 of all blocks together, ms", "estimate", "95 %"], rows)

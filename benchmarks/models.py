@@ -11,7 +11,7 @@ centred         x FP32[N,M] -> y FP32[N,M]: answers depend on who shares the bat
 total           x FP32[N,M] -> y FP32[]: no batch axis in the output
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -104,9 +104,9 @@ class Trees:
         return np.stack([1 - positive, positive], axis=1).astype(np.float32)
 
 
-def tiny(seed: int = 0) -> ModelProto:
+def tiny(seed: int = 0, num_features: int = FEATURES) -> ModelProto:
     """A gradient boosting classifier: 100 trees of depth 3 over 30 features, probabilities of two classes."""
-    trees = Trees(seed)
+    trees = Trees(seed, num_features=num_features)
     num_trees, num_leaves = trees.weight.shape
     size = trees.num_inner + num_leaves
     node = np.arange(size)
@@ -135,7 +135,7 @@ def tiny(seed: int = 0) -> ModelProto:
         **{key: value.tolist() for key, value in attributes.items()},
     )
     return build(
-        "tiny", [classifier], [tensor("x", "FP32", ["N", FEATURES])], [tensor("y", "FP32", ["N", 2])]
+        "tiny", [classifier], [tensor("x", "FP32", ["N", num_features])], [tensor("y", "FP32", ["N", 2])]
     )
 
 
@@ -155,14 +155,20 @@ def encoder(
     num_heads: int = 4,
     vocabulary: int = 1000,
     pooled: bool = True,
+    given: Mapping[str, ArrayLike] | None = None,
 ) -> ModelProto:
     """An encoder that keeps to its attention mask: padding (mask 0) changes no real token's answer.
 
     Output `pooled` FP32[N,hidden], the mean over real tokens; or, with `pooled=False`, `hidden`
-    FP32[N,L,hidden], which a batch of ragged requests has to cut along axis 1.
+    FP32[N,L,hidden], which a batch of ragged requests has to cut along axis 1. `given`: weights, not drawn.
     """
     transformer = Transformer(
-        seed, num_layers=num_layers, hidden=hidden, num_heads=num_heads, vocabulary=vocabulary
+        seed,
+        num_layers=num_layers,
+        hidden=hidden,
+        num_heads=num_heads,
+        vocabulary=vocabulary,
+        given=given,
     )
     states = transformer.layers("input_ids", mask="attention_mask")
     if pooled:

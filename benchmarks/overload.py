@@ -1,125 +1,128 @@
 """What is still answered in time when more is offered than the machine can do: goodput over what it could do at best."""
 
-import argparse
-import statistics
-import sys
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-
-import msgspec
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from benchmarks._harness import (
     NS_PER_S,
+    OUT,
+    Comparison,
     Measurement,
+    Sides,
     compare,
     comparison_table,
     measure_server,
     server_and_client_core,
 )
-from benchmarks._processes import run_on_core
-from benchmarks._sides import SIDES, model_file, payloads, start
+from benchmarks._in_process import measure_best
+from benchmarks._options import parser
+from benchmarks._overloaded import CAPACITY, Subject
+from benchmarks._tables import Goal, Report
+from benchmarks._wrk import maximum
 from trivet.load.arrivals import Poisson
-from trivet.load.job import HttpRequest, Job, OpenLoop
+from trivet.load.job import HttpRequest
 
 QUESTION = "How much goodput is left at 1.5, 3 and 10 times the capacity (deadline 100 ms), one server core?"
 SHORT = False
+IN_PROCESS, CLOSED_LOOP = "in process", "closed loop"
 _WARM_UP_NS = 2 * NS_PER_S
-_LIMIT_SECONDS = 2.0
-_BATCHES = (1, 2, 4, 8, 16, 32)
+_PATIENCE_NS = 10 * NS_PER_S  # a closed loop asks for the maximum, not for answers in time
 
 
 def main(args: Sequence[str] = ()) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks overload", description=QUESTION)
-    parser.add_argument("--model", choices=["text", "tiny"], default="text")
-    parser.add_argument("--multiples", type=float, nargs="*", default=[1.5, 3, 10])
-    parser.add_argument("--deadline-ms", type=float, default=100)
-    parser.add_argument("--peers", type=Path)
-    parser.add_argument("--blocks", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=6)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--limit", action="store_true", help=argparse.SUPPRESS)
-    options = parser.parse_args(args)
-    model = model_file(options.model, options.peers)
-    deadline_ns = int(options.deadline_ms * 1e6)
-    if options.limit:
-        print(in_process(model, options.model, deadline_ns))
-        return 0
+    made = parser("overload", QUESTION, blocks=5, seconds=6, peers=True)
+    made.add_argument("--model", choices=["text", "busy"], default="text")
+    made.add_argument("--multiples", type=float, nargs="*", default=[1.5, 3, 10])
+    made.add_argument("--deadline-ms", type=float, default=100)
+    options = made.parse_args(args)
     server_core, client_core = server_and_client_core()
+    deadline_ns = int(options.deadline_ms * 1e6)
+    subject = Subject(options.model, server_core, deadline_ns, options.peers)
 
-    def limit(_seed: int) -> Measurement:
-        command = [sys.executable, "-m", "benchmarks", "overload", "--", "--limit", "--model", options.model]
-        command += ["--deadline-ms", str(options.deadline_ms)]
-        command += ["--peers", str(options.peers)] if options.peers else []
-        return Measurement(values={"goodput_rps": float(run_on_core(command, server_core).split()[-1])})
+    def sides(calibrated: Mapping[str, Any]) -> Sides:
+        model = subject.model(calibrated)
 
-    capacity_rps = statistics.median(limit(0).values["goodput_rps"] for _ in range(3))
+        def limit(_seed: int) -> Measurement:
+            return measure_best(options.model, model, server_core, seconds=2.0, max_batch_ns=deadline_ns // 2)
 
-    def offered(multiple: float) -> Callable[[int], Measurement]:
-        arrivals = Poisson(
-            rate_rps=multiple * capacity_rps, duration_ns=_WARM_UP_NS + int(options.seconds * NS_PER_S)
-        )
-        requests = [_with_timeout(request, deadline_ns) for request in payloads(options.model, "v2")]
-
-        def measure(seed: int) -> Measurement:
-            with start(SIDES["trivet"], options.model, model, server_core, options.peers) as server:
-                job = Job(
-                    target=server.target,
-                    requests=requests,
-                    load=OpenLoop(arrivals=arrivals),
-                    seed=seed,
-                    warmup_ns=_WARM_UP_NS,
-                    deadline_ns=deadline_ns,
-                    max_connections=1024,
-                    max_send_lag_ns=deadline_ns // 20,  # a send that is late by a twentieth decides little
+        def closed_loop(_seed: int) -> Measurement:
+            with subject.start(calibrated) as server:
+                return _closed_loop(
+                    server.target, subject.requests(_PATIENCE_NS), client_core, options.seconds
                 )
-                return measure_server(server, job, client_core)
 
-        return measure
+        def offered(multiple: float) -> Callable[[int], Measurement]:
+            arrivals = Poisson(
+                rate_rps=multiple * calibrated[CAPACITY],
+                duration_ns=_WARM_UP_NS + int(options.seconds * NS_PER_S),
+            )
+
+            def measure(seed: int) -> Measurement:
+                with subject.start(calibrated) as server:
+                    job = subject.job(server, arrivals, seed, _WARM_UP_NS)
+                    return measure_server(server, job, client_core)
+
+            return measure
+
+        loads = {f"{multiple:g}x": offered(multiple) for multiple in options.multiples}
+        return {IN_PROCESS: limit, CLOSED_LOOP: closed_loop, **loads}
 
     comparison = compare(
         f"overload-{options.model}",
-        {"in process": limit, **{f"{multiple:g}x": offered(multiple) for multiple in options.multiples}},
+        sides,
         num_blocks=options.blocks,
         seed=options.seed,
         settings={
             "model": options.model,
-            "capacity": f"{capacity_rps:.0f}/s",
             "deadline": f"{options.deadline_ms:g} ms",
+            "warm-up": "2 s",
+            "measured": f"{options.seconds:g} s",
+            "multiples": options.multiples,
         },
+        calibrate=subject.calibrated,
+        resume=options.resume,
     )
-    print(
-        f"{comparison.preface()}\n\n{comparison_table(comparison, 'goodput_rps', 'in process', unit='in time/s')}"
-    )
+    print(report(comparison))
     return 0
 
 
-def in_process(model: Path, kind: str, deadline_ns: int) -> float:
-    """The best rate over batch sizes whose batch takes at most half the deadline, rows a second."""
-    from trivet.engine.onnx import OnnxEngine
-
-    engine = OnnxEngine(model)
-    generator = np.random.default_rng(0)
-    best = 0.0
-    for rows in _BATCHES:
-        batches = [_batch(kind, rows, generator) for _ in range(16)]
-        engine.run({"x": batches[0]})
-        begun, runs = time.perf_counter(), 0
-        while (spent := time.perf_counter() - begun) < _LIMIT_SECONDS / len(_BATCHES):
-            engine.run({"x": batches[runs % len(batches)]})
-            runs += 1
-        if spent / runs * NS_PER_S <= deadline_ns / 2:
-            best = max(best, rows * runs / spent)
-    return best
+def _closed_loop(target: str, requests: Sequence[HttpRequest], core: int, seconds: float) -> Measurement:
+    """The maximum as goodput: whoever waits for each answer takes all of them."""
+    folder = OUT / "sides" / "overload"
+    found = maximum(target, requests, core=core, seconds=seconds, folder=folder)
+    found.values["goodput_rps"] = found.values["max_rps"]
+    return found
 
 
-def _batch(kind: str, rows: int, generator: np.random.Generator) -> "np.typing.NDArray[np.generic]":
-    if kind == "text":
-        return generator.integers(1000, 30000, (rows, 32))
-    return generator.normal(size=(rows, 30)).astype(np.float32)
-
-
-def _with_timeout(request: HttpRequest, deadline_ns: int) -> HttpRequest:
-    values = msgspec.json.decode(request.body) | {"parameters": {"timeout": deadline_ns // 1000}}
-    return msgspec.structs.replace(request, body=msgspec.json.encode(values))
+def report(comparison: Comparison) -> Report:
+    tables = [comparison_table(comparison, "goodput_rps", IN_PROCESS, unit="in time/s")]
+    goals: list[Goal] = []
+    if comparison.is_empty():
+        return Report(comparison, tables, goals)
+    loads = [side for side in comparison.sides() if side not in (IN_PROCESS, CLOSED_LOOP)]
+    for metric, what in (("refused_p50_ns", "refused"), ("dropped_p50_ns", "dropped")):
+        if any(comparison.has(load, metric) for load in loads):
+            tables.append(comparison_table(comparison, metric, "", unit=f"ms until {what}", scale=1e6))
+    tables.append(comparison_table(comparison, "refused_share", "", unit="of requests"))
+    tables.append(comparison_table(comparison, "dropped_share", "", unit="of requests"))
+    for load in sorted(loads, key=lambda side: float(side[:-1])):
+        for base, at_least in ((IN_PROCESS, 0.85), (CLOSED_LOOP, 0.90)):
+            ratio = None
+            if min(comparison.values(load, "goodput_rps")) > 0:
+                ratio = comparison.ratio(load, base, "goodput_rps")
+            goals.append(
+                Goal(f"goodput at {load} / {base}", ratio, at_least=at_least, reason="missed: 0 in a block")
+            )
+        refused = None
+        if comparison.has(load, "refused_p50_ns"):
+            refused = comparison.mean(load, "refused_p50_ns", 1e6)
+        goals.append(
+            Goal(
+                f"median time until a refusal at {load}",
+                refused,
+                at_most=5,
+                unit="ms",
+                reason="a block had none",
+            )
+        )
+    return Report(comparison, tables, goals)

@@ -17,6 +17,7 @@ from benchmarks._harness import (
     markdown_table,
     measurement_of,
 )
+from benchmarks._records import newest_comparison
 from trivet.load.result import Generator, Result
 from trivet.spec.row import Row, RowColumns, RowsHeader
 from trivet.stats.paired import ratio_of_paired_blocks
@@ -89,6 +90,7 @@ def test_an_invalid_measurement_takes_its_block_from_every_side() -> None:
         "- 2026-11-01, P, 2 cores, Linux 6, Python 3.11; numpy 2",
         "- seed 7; warm-up 1 s",
         "- 3 interleaved blocks, 1 of them invalid and left out",
+        "  - block 1: b: fell behind",
     ]
 
 
@@ -120,6 +122,10 @@ def test_figures_count_from_the_warm_up_to_the_last_intended_send() -> None:
         "throughput_rps": 1.0,  # two results within 2 s; the third came after the last send
         "goodput_rps": 0.5,
         "error_share": 0.25,
+        "num_failed": 1,
+        "refused_share": 0.25,
+        "refused_p50_ns": 0.001 * S,
+        "dropped_share": 0,
         "p50_ns": 0.25 * S,
         "p90_ns": 0.5 * S,
         "p99_ns": 0.5 * S,
@@ -129,6 +135,15 @@ def test_figures_count_from_the_warm_up_to_the_last_intended_send() -> None:
         "cpu_ns_per_request": 2,
         "pss_mib": 3,
     }
+
+
+def test_who_refuses_gets_no_shorter_tail() -> None:
+    rows = [Row(intended_ns=2 * S, done_ns=2 * S + ms * S // 1000) for ms in range(1, 10)]
+    rows.append(Row(intended_ns=3 * S, done_ns=3 * S + 1, outcome="refused"))
+    measured = measurement_of(result_of(rows), keep_latencies=True, failed_ns=5 * S)
+    assert (measured.values["p50_ns"], measured.values["p99_ns"]) == (0.005 * S, 5 * S)
+    assert measured.samples["latency_ns"] == [ms * S / 1000 for ms in range(1, 10)] + [5 * S]
+    assert measurement_of(result_of(rows)).values["p99_ns"] == 0.009 * S
 
 
 def test_a_run_that_is_invalid_or_empty_says_so() -> None:
@@ -171,3 +186,72 @@ def test_the_table_of_a_comparison_shows_spread_and_ratio() -> None:
         "| a | 2 | 2 | 2 | 2.000 [2.000, 2.000] |",
         "| b | 1 | 1 | 1 | 1 |",
     ]
+
+
+def counting(name: str, calls: list[tuple[str, int]], stop_at: int | None = None) -> object:
+    def measure(seed: int) -> Measurement:
+        if stop_at is not None and seed >= stop_at:
+            raise KeyboardInterrupt
+        calls.append((name, seed))
+        return Measurement(values={"rps": seed}, samples={"latency_ns": [seed]})
+
+    return measure
+
+
+def test_a_run_that_was_stopped_goes_on_with_what_is_missing(tmp_path: Path) -> None:
+    calls: list[tuple[str, int]] = []
+    stopped = {"a": counting("a", calls, stop_at=12), "b": counting("b", calls)}
+    settings = {"num_blocks": 4, "seed": 10, "settings": {"model": "m"}, "out": tmp_path}
+    with pytest.raises(KeyboardInterrupt):
+        compare("question", lambda found: stopped, calibrate=lambda: {"capacity": 3}, **settings)
+    (path,) = (tmp_path / "question").glob("*.jsonl")
+    with path.open("ab") as file:
+        file.write(b'{"block":2,"si')  # it was stopped while it wrote
+    whole = {"a": counting("a", calls), "b": counting("b", calls)}
+    seen = []
+    comparison = compare("question", lambda found: seen.append(found) or whole, resume=True, **settings)
+    assert sorted(calls) == [(side, seed) for side in "ab" for seed in (10, 11, 12, 13)]
+    assert seen == [{"capacity": 3}]  # as it was calibrated at first
+    assert comparison.values("a", "rps") == [10, 11, 12, 13]
+    assert load_comparison(path) == comparison
+    again = compare("question", whole, resume=True, **settings)
+    assert (again, len(calls)) == (comparison, 8)
+
+
+def test_other_settings_start_a_record_of_their_own(tmp_path: Path) -> None:
+    calls: list[tuple[str, int]] = []
+    sides = {"a": counting("a", calls)}
+    compare("question", sides, num_blocks=1, seed=1, settings={"model": "m"}, out=tmp_path)
+    compare("question", sides, num_blocks=1, seed=1, settings={"model": "n"}, out=tmp_path, resume=True)
+    assert len(calls) == 2
+
+
+def test_a_block_that_lacks_a_side_is_not_whole() -> None:
+    fine = {"a": Measurement(values={"rps": 2}), "b": Measurement(values={"rps": 1})}
+    cut = comparison_of(fine, fine, {"a": Measurement(values={"rps": 9})})
+    assert (cut.num_blocks(), cut.complete().num_blocks()) == (3, 2)
+
+
+def test_the_newest_record_with_enough_whole_valid_blocks_is_taken(tmp_path: Path) -> None:
+    def record(num_blocks: int, value: float, invalid: str = "") -> None:
+        side = {"a": lambda _seed: Measurement(values={"rps": value}, invalid=invalid)}
+        compare("question", side, num_blocks=num_blocks, seed=int(value), out=tmp_path)
+        (newest,) = set((tmp_path / "question").glob("*.jsonl")) - kept
+        kept.add(newest.rename(newest.with_name(f"{len(kept)}.jsonl")))
+
+    kept: set[Path] = set()
+    assert newest_comparison("question", tmp_path, 1) is None
+    record(4, 1)
+    record(4, 2)
+    record(2, 3)  # a quick look
+    record(4, 4, "fell behind")  # nothing to show
+    found = newest_comparison("question", tmp_path, 4)
+    assert found is not None
+    assert found.values("a", "rps") == [2] * 4
+
+
+def test_one_block_has_a_figure_and_no_certainty() -> None:
+    one = comparison_of({"a": Measurement(values={"rps": 3}), "b": Measurement(values={"rps": 2})})
+    ratio, mean = one.ratio("a", "b", "rps"), one.mean("a", "rps", 2)
+    assert (ratio.estimate, ratio.low, ratio.high) == (1.5, 0, float("inf"))
+    assert (mean.estimate, mean.low, mean.high) == (1.5, -float("inf"), float("inf"))

@@ -19,6 +19,7 @@ from tests.serve.http_support import (
     values,
     write_echo,
 )
+from trivet.serve.http.connection import MAX_PIPELINED
 
 
 @pytest.fixture(scope="module")
@@ -204,10 +205,40 @@ def test_reading_pauses_while_the_client_does_not_read(front: Front) -> None:
     client.connection.pause_writing()
     assert client.transport.is_paused
     client.send(infer(b"1") * 70)
-    assert len(client.answers()) == 70
-    assert client.transport.is_paused, "the answers are still not read"
+    assert client.answers() == [], "nothing is admitted for a client that does not read"
+    assert client.transport.is_paused
     client.connection.resume_writing()
+    assert len(client.answers()) == 70
     assert not client.transport.is_paused
+
+
+def test_of_one_large_read_no_more_than_so_many_requests_are_admitted_at_once(front: Front) -> None:
+    client = front.connect()
+    client.send(b"".join(infer(b"%d" % i, headers=[b"X-Request-Id: %d" % i]) for i in range(1500)))
+    assert client.connection.num_pending == front.runtime.scheduler.num_waiting == MAX_PIPELINED
+    assert client.transport.is_paused
+    answers = client.answers()
+    assert [answer.headers["x-request-id"] for answer in answers] == [str(i) for i in range(1500)]
+    assert [values(answer) for answer in answers] == [b"%d.0" % i for i in range(1500)]
+    assert not client.transport.is_paused
+
+
+@settings(PROPERTIES, max_examples=20)
+@given(sizes=st.lists(st.integers(1, 3000), min_size=1, max_size=8), chunk=st.integers(1, 3000))
+def test_a_large_read_is_cut_between_requests_of_any_size(echo: Path, sizes: list[int], chunk: int) -> None:
+    """Large bodies with a length and in chunks, in one read."""
+    bodies = [tensors(*[b"1"] * size) for size in sizes]
+    data = b"".join(
+        request(body=body)
+        if i % 2
+        else chunked(*(body[at : at + chunk] for at in range(0, len(body), chunk)), trailer=b"A: b\r\n")
+        for i, body in enumerate(bodies)
+    )
+    client = Front([echo]).connect()
+    client.send(data + infer(b"7"))
+    answers = client.answers()
+    assert [values(answer).count(b"1.0") for answer in answers[:-1]] == sizes
+    assert values(answers[-1]) == b"7.0"
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.serve.http_support import (
 )
 from trivet.spec.deployment import Limits, Statuses
 
-LINE = b"POST /v2/models/echo/infer HTTP/1.1\r\n"
+LINE = b"POST /v2/models/echo/infer HTTP/1.1\r\nHost: t\r\n"
 CHUNKED = LINE + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -95,11 +95,13 @@ def test_chunks_of_the_limit_are_read(front: Front) -> None:
     [
         b"GET /" + b"a" * 2000 + b" HTTP/1.1\r\n\r\n",
         b"GET /v2?" + b"a" * 2000 + b" HTTP/1.1\r\n\r\n",
-        b"GET /v2 HTTP/1.1\r\nA: " + b"a" * 2000 + b"\r\n\r\n",
-        b"GET /v2 HTTP/1.1\r\n" + b"a" * 2000 + b": a\r\n\r\n",
-        b"GET /v2 HTTP/1.1\r\n" + b"".join(b"A%d: %b\r\n" % (i, b"a" * 250) for i in range(8)) + b"\r\n",
-        b"GET /v2 HTTP/1.1\r\n" + b"".join(b"A%d: \r\n" % i for i in range(11)) + b"\r\n",
-        b"GET /v2 HTTP/1.1\r\n" + b"A: \r\n" * 11 + b"\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\nA: " + b"a" * 2000 + b"\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\n" + b"a" * 2000 + b": a\r\n\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\n"
+        + b"".join(b"A%d: %b\r\n" % (i, b"a" * 250) for i in range(8))
+        + b"\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\n" + b"".join(b"A%d: \r\n" % i for i in range(11)) + b"\r\n",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\n" + b"A: \r\n" * 11 + b"\r\n",
     ],
 )
 def test_a_head_over_the_limits(front: Front, head: bytes, piece: int) -> None:
@@ -118,8 +120,8 @@ def test_a_head_of_the_limits(front: Front) -> None:
     "start",
     [
         b"GET /",
-        b"GET /v2 HTTP/1.1\r\nA: ",
-        b"GET /v2 HTTP/1.1\r\nA",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\nA: ",
+        b"GET /v2 HTTP/1.1\r\nHost: t\r\nA",
         CHUNKED + b"1;a=",
         CHUNKED + b"1\r\na\r\n1;",
         CHUNKED + b"0\r\nA: ",
@@ -162,7 +164,7 @@ def test_many_trailers(front: Front, count: int) -> None:
 
 def test_connections_over_the_limit_are_told_so(front: Front) -> None:
     kept = [front.connect() for _ in range(4)]
-    answer = refused(front.connect(), 503, "4 connections are open, the limit of this worker")
+    answer = refused(front.connect(), 503, "4 connections are open, the limit of this server")
     assert answer.headers["retry-after"] == "1"
     for client in kept:
         assert client.ask(infer(b"1")).status == 200
@@ -221,6 +223,23 @@ def test_an_idle_connection_is_closed_without_a_word(front: Front) -> None:
     after(front, 2.9)
     assert used.is_lost
     assert fresh.answers() == used.answers() == []
+
+
+def test_a_client_that_reads_nothing_is_cut_off(front: Front) -> None:
+    client = front.connect()
+    client.send(infer(b"1"))
+    after(front, 1)
+    client.connection.pause_writing()
+    client.connection.resume_writing()
+    client.connection.pause_writing()
+    client.transport.close = lambda: None  # type: ignore[method-assign]  # as with bytes that nobody takes
+    after(front, 2.9)
+    assert not client.transport.was_aborted
+    client.transport.close = type(client.transport).close.__get__(client.transport)  # type: ignore[method-assign]
+    after(front, 0.2)
+    assert client.transport.was_aborted
+    assert client.is_lost
+    front.check_alive()
 
 
 def test_a_connection_that_waits_for_an_answer_is_not_idle(front: Front) -> None:

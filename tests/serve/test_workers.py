@@ -72,6 +72,36 @@ def test_connections_are_spread_evenly(two_workers: ServerProcess, connections: 
             pass
 
 
+def test_connections_are_counted_over_all_workers(models: Path, tmp_path: Path) -> None:
+    config = tmp_path / "server.yaml"
+    config.write_text(f"services: [{models / 'tiny.onnx'}]\nworkers: 2\nlimits: {{max_connections: 6}}\n")
+    live = b"GET /v2/health/live HTTP/1.1\r\nHost: t\r\n\r\n"
+
+    def connect(server: ServerProcess) -> tuple[socket.socket, bytes]:
+        client = socket.create_connection((server.host, server.port), timeout=30)
+        client.sendall(live)
+        return client, client.recv(4096)[9:12]
+
+    with ServerProcess(["--config", str(config)], tmp_path) as server:
+        wait_for_workers(server, 2)
+        kept = [connect(server) for _ in range(6)]
+        assert {b"200"} == {found for _, found in kept}
+        for _ in range(3):
+            refused, found = connect(server)
+            assert found == b"503"
+            refused.close()
+        for client, _ in kept[:2]:
+            client.close()
+        while sum(worker["connections"] for worker in status(server)["workers"]) > 4:
+            pass  # each look is a round trip to every worker
+        again = [connect(server) for _ in range(2)]
+        assert {b"200"} == {found for _, found in again}
+        held = [worker["connections"] for worker in status(server)["workers"]]
+        assert sorted(held) == [3, 3], "the emptiest worker got each, as connections also end"
+        for client, _ in kept[2:] + again:
+            client.close()
+
+
 def test_a_killed_worker_loses_only_its_own_requests_and_is_replaced(models: Path, tmp_path: Path) -> None:
     with ServerProcess([str(models / "tiny.onnx"), "--workers", "2"], tmp_path) as server:
         wait_for_workers(server, 2)

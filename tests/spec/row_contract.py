@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.spec.row import ABSENT, CACHE_OUTCOMES, OUTCOMES, PHASES, SCHEMA_VERSION, RowColumns
+from trivet.spec.row import ABSENT, CACHE_OUTCOMES, KEPT, OUTCOMES, PHASES, SCHEMA_VERSION, RowColumns
 
 ANSWERED = ("ok", "late")
 NEVER_RAN = ("refused", "dropped", "invalid", "unsent")
@@ -27,6 +27,13 @@ class RowWriterContract:
     def test_words_are_known(self, rows: RowColumns) -> None:
         assert set(rows.words["outcome"].decode()) <= set(OUTCOMES)
         assert set(rows.words["cache"].decode()) <= set(CACHE_OUTCOMES)
+        assert set(rows.words["kept"].decode()) <= set(KEPT)
+
+    def test_only_a_sample_says_why_a_row_was_kept(self, rows: RowColumns) -> None:
+        assert 0 <= rows.header.share <= 1
+        everything = rows.words["kept"].equal("")
+        assert where(rows, everything & (rows.header.share < 1)) == []
+        assert bool(everything.all()) or not bool(everything.any())
 
     def test_intent_and_completion_are_always_known(self, rows: RowColumns) -> None:
         assert where(rows, rows["intended_ns"] < 0) == []

@@ -29,21 +29,7 @@ def deployment(services: Sequence[str], config: Path | None, options: Mapping[st
             "nothing to serve: name a service.yaml, a model file, a repository folder, or --config"
         )
     validate_deployment(result)
-    _refuse_unwired(result)
     return result
-
-
-def _refuse_unwired(deployment: Deployment) -> None:
-    """A setting that would have no effect is an error, not a silence."""
-    plain = Deployment(services=deployment.services)
-    for field, key in (
-        ("default_deadline_ns", "default_deadline"),
-        ("drain_timeout_ns", "drain_timeout"),
-        ("rows_dir", "rows"),
-        ("rows_share", "rows_share"),
-    ):
-        if getattr(deployment, field) != getattr(plain, field):
-            raise UserError(f"{key}: this server does not have that setting yet; leave it out")
 
 
 def _workers(text: str) -> Any:

@@ -39,6 +39,13 @@ def cli() -> None:
 )
 @click.option("--workers", metavar="N|auto", help="Processes that own requests.  [default: auto]")
 @click.option(
+    "--rows", "rows_dir", metavar="DIR", help="Keep sampled requests there as rows in Parquet files."
+)
+@click.option("--rows-share", type=click.FloatRange(0, 1), help="The share that is sampled.  [default: 0.01]")
+@click.option(
+    "--otel", "otel_endpoint", metavar="URL", help="Send sampled requests there as OpenTelemetry traces."
+)
+@click.option(
     "--enable-load-unload", is_flag=True, help="Clients may load and unload models of repositories."
 )
 def serve(services: tuple[str, ...], config: Path | None, **options: Any) -> None:

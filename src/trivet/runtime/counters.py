@@ -68,6 +68,8 @@ class ModelCounters:
         self.by_batch_size: dict[int, list[int]] = {}
         self.predicted_ns = 0
         self.actual_ns = 0
+        self.first_chunks = 0
+        self.first_chunk_ns = 0
 
     def answered(self, request: "Request", encode_from_ns: int, done_ns: int) -> None:
         self.success += 1
@@ -88,6 +90,11 @@ class ModelCounters:
     def fail(self, reason: str, duration_ns: int) -> None:
         self.failed[reason] = self.failed.get(reason, 0) + 1
         self.fail_ns += duration_ns
+
+    def first_chunk(self, duration_ns: int) -> None:
+        """A streaming answer began so long after its request's first byte."""
+        self.first_chunks += 1
+        self.first_chunk_ns += duration_ns
 
     def batch(self, rows: int, compute_ns: int, predicted_ns: int) -> None:
         self.executions += 1
@@ -117,4 +124,6 @@ class ModelCounters:
             "by_batch_size": self.by_batch_size,
             "predicted_ns": self.predicted_ns,
             "actual_ns": self.actual_ns,
+            "first_chunks": self.first_chunks,
+            "first_chunk_ns": self.first_chunk_ns,
         }

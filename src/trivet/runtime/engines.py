@@ -49,9 +49,15 @@ def load_engine(model: Model, root: Path, declared: Signature | None) -> Engine:
     )
 
 
-def declared_batch_axis(found: Signature, model: Model, name: str) -> Signature:
+def answers_in_chunks(engine: Engine) -> bool:
+    """A generator: one request at a time, and no stage after it."""
+    return isinstance(engine, PythonEngine) and engine.streams
+
+
+def declared_batch_axis(engine: Engine, model: Model, name: str) -> Signature:
     """The engine's signature with the batch axis as declared, where it is."""
-    if model.batching == "off":
+    found = engine.signature
+    if model.batching == "off" or answers_in_chunks(engine):
         return Signature(found.inputs, found.outputs, False)
     if model.batch_axis == "auto":
         return found

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Literal
 
 from trivet.engine.contract import Engine
 from trivet.engine.python.engine import PythonEngine
@@ -15,6 +16,7 @@ from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.preparing import Prepared, PreparedModel, Say
 from trivet.runtime.process_executor import ProcessExecutor
 from trivet.runtime.steps import StepStage
+from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
 from trivet.spec.service import Service
 from trivet.spec.signature import Signature
@@ -23,6 +25,8 @@ _MIN_DEADLINE_NS = 100_000_000
 # Slow is not dead: a batch in a python engine hangs when it takes this many times its predicted time, and two seconds.
 _HANG_FACTOR = 20
 _MIN_HANG_NS = 2_000_000_000
+# Between the chunks of a stream: a generator may wait for something on purpose.
+_MIN_STREAM_HANG_NS = 30_000_000_000
 
 
 def install(
@@ -31,8 +35,12 @@ def install(
     loop: asyncio.AbstractEventLoop,
     now_ns: Callable[[], int],
     say: Say,
+    default_deadline_ns: Literal["auto"] | int = "auto",
 ) -> LiveService:
-    """Make a prepared configuration known to the scheduler. Quick, in the loop's thread."""
+    """Make a prepared configuration known to the scheduler. Quick, in the loop's thread.
+
+    Args: default_deadline_ns: of a service that declares none; auto: from its profile.
+    """
     service = prepared.configuration.service
     min_share = service.priorities.min_share
     stages = [
@@ -42,7 +50,7 @@ def install(
         for stage in prepared.stages
     ]
     longest_ns = sum(stage.expected_ns() for stage in stages)
-    declared = service.slo.deadline_ns
+    declared = default_deadline_ns if service.slo.deadline_ns == "auto" else service.slo.deadline_ns
     signature = _signature(service, stages)
     return LiveService(
         name=service.name,
@@ -53,6 +61,7 @@ def install(
         wiring=Wiring(prepared.takings, [spec.name for spec in signature.inputs]),
         scheduler=scheduler,
         deadline_ns=max(_MIN_DEADLINE_NS, 4 * longest_ns) if declared == "auto" else declared,
+        slow_ns=service.slo.latency_ns,
         default_priority=service.priorities.default,
         max_priority=service.priorities.levels,
         platform=_platform(service),
@@ -88,9 +97,11 @@ def _install_model(
 
     def executor(engine: Engine) -> Executor:
         if isinstance(engine, PythonEngine):
-            hang_ns = max(_MIN_HANG_NS, _HANG_FACTOR * service_time.mean_ns(resolution.max_batch_size))
+            hang_ns = _HANG_FACTOR * service_time.mean_ns(resolution.max_batch_size)
+            hang_ns = max(_MIN_STREAM_HANG_NS if engine.streams else _MIN_HANG_NS, hang_ns)
             spec = engine.process.spec
-            return ProcessExecutor(engine.process, lambda: PythonProcess(spec), loop, now_ns, hang_ns, say)
+            kind = StreamExecutor if engine.streams else ProcessExecutor
+            return kind(engine.process, lambda: PythonProcess(spec), loop, now_ns, hang_ns, say)
         if inline:
             return InlineExecutor(engine, now_ns)
         return ThreadExecutor(engine, now_ns, loop, prepared.name)
@@ -112,6 +123,7 @@ def _install_model(
             {(name, axis) for name, (axis, _) in ragged.items()},
             resolution.max_batch_size,
         ),
+        streams=prepared.streams,
     )
 
 

@@ -26,6 +26,7 @@ from trivet.wire.v2_response import ResponseEncoder
 
 # Shapes and priorities are the clients' choice: of ever new ones only so many are remembered.
 _MAX_QUEUES = 1024
+_NEVER = 1 << 62
 
 
 @dataclass(slots=True)
@@ -44,6 +45,7 @@ class LiveModel:
     batch1_ns: int  # profiled service time of one row
     largest_batch_difference: float  # between batched and single answers, found by the check at load
     free: FreeAxes  # the axes whose sizes requests choose
+    streams: bool = False  # answers in chunks, one request at a time
     counters: ModelCounters = field(default_factory=ModelCounters)
 
     def expected_ns(self) -> int:
@@ -73,6 +75,7 @@ class LiveService:
         wiring: Wiring,
         scheduler: Scheduler,
         deadline_ns: int,
+        slow_ns: int | None = None,
         default_priority: int = 0,
         max_priority: int = 100,
         platform: str = "",
@@ -85,9 +88,12 @@ class LiveService:
         self.stages = list(stages)
         self.models = [stage for stage in stages if isinstance(stage, LiveModel)]
         self.last_stage = self.stages[-1]
+        self.streams = any(model.streams for model in self.models)
         self.chain = Chain(self.stages)
         self.wiring = wiring
         self.deadline_ns = deadline_ns
+        # An answer that took longer is worth a look: over the SLO's latency; without one only those past the deadline.
+        self.slow_ns = _NEVER if slow_ns is None else slow_ns
         self.decoder = RequestDecoder(signature)
         self.encoder = ResponseEncoder(name, version, signature, configuration_hash[:12])
         self.json_rows = all(spec.datatype not in ("FP16", "BF16", "BYTES") for spec in signature.outputs)
@@ -151,6 +157,10 @@ class LiveService:
             rows = message.inputs[0].shape[0]
             if rows > 0:
                 return Request(queue, rows, now_ns, deadline_ns, received_ns, self, message, reply)
+        if self.streams and message.binary_outputs is not False:
+            raise BadRequestError(
+                "this model answers in chunks of JSON; leave out binary_data_output and binary_data"
+            )
         carried: dict[str, NDArray[Any]] = {}
         run, inputs = self._first_run(message.inputs, carried, deadline_ns)
         queue, rows = self.place(run.index, inputs, priority)

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from trivet import host
 from trivet.engine.contract import Engine
+from trivet.engine.python.engine import PythonEngine
 from trivet.errors import RequestError, SpecError
 from trivet.pipeline.wiring import Taking
 from trivet.runtime import profile as profiles
 from trivet.runtime.conversion import as_arrays
-from trivet.runtime.engines import declared_batch_axis, load_engine
+from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
 from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile
@@ -30,6 +31,7 @@ from trivet.runtime.resolving import (
 )
 from trivet.runtime.samples import Samples
 from trivet.runtime.steps import StepStage, call_step, load_callable
+from trivet.runtime.streaming import FirstChunk
 from trivet.spec.configuration import Configuration, Resolution
 from trivet.spec.fields import FieldError
 from trivet.spec.service import Model, Stage
@@ -54,6 +56,11 @@ class PreparedModel:
     engines: list[Engine]
     profile: Profile
     resolution: Resolution
+
+    @property
+    def streams(self) -> bool:
+        """It answers in chunks, one request at a time."""
+        return answers_in_chunks(self.engines[0])
 
 
 @dataclass(slots=True)
@@ -165,7 +172,11 @@ class _Preparing:
         engine = load_engine(model, self._root, declared)
         engines = [engine]
         try:
-            signature = declared_batch_axis(engine.signature, model, stage.target)
+            if answers_in_chunks(engine) and index < len(self._service.pipeline) - 1:
+                raise SpecError(
+                    f"model {stage.target!r} is a generator: it answers in chunks, so it must be the last stage"
+                )
+            signature = declared_batch_axis(engine, model, stage.target)
             if stage.model is not None:
                 check_signature(stage.target, model, signature)
             check_ends(self._service, index, signature)
@@ -173,7 +184,8 @@ class _Preparing:
             takes = {spec.name: spec.name for spec in signature.inputs} | dict(stage.takes or {})
             if index and self._all_known:
                 check_taken(stage, index, self._given, takes)
-            profile = self._profiled(index, model, engine, signature, takes)
+            measured = FirstChunk(engine) if isinstance(engine, PythonEngine) and engine.streams else engine
+            profile = self._profiled(index, model, measured, signature, takes)
             resolution = resolve_model(model, profile, self._num_cores)
             engines += [load_engine(model, self._root, declared) for _ in range(resolution.instances - 1)]
         except BaseException:

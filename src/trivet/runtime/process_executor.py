@@ -101,9 +101,7 @@ class ProcessExecutor:
     def _on_event(self, event: Event) -> None:
         match event:
             case Finished(batch_id=batch_id, outputs=outputs) if batch_id == self._batch_id:
-                self._num_answered += 1
-                if self._num_answered >= _STEADY_BATCHES:
-                    self._num_failures = 0
+                self._count_answer()
                 self._end_batch(Outcome(outputs, None, self._started_ns, self._now_ns()))
             case Failed(batch_id=batch_id, error=error) if batch_id == self._batch_id:
                 self._end_batch(Outcome(None, error, self._started_ns, self._now_ns()))
@@ -111,6 +109,11 @@ class ProcessExecutor:
                 self._become_ready()
             case Exited(reason=reason):
                 self._on_exit(reason)
+
+    def _count_answer(self) -> None:
+        self._num_answered += 1
+        if self._num_answered >= _STEADY_BATCHES:
+            self._num_failures = 0
 
     def _end_batch(self, outcome: Outcome) -> None:
         """The process is done with the batch that it was sent."""

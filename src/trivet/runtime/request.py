@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from trivet.runtime.live import LiveService
     from trivet.runtime.splitting import Split
+    from trivet.runtime.streaming import Stream
 
 
 class Reply(Protocol):
@@ -23,6 +24,16 @@ class Reply(Protocol):
         """The request's rows are `results[start : start + request.rows]`."""
 
     def fail(self, request: "Request", error: RequestError) -> None: ...
+
+
+class StreamReply(Reply, Protocol):
+    """Where an answer in chunks goes: any number of chunks, then `ended` once; `fail` where it never began."""
+
+    def chunk(self, request: "Request", results: Results) -> None:
+        """All of `results` is the request's. For each chunk taken, `request.stream.grant` lets one more be made."""
+
+    def ended(self, request: "Request", error: RequestError | None) -> None:
+        """Nothing more comes; with an error the answer is not whole."""
 
 
 class Request(Job):
@@ -50,6 +61,7 @@ class Request(Job):
         "split",
         "stage",
         "started_ns",
+        "stream",
     )
 
     # What earlier stages gave for later ones, by name. Set for pipelines only: a lone model's requests pay nothing.
@@ -81,6 +93,7 @@ class Request(Job):
         self.stage = 0
         self.answers_after: Any = live.last_stage  # the stage whose results are the answer
         self.split: Split | None = None
+        self.stream: Stream | None = None  # while it is answered in chunks
         self.first_row = 0  # of a part: where it begins in its whole
         self.priority = 0
         self.formed_ns = 0  # its batch was formed

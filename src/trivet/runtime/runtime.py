@@ -19,6 +19,7 @@ from trivet.runtime.results import Results
 from trivet.runtime.retrying import Retry, may_retry
 from trivet.runtime.splitting import Split
 from trivet.runtime.steps import Tensors
+from trivet.runtime.streaming import Stream
 from trivet.schedule import Batch, Drop, Model, Refusal, Scheduler
 
 # A turn that runs inline batches gives the sockets a chance after this long.
@@ -86,13 +87,16 @@ class Runtime:
             split.submit_next()
 
     def cancel(self, request: Request) -> bool:
-        """The client left: a waiting request costs nothing more; a running one is finished and thrown away.
+        """The client left: a waiting request costs nothing more; a running one is finished and thrown away, one that is
+        answered in chunks is broken off.
 
         True: the request's `reply` will not be called any more.
         """
         now_ns = self.now_ns()
         if request.split is not None:
             request.split.cancel()
+        elif request.stream is not None:
+            return request.stream.stop("CANCELED")
         elif not self.scheduler.cancel(request, now_ns):
             return False
         self._models[request.queue.model].counters.fail("CANCELED", now_ns - request.received_ns)
@@ -139,6 +143,9 @@ class Runtime:
     def _start(self, batch: Batch) -> None:
         model = self._models[batch.model]
         executor = model.idle.pop()
+        if model.streams:
+            Stream(self, model, batch, executor).start()
+            return
         requests: list[Request] = batch.jobs  # type: ignore[assignment]  # every job here is a Request
         build = partial(model.builder.build, [request.inputs for request in requests], batch.rows)
 
@@ -155,6 +162,20 @@ class Runtime:
             self._finished(model, batch, requests, outcome)
 
         executor.start(build, done, max([request.end_by_ns for request in requests]))
+
+    def stream_over(self, stream: Stream, learned_ns: int | None, *, executor_lost: bool) -> None:
+        """The engine has let go of a stream: its instance is free, or will be."""
+        model, batch, executor = stream.model, stream.batch, stream.executor
+        if executor_lost:
+            executor.when_back(lambda: self._recovered(model, batch, executor))
+            return
+        model.idle.append(executor)
+        self.scheduler.finished(batch, self.now_ns(), learned_ns)
+        if self._retiring:
+            self._free_retired()
+        self.on_turn()
+        if self.scheduler.num_waiting:
+            self._turn_soon()
 
     def _retry(
         self, model: LiveModel, batch: Batch, executor: Executor, requests: list[Request], failed: Outcome
@@ -272,9 +293,8 @@ class Runtime:
 
 
 def refused(refusal: Refusal) -> RefusedError:
-    wait_ms = refusal.retry_after_ns / 1e6
-    return RefusedError(
-        f"refused: the deadline cannot be met with today's backlog; try again in {wait_ms:.0f} ms",
-        refusal.reason,
-        refusal.retry_after_ns,
-    )
+    if refusal.retry_after_ns:
+        why = f"with today's backlog; try again in {refusal.retry_after_ns / 1e6:.0f} ms"
+    else:
+        why = "by an idle server either; allow more time"
+    return RefusedError(f"refused: the deadline cannot be met {why}", refusal.reason, refusal.retry_after_ns)

@@ -6,7 +6,6 @@ SO_REUSEPORT would spread by hash: of 8 connections one of two workers then hold
 """
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Sequence
 
@@ -105,5 +104,7 @@ class Acceptor:
         task.add_done_callback(self._adopting.discard)
 
     async def _attach(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError):  # the client left between accept and now
+        try:
             await self._loop.connect_accepted_socket(lambda: Connection(self._router), client)
+        except OSError:  # the client left between accept and now
+            self._router.on_closed()

@@ -47,6 +47,10 @@ class Board:
     def num_connections(self, w: int) -> int:
         return self._given_to(w) - self._cells[w * self._width + _CLOSED]
 
+    def total_connections(self) -> int:
+        """Of all workers; what a dead one held is counted until its successor begins."""
+        return sum([self.num_connections(w) for w in range(self._num_workers)])
+
     def num_in_flight(self, w: int) -> int:
         row = w * self._width
         return self._cells[row + _ACCEPTED] - self._cells[row + _ANSWERED]

@@ -9,6 +9,7 @@ PUT  /services/{name}/versions/{version}/live   {"entries": [{"path": ..., "shar
 import secrets
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -68,7 +69,9 @@ class Control:
             "worker_restarts": supervisor.restarts,
             "workers_ready": sum(worker is not None and worker.ready for worker in supervisor.workers),
         }
-        text = render(await supervisor.snapshots(), own)
+        keeper = supervisor.background
+        counts = None if keeper is None else keeper.counts()
+        text = render(await supervisor.snapshots(), own, counts)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def _live(self, _request: Request) -> Response:
@@ -80,6 +83,7 @@ class Control:
 
     async def _status(self, _request: Request) -> Response:
         supervisor = self._supervisor
+        keeper = supervisor.background
         return _json(
             {
                 "version": __version__,
@@ -87,6 +91,7 @@ class Control:
                 "draining": supervisor.draining,
                 "worker_lost": supervisor.worker_lost,
                 "services": [_service(service) for service in supervisor.services],
+                "background": None if keeper is None else {"pid": keeper.pid, **asdict(keeper.counts())},
                 "workers": await supervisor.snapshots(),
             }
         )

@@ -1,6 +1,6 @@
 """What supervisor and workers say to each other: tagged structs in MessagePack, over a socket pair."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,12 +27,22 @@ class ServedService(msgspec.Struct, frozen=True, kw_only=True):
 # --- supervisor to worker ---
 
 
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    """Which requests get rows: the drawn `share`, slow and failed ones, and with `traces` those whose caller has one."""
+
+    share: float
+    traces: bool
+
+
 class Start(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     """The first message: load these, then open the sockets."""
 
     services: tuple[ServedService, ...]
     limits: Limits
     statuses: Statuses
+    default_deadline_ns: Literal["auto"] | int
+    drain_timeout_ns: int
+    sampling: Sampling | None = None
 
 
 class SetLive(msgspec.Struct, tag=True, frozen=True):

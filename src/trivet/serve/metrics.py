@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
+from trivet.serve.background.keeper import BackgroundCounts
 from trivet.serve.gathering import Labels, Snapshot, merged
 
 # The bounds that workers count in (runtime/counters.py), repeated here so that the supervisor needs no numpy.
@@ -22,9 +23,15 @@ _TRITON_SUFFIX = re.compile(rb"\b(nv_\w+)_total\b")
 class _Counters(Collector):
     """Presents one gathering of snapshots to the exposition library."""
 
-    def __init__(self, snapshots: Sequence[Snapshot], supervisor: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        snapshots: Sequence[Snapshot],
+        supervisor: Mapping[str, float],
+        background: BackgroundCounts | None,
+    ) -> None:
         self._snapshots = snapshots
         self._supervisor = supervisor
+        self._background = background
 
     def collect(self) -> Iterable[Metric]:
         found = merged(self._snapshots)
@@ -34,6 +41,8 @@ class _Counters(Collector):
         yield from _processes(self._snapshots)
         for name, value in self._supervisor.items():
             yield GaugeMetricFamily(f"trivet_{name}", name.replace("_", " "), value=value)
+        if self._background is not None:
+            yield from _samples(self._snapshots, self._background)
 
 
 _TRITON_COUNTERS = (
@@ -141,7 +150,13 @@ def _own(found: Mapping[Labels, Mapping[str, Any]]) -> Iterator[Metric]:
         "largest difference between batched and single answers at load",
         labels=names,
     )
+    chunks = CounterMetricFamily("trivet_first_chunks", "streaming answers begun", labels=names)
+    chunk_seconds = CounterMetricFamily(
+        "trivet_first_chunk_seconds", "time from a request's first byte to its first chunk", labels=names
+    )
     for labels, counters in found.items():
+        chunks.add_metric(labels, counters["first_chunks"])
+        chunk_seconds.add_metric(labels, counters["first_chunk_ns"] / 1e9)
         for priority, count in counters["waiting"].items():
             depth.add_metric((*labels, priority), count)
         for reason, count in counters["refused"].items():
@@ -154,7 +169,7 @@ def _own(found: Mapping[Labels, Mapping[str, Any]]) -> Iterator[Metric]:
         predicted.add_metric(labels, counters["predicted_ns"] / 1e9)
         actual.add_metric(labels, counters["actual_ns"] / 1e9)
         difference.add_metric(labels, counters["largest_batch_difference"])
-    yield from (depth, refused, dropped, fill, retried, predicted, actual, difference)
+    yield from (depth, refused, dropped, fill, retried, predicted, actual, difference, chunks, chunk_seconds)
 
 
 _PROCESS = (
@@ -192,8 +207,39 @@ def _processes(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
     yield from (seconds, longest, connections)
 
 
-def render(snapshots: Sequence[Snapshot], supervisor: Mapping[str, float]) -> bytes:
+def _samples(snapshots: Sequence[Snapshot], counts: BackgroundCounts) -> Iterator[Metric]:
+    """What became of the sampled requests. Dropped: a worker's buffer was full (overflow), the background process died
+    with them (lost), a file could not be written or a collector not be reached in time (failed)."""
+    workers = [snapshot["rows"] for snapshot in snapshots if snapshot["rows"] is not None]
+    plain = (
+        (
+            "trivet_rows_sampled",
+            "requests that were to get a row or a trace",
+            sum(one["kept"] for one in workers),
+        ),
+        ("trivet_rows_written", "rows in finished files", counts.rows_written),
+        ("trivet_traces_exported", "requests whose spans a collector has taken", counts.traces_exported),
+        ("trivet_background_restarts", "background processes that died", counts.restarts),
+    )
+    for name, text, value in plain:
+        yield CounterMetricFamily(name, text, value=value)
+    yield GaugeMetricFamily("trivet_rows_in_hand", "rows on their way into a file", value=counts.rows_in_hand)
+    overflow = sum(one["dropped"] for one in workers)
+    rows = CounterMetricFamily("trivet_rows_dropped", "sampled rows that were not kept", labels=("reason",))
+    for reason, count in (("overflow", overflow), ("failed", counts.rows_failed), ("lost", counts.rows_lost)):
+        rows.add_metric((reason,), count)
+    traces = CounterMetricFamily("trivet_traces_dropped", "traces that were not sent", labels=("reason",))
+    for reason, count in (("failed", counts.traces_dropped), ("lost", counts.traces_lost)):
+        traces.add_metric((reason,), count)
+    yield from (rows, traces)
+
+
+def render(
+    snapshots: Sequence[Snapshot],
+    supervisor: Mapping[str, float],
+    background: BackgroundCounts | None = None,
+) -> bytes:
     """The text exposition. `supervisor`: its own gauges, without the prefix."""
     registry = CollectorRegistry()
-    registry.register(_Counters(snapshots, supervisor))
+    registry.register(_Counters(snapshots, supervisor, background))
     return _TRITON_SUFFIX.sub(rb"\1", generate_latest(registry))

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trivet.serve.background.keeper import BackgroundKeeper
+from trivet.serve.background.settings import background_settings
 from trivet.serve.repository import Repository
 from trivet.serve.services import served_services
 from trivet.serve.supervisor import Supervisor, listen_tcp, listen_unix
@@ -40,6 +42,7 @@ def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None =
 
     Raises: UserError: the deployment cannot be served; nothing keeps running.
     """
+    settings = background_settings(deployment, _say)
     listeners = [listen_tcp(deployment.host, deployment.port)]
     if deployment.uds is not None:
         listeners.append(listen_unix(deployment.uds))
@@ -50,8 +53,11 @@ def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None =
         listeners=listeners,
         limits=deployment.limits,
         statuses=deployment.statuses,
+        default_deadline_ns=deployment.default_deadline_ns,
+        drain_timeout_ns=deployment.drain_timeout_ns,
         say=_say,
         forward=Repository(folders, may_change=deployment.enable_load_unload).answer,
+        background=None if settings is None else BackgroundKeeper(settings, _say),
     )
     # The workers read their modules while this process reads the services' files.
     supervisor.launch()

@@ -3,11 +3,14 @@
 import gc
 import resource
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.runtime import Runtime
 from trivet.serve.http.router import Router
+
+if TYPE_CHECKING:
+    from trivet.serve.samples import Outlet
 
 
 class GcPauses:
@@ -32,12 +35,13 @@ class GcPauses:
         self.longest_ns = max(self.longest_ns, pause_ns)
 
 
-def snapshot(router: Router, runtime: Runtime, pauses: GcPauses) -> dict[str, Any]:
+def snapshot(router: Router, runtime: Runtime, pauses: GcPauses, outlet: "Outlet | None") -> dict[str, Any]:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "services": [_service(live) for live in router.live()],
         "connections": len(router.connections),
         "waiting": runtime.scheduler.num_waiting,
+        "rows": None if outlet is None else {"kept": outlet.num_kept, "dropped": outlet.num_dropped},
         "process": {
             "cpu_s": usage.ru_utime + usage.ru_stime,
             "minor_faults": usage.ru_minflt,

@@ -12,10 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from trivet.errors import UnavailableError, UserError
 from trivet.serve import board as boards
+from trivet.serve.background.keeper import BackgroundKeeper
 from trivet.serve.board import Board
 from trivet.serve.channel import Channel
 from trivet.serve.messages import (
@@ -41,7 +42,8 @@ _STEADY_S = 30.0
 # A worker whose loop has not turned for this long is stuck: killed and replaced.
 _STUCK_S = 10.0
 _ASK_TIMEOUT_S = 2.0
-_STOP_GRACE_S = 35.0
+# Beyond the workers' own time for draining.
+_STOP_GRACE_S = 5.0
 
 
 class WorkerProcess:
@@ -99,8 +101,11 @@ class Supervisor:
         listeners: Sequence[socket.socket],
         limits: Limits,
         statuses: Statuses,
+        default_deadline_ns: Literal["auto"] | int,
+        drain_timeout_ns: int,
         say: Callable[[str], None],
         forward: "Forwarding",
+        background: BackgroundKeeper | None = None,
     ) -> None:
         self.services: list[ServedService] = []  # what a new worker is told to serve
         self.num_workers = num_workers
@@ -111,7 +116,10 @@ class Supervisor:
         self._listeners = list(listeners)
         self._limits = limits
         self._statuses = statuses
+        self._default_deadline_ns: Literal["auto"] | int = default_deadline_ns
+        self._drain_timeout_ns = drain_timeout_ns
         self._say = say
+        self.background = background
         self._board_fd = boards.create(num_workers)
         self.board = Board(self._board_fd, num_workers)
         self._inboxes = (
@@ -140,6 +148,8 @@ class Supervisor:
 
     def end_processes(self) -> None:
         """Kill what still runs: after a failed start nothing may be left behind."""
+        if self.background is not None:
+            self.background.close()
         for process, _ in self._launched:
             if process.poll() is None:
                 process.kill()
@@ -162,6 +172,8 @@ class Supervisor:
         await self._first_ready.wait()
         if self._error is not None:
             raise self._error
+        if self.background is not None:
+            self.background.start()
 
     def _popen(self, index: int) -> tuple["subprocess.Popen[bytes]", socket.socket]:
         ours, theirs = socket.socketpair()
@@ -176,6 +188,9 @@ class Supervisor:
         for inbox in inboxes:
             arguments += ["--inbox", str(inbox.fileno())]
             inherited.append(inbox.fileno())
+        if self.background is not None:
+            arguments += ["--rows", str(self.background.workers_end.fileno())]
+            inherited.append(self.background.workers_end.fileno())
         process = subprocess.Popen(
             [sys.executable, "-m", "trivet.serve.worker", *arguments], pass_fds=inherited
         )
@@ -191,7 +206,16 @@ class Supervisor:
         worker.channel = channel
         self.workers[index] = worker
         await asyncio.get_running_loop().connect_accepted_socket(lambda: channel, end)
-        channel.send(Start(services=tuple(self.services), limits=self._limits, statuses=self._statuses))
+        channel.send(
+            Start(
+                services=tuple(self.services),
+                limits=self._limits,
+                statuses=self._statuses,
+                default_deadline_ns=self._default_deadline_ns,
+                drain_timeout_ns=self._drain_timeout_ns,
+                sampling=None if self.background is None else self.background.settings.sampling,
+            )
+        )
 
     def _on_message(self, worker: WorkerProcess, message: ToSupervisor) -> None:
         match message:
@@ -261,11 +285,14 @@ class Supervisor:
                 worker.channel.send(Drain())
         if any(worker is not None for worker in self.workers):
             try:
-                await asyncio.wait_for(self._stopped.wait(), _STOP_GRACE_S)
+                grace_s = self._drain_timeout_ns / 1e9 + _STOP_GRACE_S
+                await asyncio.wait_for(self._stopped.wait(), grace_s)
             except TimeoutError:
                 for worker in self.workers:
                     if worker is not None:
                         worker.process.kill()
+        if self.background is not None:
+            await self.background.drain()
         for task in self._tasks:
             task.cancel()
 

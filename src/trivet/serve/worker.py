@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -28,6 +29,8 @@ from trivet.schedule import Scheduler
 from trivet.serve.accepting import Acceptor
 from trivet.serve.board import Board
 from trivet.serve.channel import Channel
+from trivet.serve.draining import Draining
+from trivet.serve.http.hangups import Hangups
 from trivet.serve.http.response import response
 from trivet.serve.http.router import Router
 from trivet.serve.http.v2 import V2
@@ -40,6 +43,7 @@ from trivet.serve.messages import (
     Remove,
     Reply,
     Said,
+    Sampling,
     ServedService,
     SetLive,
     Start,
@@ -49,13 +53,17 @@ from trivet.serve.messages import (
 from trivet.serve.snapshot import GcPauses, snapshot
 from trivet.spec.configuration import Configuration
 
+if TYPE_CHECKING:
+    from trivet.serve.samples import Outlet
+
 _BEAT_S = 0.1
 _SWEEP_S = 1.0
-# How long idle keep-alive connections stay open while draining, so that a request that is just being sent is still
-# answered (with `Connection: close`) instead of reset.
-_LINGER_S = 0.5
-_GRACE_S = 30.0
+_DRAIN_STEP_S = 0.01
 _BACKGROUND_NICENESS = 19
+# How long a sampled row waits for company on its way to the background process.
+_ROWS_S = 0.1
+# What the last rows have to reach it, after the last answers.
+_ROWS_GRACE_NS = 2_000_000_000
 
 
 class Worker:
@@ -73,11 +81,14 @@ class Worker:
         self.runtime = Runtime(loop, Scheduler(self._num_cores))
         self._router: Router | None = None
         self._acceptor: Acceptor | None = None
+        self._rows_fd: int | None = arguments.rows
+        self._outlet: Outlet | None = None
         self._waiting: dict[int, asyncio.Future[Forwarded]] = {}
         self._num_forwarded = 0
         self._pauses = GcPauses()
         self._pauses.watch()
         self._draining = False
+        self._terms: Start | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.done: asyncio.Event = asyncio.Event()
 
@@ -96,7 +107,7 @@ class Worker:
                 self._spawn(self._answer(message.id, self._remove(message.name, message.version)))
             case AskSnapshot():
                 self._channel.send(
-                    Reply(message.id, snapshot(self._ready_router, self.runtime, self._pauses))
+                    Reply(message.id, snapshot(self._ready_router, self.runtime, self._pauses, self._outlet))
                 )
             case Forwarded():
                 self._waiting.pop(message.id).set_result(message)
@@ -122,13 +133,25 @@ class Worker:
     # --- what is served -----------------------------------------------------------------------------------------
 
     @property
+    def _start_terms(self) -> Start:
+        assert self._terms is not None  # `Start` is the first message
+        return self._terms
+
+    @property
     def _ready_router(self) -> Router:
         assert self._router is not None  # the supervisor asks nothing before Ready
         return self._router
 
     async def _start(self, message: Start) -> None:
+        self._terms = message
         router = self._router = Router(self.runtime, message.limits, message.statuses)
+        board, index = self._board, self._index
+        router.hangups = Hangups(self._loop)
+        router.num_connections = board.total_connections
+        router.on_closed = lambda: board.connection_closed(index)
         V2(router, self.forward).register()
+        if message.sampling is not None:
+            self._sample(router, message.sampling)
         try:
             for service in message.services:
                 # On a thread, so that the supervisor is heard (and hears of a profile) meanwhile.
@@ -153,11 +176,23 @@ class Worker:
             self._loop, router, self._board, self._index, self._listeners, self._inboxes
         )
         await self._acceptor.open()
-        board, index = self._board, self._index
         self.runtime.on_turn = lambda: board.set_requests(index, router.num_accepted, router.num_answered)
         self._beat()
         self._sweep()
         self._channel.send(Ready(tuple(describe(live) for live in router.live())))
+
+    def _sample(self, router: Router, sampling: Sampling) -> None:
+        from trivet.serve.samples import Outlet  # who needs no rows loads none of it
+        from trivet.serve.sampling import Sampler
+
+        assert self._rows_fd is not None  # the supervisor gives both or neither
+        self._outlet = Outlet(socket.socket(fileno=self._rows_fd))
+        router.sampler = Sampler(self._outlet, share=sampling.share, seed=self._index, traces=sampling.traces)
+        self._flush_rows(self._outlet)
+
+    def _flush_rows(self, outlet: "Outlet") -> None:
+        outlet.flush()
+        self._loop.call_later(_ROWS_S, self._flush_rows, outlet)
 
     def _prepare(self, configuration: Configuration, version: str) -> Prepared:
         return prepare(configuration, version, self.runtime.now_ns, self.say, self._num_cores)
@@ -169,7 +204,14 @@ class Worker:
         before = {live.hash: live for live in table.entries} if table is not None else {}
         now = dict(before)
         for one in prepared:
-            live = install(one, self.runtime.scheduler, self._loop, self.runtime.now_ns, self.say)
+            live = install(
+                one,
+                self.runtime.scheduler,
+                self._loop,
+                self.runtime.now_ns,
+                self.say,
+                self._start_terms.default_deadline_ns,
+            )
             self.runtime.add(live)
             now[live.hash] = live
         entries = [(now[served.configuration.hash], served.share) for served in service.entries]
@@ -237,18 +279,18 @@ class Worker:
         if self._acceptor is None:  # nothing was ever served
             self._exit_soon()
             return
-        self._ready_router.draining = True
         self._acceptor.close()
         self._spawn(self._drain())
 
     async def _drain(self) -> None:
-        router = self._ready_router
-        end_s = self._loop.time() + _GRACE_S
-        await asyncio.sleep(_LINGER_S)
-        for connection in list(router.connections):
-            connection.close_when_idle()
-        while router.connections and self._loop.time() < end_s:
-            await asyncio.sleep(0.01)
+        now_ns = self.runtime.now_ns
+        draining = Draining(self._ready_router, now_ns(), self._start_terms.drain_timeout_ns)
+        while not draining.step(now_ns()):
+            await asyncio.sleep(_DRAIN_STEP_S)
+        end_ns = now_ns() + _ROWS_GRACE_NS
+        while self._outlet is not None and self._outlet.num_waiting and now_ns() < end_ns:
+            self._outlet.flush()
+            await asyncio.sleep(_DRAIN_STEP_S)
         self._exit_soon()
 
     def _exit_soon(self) -> None:
@@ -283,6 +325,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--board", type=int, required=True)
+    parser.add_argument("--rows", type=int)
     parser.add_argument("--listen", type=int, action="append", default=[])
     parser.add_argument("--inbox", type=int, action="append", default=[])
     uvloop.run(_run(parser.parse_args(argv)))

@@ -44,6 +44,7 @@ class Trajectory:
     outcome: NDArray[np.int8]
     done_ns: NDArray[np.int64]  # when the answer, the drop or the refusal was known
     start_ns: NDArray[np.int64]  # when its batch started; -1 if it never ran
+    batch: NDArray[np.int64]  # which batch that was; -1 likewise
     batch_start_ns: NDArray[np.int64]
     batch_end_ns: NDArray[np.int64]
     batch_rows: NDArray[np.int64]
@@ -68,6 +69,7 @@ def simulate(
     outcome = [UNKNOWN] * num
     done = [-1] * num
     start = [-1] * num
+    batch_of = [-1] * num
     stream_of = {id(queue): stream for stream, queue in enumerate(queues)}
     batches: list[tuple[int, int, int, float, int, int]] = []
     running: list[tuple[int, int, Batch]] = []
@@ -108,15 +110,17 @@ def simulate(
             end = now + max(1, round(shapes[stream].ns(command.rows) * factor))
             for job in command.jobs:
                 start[job.index] = now  # type: ignore[attr-defined]
+                batch_of[job.index] = len(batches)  # type: ignore[attr-defined]
             heapq.heappush(running, (end, len(batches), command))
             batches.append((now, end, command.rows, factor, stream, command.predicted_ns))
-    return _trajectory(outcome, done, start, batches)
+    return _trajectory(outcome, done, start, batch_of, batches)
 
 
 def _trajectory(
     outcome: list[int],
     done: list[int],
     start: list[int],
+    batch_of: list[int],
     batches: list[tuple[int, int, int, float, int, int]],
 ) -> Trajectory:
     begins, ends, rows, factors, streams, predicted = zip(*batches, strict=True) if batches else [()] * 6
@@ -124,6 +128,7 @@ def _trajectory(
         np.array(outcome, np.int8),
         np.array(done, np.int64),
         np.array(start, np.int64),
+        np.array(batch_of, np.int64),
         np.array(begins, np.int64),
         np.array(ends, np.int64),
         np.array(rows, np.int64),

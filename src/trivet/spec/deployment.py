@@ -23,17 +23,21 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_header_bytes: request line and headers together; 431 beyond it. 16 KiB: the default of common servers.
     max_headers: number of headers; 431 beyond it.
     max_body_bytes: a request's body as sent; 413 beyond it.
+    max_json_bytes: the JSON of a request, after decompression; 413 beyond it. Numbers and strings take up to 13 times
+        the memory of their text while they are read; binary tensors take none.
     max_decompressed_bytes: a compressed body after decompression; 413 beyond it, before it is all in memory.
     header_timeout_ns: from a request's first byte to the end of its headers; 408, and the connection closes.
     body_timeout_ns: from the end of the headers to the end of the body; the same.
     idle_timeout_ns: a connection without a request is closed. 75 s: longer than the 60 s for which common
         load balancers keep theirs, so that these close first.
-    max_connections: open connections of one worker; more are answered 503 and closed.
+        The same for a client that reads nothing of an answer which is too long for the socket's buffers.
+    max_connections: open connections of all workers; more are answered 503 and closed.
     """
 
     max_header_bytes: Size = msgspec.field(default=16 * KIB, name="max_header")
     max_headers: Count = 100
     max_body_bytes: Size = msgspec.field(default=64 * MIB, name="max_body")
+    max_json_bytes: Size = msgspec.field(default=16 * MIB, name="max_json")
     max_decompressed_bytes: Size = msgspec.field(default=256 * MIB, name="max_decompressed")
     header_timeout_ns: Duration = msgspec.field(default=10 * SECOND_NS, name="header_timeout")
     body_timeout_ns: Duration = msgspec.field(default=60 * SECOND_NS, name="body_timeout")
@@ -65,7 +69,9 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     default_deadline_ns: of requests and services that give none; auto: from the profile of each model.
     drain_timeout_ns: longest wait for accepted requests after SIGTERM.
     rows_dir: folder for the sampled rows of live requests as Parquet; None: none are kept.
-    rows_share: the share of requests that is sampled; slow and failed ones are always kept.
+    rows_share: the share of requests that is sampled, for rows and traces; slow and failed ones are always kept.
+    otel_endpoint: an OpenTelemetry collector that gets the sampled requests as traces, by OTLP over HTTP: the
+        address to which /v1/traces is added; None: OTEL_EXPORTER_OTLP_ENDPOINT of the environment, else nowhere.
     enable_load_unload: clients may load and unload models of the repository folders.
     """
 
@@ -81,6 +87,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     drain_timeout_ns: Duration = msgspec.field(default=30 * SECOND_NS, name="drain_timeout")
     rows_dir: str | None = msgspec.field(default=None, name="rows")
     rows_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
+    otel_endpoint: str | None = msgspec.field(default=None, name="otel")
     enable_load_unload: bool = False
 
 
@@ -113,7 +120,14 @@ def validate_deployment(deployment: Deployment) -> None:
         raise FieldError(
             ("limits", "max_header"), f"{limits.max_header_bytes} bytes hold no request; at least 1KiB"
         )
-    for name in ("max_body", "max_decompressed", "header_timeout", "body_timeout", "idle_timeout"):
+    for name in (
+        "max_body",
+        "max_json",
+        "max_decompressed",
+        "header_timeout",
+        "body_timeout",
+        "idle_timeout",
+    ):
         unit = "ns" if name.endswith("timeout") else "bytes"
         if not getattr(limits, f"{name}_{unit}"):
             raise FieldError(("limits", name), f"{name} of 0 refuses every request")

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trivet.errors import ExtraMissingError, SpecError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ABSENT = -1  # an instant, duration or index that the writer did not observe
 
 # Where a request's time goes inside the server; also the names in the `Server-Timing` header.
@@ -41,6 +41,9 @@ OUTCOMES: Mapping[str, str] = MappingProxyType(
         "unsent": "never sent: no connection became free within the load generator's timeout",
     }
 )
+# Why a writer that samples kept a row. To count requests, a row kept for its "share" stands for 1/header.share of
+# them and any other for itself; rows kept for a "trace" stand for none, as callers choose them.
+KEPT = ("", "share", "slow", "failed", "trace")  # "": the writer keeps every row
 CACHE_OUTCOMES = ("", "miss", "exact", "semantic", "precomputed")  # "": no cache was asked
 
 
@@ -73,15 +76,20 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0  # 1 is highest, 0 the service's default
     tenant: str = ""
     answer: bytes = b""  # body or digest, where the run keeps it
+    kept: str = ""  # one of KEPT; since version 2
 
 
 class RowsHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What holds for all rows of a file. `date` (ISO 8601, UTC) is the wall clock at instant `origin_ns`."""
+    """What holds for all rows of a file. `date` (ISO 8601, UTC) is the wall clock at instant `origin_ns`.
+
+    `share`: of the requests that were neither slow nor failed, the part that has a row (see KEPT); since version 2.
+    """
 
     writer: str
     clock: str = "monotonic"  # or "virtual"
     date: str = ""
     origin_ns: int = 0
+    share: float = 1.0
     schema_version: int = SCHEMA_VERSION
 
 

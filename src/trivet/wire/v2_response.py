@@ -40,6 +40,8 @@ class ResponseEncoder:
         }
         self._encode = msgspec.json.Encoder().encode
         self._segments = self._one_row()
+        self._lone_output = self._segments[0][1] if self._segments and len(self._segments) == 1 else None
+        self._before_lone = self._head + self._segments[0][0] if self._segments else b""
         self._binary_heads: dict[_Wish, _BinaryHead] = {}
 
     def _one_row(self) -> list[tuple[bytes, str]] | None:
@@ -59,9 +61,11 @@ class ResponseEncoder:
 
         This is the whole encoding on the fast path: one small `encode` for each output.
         """
+        encode = self._encode
+        if self._lone_output is not None and not request_id:
+            return self._before_lone + encode(rows[self._lone_output][index]) + b"}]}"
         if self._segments is None:
             return None
-        encode = self._encode
         parts = [self._head, b',"id":' + encode(request_id)] if request_id else [self._head]
         for before, name in self._segments:
             parts += (before, encode(rows[name][index]))
@@ -70,10 +74,10 @@ class ResponseEncoder:
 
     def binary_row(
         self, raw: Callable[[str], bytes], index: int, message: InferMessage
-    ) -> tuple[bytes, list[bytes]] | None:
-        """JSON and tensors of an answer of one row whose outputs all travel as binary; None for any other.
+    ) -> tuple[int, bytes] | None:
+        """The size of the JSON part, and the body, of an answer of one row whose outputs all travel as binary.
 
-        Args: raw: the bytes of all rows of an output.
+        Args: raw: the bytes of all rows of an output. Returns: None for any other answer.
         """
         if message.id:
             return None
@@ -85,8 +89,11 @@ class ResponseEncoder:
                 return None
             if len(self._binary_heads) < _MAX_WISHES:
                 self._binary_heads[wish] = head
-        json_part, tensors = head
-        return json_part, [raw(name)[index * size : (index + 1) * size] for name, size in tensors]
+        body, tensors = head
+        json_size = len(body)
+        for name, size in tensors:
+            body += raw(name)[index * size : (index + 1) * size]
+        return json_size, body
 
     def _binary_head(self, message: InferMessage) -> _BinaryHead | None:
         names = message.outputs or self._all

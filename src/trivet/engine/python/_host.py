@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from trivet.engine.python._async_loop import AsyncLoop
 
 
+# A loop that shares its core with a busy model must win against it, or every refusal and every small model waits for
+# a time slice.
+NICENESS = 5
+
+
 def die_with_parent(lifeline: int) -> None:
     """Have the kernel kill this process group once the parent's end of the pipe is closed, however it died.
 
@@ -95,6 +100,7 @@ def leave(status: int) -> NoReturn:
 def main(arguments: list[str]) -> None:
     socket_fd, input_fd, output_fd, lifeline = map(int, arguments)
     die_with_parent(lifeline)
+    os.nice(NICENESS)
     faulthandler.enable()  # a segmentation fault leaves the user's frames in the log
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # nothing has replaced it yet
     channel: Channel[ToChild] = Channel(socket.socket(fileno=socket_fd), ToChild)

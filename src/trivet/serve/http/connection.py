@@ -1,80 +1,31 @@
 """One HTTP/1.1 connection: bytes in, requests to the router, answers out in the order of their requests.
 
-llhttp (through httptools) parses; it is strict about what request smuggling lives on: both Content-Length and
-Transfer-Encoding, repeated or malformed lengths, bare line ends. What it leaves to us is bounded here: the size of
-the head and the body, the number of headers and of pipelined requests, and the time for each.
+What a request is, is for `reader.py` to say; here stand the answers' order, back-pressure both ways, the time for each
+thing, and the ends.
 
 Rule for maintainers: once `_last_request` is set nothing more of the stream is read, or an answer would be sent that
 no request asked for and every later answer would be taken for another request's.
 """
 
 import asyncio
-import traceback
 from collections import deque
 from typing import Protocol
 
-import httptools
-
-from trivet.errors import BadRequestError, RequestError, TooLargeError, UnsupportedError
+from trivet.errors import RequestError
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
+from trivet.serve.http.head import SlowClientError
+from trivet.serve.http.reader import RequestReader, unexpected
+from trivet.serve.http.response import closing
 from trivet.serve.http.router import Placeholder, Router
+from trivet.serve.http.streamed import StreamedAnswer
 
-# The headers that mean something to us; all others are counted and forgotten.
-WANTED = frozenset(
-    {
-        b"accept-encoding",
-        b"content-encoding",
-        b"expect",
-        b"inference-header-content-length",
-        b"server-timing",
-        b"traceparent",
-        b"tracestate",
-        b"upgrade",
-        b"x-request-id",
-        b"x-trivet-configuration",
-        b"x-trivet-key",
-        b"x-trivet-timing",
-        b"x-envoy-expected-rq-timeout-ms",
-    }
-)
-_CHUNKED = b"chunked"
-_FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
-# Each header that matters under its usual spellings, and the most common of those that do not: most requests find all
-# their headers here and need not be folded to lower case.
-_FORGOTTEN = b""
-_KINDS = {
-    spelling: name
-    for name in (*WANTED, *_FRAMING)
-    for spelling in (name, name.title(), name.title().replace(b"Id", b"ID"))
-} | {
-    spelling: _FORGOTTEN
-    for name in (b"host", b"user-agent", b"accept", b"content-type")
-    for spelling in (name, name.title())
-}
-Headers = dict[bytes, bytes]
-_MAX_PIPELINED = 64
+# Requests of one connection that are being answered; the others wait unread, or unparsed.
+MAX_PIPELINED = 64
 # How long a client that is refused in the middle of its request may go on sending before it is cut off. Closing at
 # once would reset the connection under what it has sent, and the reset may overtake the answer.
 _LINGER_NS = 2_000_000_000
-
-
-class HeadersTooLargeError(TooLargeError):
-    status = 431
-
-
-class SlowClientError(RequestError):
-    status = 408
-
-
-class HttpVersionError(RequestError):
-    status = 505
-
-
-class UnexpectedError(RequestError):
-    """A mistake of ours; the log has the traceback."""
-
-    status = 500
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Pending(Protocol):
@@ -87,25 +38,20 @@ class Connection(asyncio.Protocol):
     """Made by the listening socket, one for each client connection."""
 
     __slots__ = (
-        "_body",
+        "_blocked_ns",
         "_close_after",
         "_closing",
-        "_framing",
-        "_head_bytes",
-        "_headers",
-        "_in_body",
+        "_is_feeding",
+        "_is_http_1_0",
         "_last_request",
         "_lingers",
-        "_num_headers",
-        "_parser",
         "_pending",
-        "_phase_ns",
-        "_quiet_bytes",
+        "_reader",
         "_reading_paused",
         "_router",
+        "_streams",
         "_transport",
-        "_url",
-        "_whole",
+        "_unread",
         "_write_blocked",
         "active_ns",
         "began_ns",
@@ -114,25 +60,22 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, router: Router) -> None:
         self._router = router
-        self._parser = httptools.HttpRequestParser(self)
+        self._reader = RequestReader(self, router)
         self._pending: deque[Pending] = deque()
-        self._url = b""
-        self._body: bytes | bytearray = b""
-        self._headers: Headers = {}
-        self._num_headers = 0
-        self._head_bytes = 0
-        self._framing = b""  # where the body being read ends: its length as sent, or `chunked`
-        self.began_ns = 0  # first byte of the request that is being read; 0 between requests
-        self._phase_ns = 0  # since when its head, or its body, is being read
-        self._quiet_bytes = 0  # bytes of it that no callback has seen yet
-        self._in_body = False
+        self._streams: dict[
+            Pending, StreamedAnswer
+        ] = {}  # answers in chunks that are not written to their end
+        self._unread = b""  # what was read and may not be parsed yet
+        self._is_feeding = False
         self._last_request = False  # the client, or draining, wants the connection closed behind this answer
+        self._is_http_1_0 = False  # the last request is
         self._close_after: Pending | None = None
         self._closing = False
-        self._whole = b""  # what was read at once from the beginning of a request; empty in the middle of one
         self._lingers = False  # closing waits until the client has stopped sending
         self._reading_paused = False
         self._write_blocked = False
+        self._blocked_ns = 0  # since when
+        self.began_ns = 0  # first byte of the request that is being read; 0 between requests
         self.received_ns = 0
         self.active_ns = 0
 
@@ -146,10 +89,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         self._router.closed(self)
-        for pending in self._pending:
-            if isinstance(pending, Request) and pending.response is None:
-                self._router.num_answered += self._router.runtime.cancel(pending)
-        self._pending.clear()
+        self._cancel_pending()
 
     def data_received(self, data: bytes) -> None:
         if self._last_request or self._closing:
@@ -157,207 +97,89 @@ class Connection(asyncio.Protocol):
         self.received_ns = self._router.now_ns()
         if not self.began_ns and self._is_known(data):
             return
-        while data:
-            rest = b""
-            try:
-                self._whole = b"" if self.began_ns else data
-                self._parser.feed_data(data)
-            except httptools.HttpParserUpgrade as end:
-                rest = self._without_upgrade(data[end.args[0] :])
-            except httptools.HttpParserCallbackError as error:
-                self._end_with(self._cause(error))
-            except httptools.HttpParserError as error:
-                self._end_with(BadRequestError(f"malformed HTTP: {error}"))
-            else:
-                if self.began_ns:
-                    self._count_quiet(len(data))
-            data = rest
+        self._feed(data)
 
     def _is_known(self, data: bytes) -> bool:
         """Handle a whole request whose head has been parsed before, byte for byte; False: it has to be parsed."""
         router = self._router
         end = data.find(b"\r\n\r\n") + 4
         head = router.heads.get(data[:end])
-        if head is None or len(data) != end + head.body_size or router.draining:
+        if head is None or len(data) != end + head.body_size or router.draining or self._unread:
             return False
         self.began_ns = self.active_ns = self.received_ns
         try:
             router.handle_infer(self, head.endpoint, head.headers, data[end:])
-        except Exception as error:  # the parser's callbacks are caught in `data_received`
-            self._end_with(self._unexpected(error))
+        except Exception as error:  # the parser's callbacks are caught in `reader.py`
+            self.end_with(unexpected(router, error))
         self.began_ns = 0
-        if len(self._pending) > _MAX_PIPELINED:
+        if len(self._pending) >= MAX_PIPELINED:
             self._pause_reading()
         return True
 
+    def _feed(self, data: bytes) -> None:
+        """Have what was read parsed, as far as its requests may be admitted now; the rest waits in `_unread`."""
+        if self._unread:
+            self._unread += data
+            return
+        reader = self._reader
+        reader.begin(data)
+        self._is_feeding = True
+        at = 0
+        while at < len(data) and not self.has_ended:
+            if self._is_full:
+                self._unread = data[at:]
+                break
+            size = reader.next_size(data, at)
+            reader.feed(data if size == len(data) else data[at : at + size])
+            at += size
+        self._is_feeding = False
+        if self._is_full:
+            self._pause_reading()
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._pending) >= MAX_PIPELINED or self._write_blocked
+
     def pause_writing(self) -> None:
         self._write_blocked = True
+        self._blocked_ns = self._router.now_ns()
         self._pause_reading()
 
     def resume_writing(self) -> None:
         self._write_blocked = False
+        self._write_due()
         self._resume_reading()
 
     def eof_received(self) -> bool:
-        return False
+        """The client sends no more. True: it may have left, or it may be waiting for its answers."""
+        if self._closing or not self._pending:
+            return False
+        self.close_when_answered()
+        if not self._router.hangups.watch(self, self._transport):
+            return False
+        # A client that has left answers this with a reset, one that waits for its answer passes over it.
+        if not (self._write_blocked or self._is_http_1_0 or self._pending[0] in self._streams):
+            self._transport.write(_CONTINUE)
+        return True
 
-    # --- httptools callbacks ------------------------------------------------------------------------------------
+    # --- what the reader tells ----------------------------------------------------------------------------------
 
-    def on_message_begin(self) -> None:
-        self.began_ns = self._phase_ns = self.received_ns
-        self._url = b""
-        self._body = b""
-        self._num_headers = 0
-        self._head_bytes = 0
-        self._quiet_bytes = -1
-        self._in_body = False
-        if self._headers:
-            self._headers = {}
+    @property
+    def has_ended(self) -> bool:
+        """Nothing more is read as a request."""
+        return self._last_request or self._closing
 
-    def on_url(self, url: bytes) -> None:
-        self._url = self._url + url if self._url else url
-        if len(self._url) > self._router.limits.max_header_bytes:
-            raise HeadersTooLargeError(f"the URL is longer than {self._router.limits.max_header_bytes} bytes")
+    def take_no_more(self, *, is_http_1_0: bool = False) -> None:
+        """The request that is being handed over is the last."""
+        self._last_request = True
+        self._is_http_1_0 = is_http_1_0
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_bytes += len(name) + len(value) + 4  # a colon, a space, and the line's end
-        self._num_headers += 1
-        if self._in_body:  # a trailer, which nobody here asked for; counted like a header
-            self._check_head()
-            return
-        kind = _KINDS.get(name)
-        if kind is None:
-            kind = _KINDS.get(name.lower(), _FORGOTTEN)
-        if kind is not _FORGOTTEN:
-            self._take_header(kind, value)
-
-    def _take_header(self, name: bytes, value: bytes) -> None:
-        if name in WANTED:
-            if name in self._headers:
-                raise BadRequestError(f"header {name.decode()!r} stands twice")
-            self._headers[name] = value
-        elif name == b"content-length":
-            self._check_size(int(value))
-            self._framing = value
-        elif name == b"transfer-encoding":
-            self._check_coding(value)
-            self._framing = _CHUNKED
-        elif self._parser.get_http_version() != "1.1":  # connection
-            self._headers[name] = value  # keep-alive as HTTP/1.0 knew it, which is not offered
-
-    def on_headers_complete(self) -> None:
-        self._in_body = True
-        self._phase_ns = self.received_ns
-        self._quiet_bytes = -1
-        self._check_head()
-        if self._headers and self._headers.get(b"expect", b"").lower() == b"100-continue":
-            self._go_on()
-
-    def on_body(self, data: bytes) -> None:
-        self._quiet_bytes = -1
-        self._check_size(len(self._body) + len(data))
-        if not self._body:
-            self._body = data
-            return
-        if isinstance(self._body, bytes):
-            self._body = bytearray(self._body)
-        self._body += data
-
-    def on_message_complete(self) -> None:
-        parser, headers = self._parser, self._headers
-        if self._closing or self._last_request:
-            return  # a client that asked for the end may not go on
-        if headers and b"upgrade" in headers and parser.should_upgrade():
-            return  # not complete at all: see _go_on_without_upgrade
-        # Known before the answer is written, so that the answer can say it.
-        if not parser.should_keep_alive() or (headers and b"connection" in headers):
-            self._check_version()
-            self._last_request = True
-        elif self._router.draining:
-            self._last_request = True
-        self._router.handle(self, parser.get_method(), self._url, headers, self._body)
-        if self._whole and not self._last_request:
-            self._router.remember(self._whole, parser.get_method(), self._url, headers, self._framing)
-        self.began_ns = 0
-        self.active_ns = self.received_ns
-        self._body = self._framing = b""
-        if len(self._pending) > _MAX_PIPELINED:
-            self._pause_reading()
-
-    # --- what llhttp leaves to us -------------------------------------------------------------------------------
-
-    def _go_on(self) -> None:
-        """The client waits for leave to send its body. HTTP/1.0 does not know that; pipelined, the answers due
-        before would have to come first, and a client must not wait for ever."""
-        if not self._pending and not self._last_request and self._parser.get_http_version() != "1.0":
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def _without_upgrade(self, rest: bytes) -> bytes:
-        """What to read next behind a request that offers to upgrade, as Java's HTTP client does with its first.
-
-        A server may ignore the offer, but llhttp stops before such a request's body: a fresh parser reads the
-        body behind an equal head without the offer.
+    def go_on(self) -> None:
+        """The client waits for leave to send its body. Pipelined, the answers due before would have to come first,
+        and a client must not wait for ever.
         """
-        if self._closing or self._last_request:
-            return b""
-        if b"upgrade" not in self._headers:  # CONNECT: has been answered; what follows is for nobody here
-            self._last_request = True
-            self._close_when_answered()
-            return b""
-        began_ns, old = self.began_ns, self._parser
-        lines = [b"%b %b HTTP/1.1" % (old.get_method(), self._url)]
-        if self._framing:
-            is_chunked = self._framing is _CHUNKED
-            lines.append((b"Transfer-Encoding: " if is_chunked else b"Content-Length: ") + self._framing)
-        if not old.should_keep_alive() or b"connection" in self._headers:
-            lines.append(b"Connection: close")
-        headers = {name: value for name, value in self._headers.items() if name != b"upgrade"}
-        self._parser = httptools.HttpRequestParser(self)
-        self._parser.feed_data(b"\r\n".join([*lines, b""]))
-        self.began_ns, self._headers = began_ns, headers
-        return b"\r\n" + rest
-
-    def _count_quiet(self, size: int) -> None:
-        """A header, a chunk extension or a trailer that never ends reaches no callback: bounded here.
-
-        What came together with the last callback (-1) is no more than one read from the socket.
-        """
-        self._quiet_bytes = 0 if self._quiet_bytes < 0 else self._quiet_bytes + size
-        limit = self._router.limits.max_header_bytes
-        if self._quiet_bytes > limit:
-            self._end_with(
-                HeadersTooLargeError(f"a header, trailer or chunk extension of more than {limit} bytes")
-            )
-
-    def _check_head(self) -> None:
-        limits = self._router.limits
-        size = self._head_bytes + len(self._url)
-        if size > limits.max_header_bytes or self._num_headers > limits.max_headers:
-            raise HeadersTooLargeError(
-                f"{self._num_headers} headers, with the URL {size} bytes; at most {limits.max_headers} headers "
-                f"and {limits.max_header_bytes} bytes are accepted"
-            )
-
-    def _check_coding(self, value: bytes) -> None:
-        if self._parser.get_http_version() == "1.0":
-            raise BadRequestError("Transfer-Encoding in HTTP/1.0: where the request ends cannot be told")
-        if value.strip().lower() != _CHUNKED:
-            raise UnsupportedError(f"Transfer-Encoding is {value[:80]!r}; only chunked is understood")
-
-    def _cause(self, error: httptools.HttpParserCallbackError) -> RequestError:
-        """What went wrong in one of our callbacks."""
-        cause = error.__context__
-        return cause if isinstance(cause, RequestError) else self._unexpected(error)
-
-    def _unexpected(self, error: Exception) -> RequestError:
-        """A mistake of ours: the client is told that it is one, the log says which."""
-        self._router.complain("".join(traceback.format_exception(error)))
-        return UnexpectedError("the server failed on this request; its log has the details")
-
-    def _check_version(self) -> None:
-        version = self._parser.get_http_version()
-        if version not in ("1.1", "1.0"):
-            raise HttpVersionError(f"HTTP/{version} is not spoken here; send HTTP/1.1")
+        if not self._pending and not self._last_request:
+            self._transport.write(_CONTINUE)
 
     # --- answers ------------------------------------------------------------------------------------------------
 
@@ -388,18 +210,29 @@ class Connection(asyncio.Protocol):
             return
         waiting.popleft()
         self._write(pending, data)
-        while waiting and (data_of_next := waiting[0].response) is not None and not self._closing:
-            self._write(waiting.popleft(), data_of_next)
-        if self._reading_paused and len(waiting) < _MAX_PIPELINED:
+        if waiting:
+            self._write_due()
+        if self._reading_paused and len(waiting) < MAX_PIPELINED:
             self._resume_reading()
+
+    def _write_due(self) -> None:
+        """Write the answers that are ready and have no other before them."""
+        waiting = self._pending
+        while waiting and not self._closing:
+            first = waiting[0]
+            if first.response is None:
+                stream = self._streams.get(first)
+                if stream is not None:
+                    stream.flush()  # its end brings us here again
+                return
+            waiting.popleft()
+            self._write(first, first.response)
 
     def _write(self, pending: Pending, data: bytes) -> None:
         if self._close_after is not pending:
             self._transport.write(data)
             return
-        if b"\r\nConnection: close\r\n" not in data[:512]:
-            data = data.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
-        self._transport.write(data)
+        self._transport.write(closing(data))
         self._close()
 
     def answer(self, request: Request, results: Results, start: int) -> None:
@@ -407,6 +240,53 @@ class Connection(asyncio.Protocol):
 
     def fail(self, request: Request, error: RequestError) -> None:
         self._router.failed(self, request, error)
+
+    # --- answers in chunks --------------------------------------------------------------------------------------
+
+    def chunk(self, request: Request, results: Results) -> None:
+        self._router.chunk(self, request, results)
+
+    def ended(self, request: Request, error: RequestError | None) -> None:
+        self._router.stream_ended(self, request, error)
+
+    def stream(self, request: Request) -> StreamedAnswer:
+        """The answer to `request` in chunks, begun with the first call."""
+        found = self._streams.get(request)
+        if found is None:
+            # Nothing can come behind a request of HTTP/1.0: it is the last, and the end of its answer is the
+            # connection's.
+            is_chunked = not (self._is_http_1_0 and self._close_after is request)
+            found = self._streams[request] = StreamedAnswer(self, request, is_chunked)
+        return found
+
+    def has_begun(self, request: Request) -> bool:
+        """Part of the answer has been sent, or is on its way: its status cannot be changed."""
+        return request in self._streams
+
+    def may_write(self, pending: Pending) -> bool:
+        """It is this one's turn, and the client reads."""
+        return (
+            not (self._write_blocked or self._closing) and bool(self._pending) and self._pending[0] is pending
+        )
+
+    def write_part(self, pending: Pending, data: bytes, *, is_head: bool) -> None:
+        """Args: is_head: `data` begins an answer."""
+        is_last = self._close_after is pending
+        self._transport.write(closing(data) if is_head and is_last else data)
+
+    def finish(self, pending: Pending, *, is_whole: bool) -> None:
+        """The last part of an answer has been written. Not whole: only the connection's end can say so."""
+        self._streams.pop(pending).request.stream = None
+        self._pending.popleft()
+        if not is_whole:
+            self._last_request = self._lingers = True
+            self._cancel_pending()
+            self._close()
+        elif self._close_after is pending:
+            self._close()
+        else:
+            self._write_due()
+            self._resume_reading()
 
     # --- ends ---------------------------------------------------------------------------------------------------
 
@@ -420,25 +300,23 @@ class Connection(asyncio.Protocol):
         return len(self._pending)
 
     def check_time(self, now_ns: int) -> None:
-        """Close if the client has been sending one request, or nothing, for longer than the limits allow."""
+        """Close if the client has been reading or sending nothing, or one request, for longer than the limits allow."""
         limits = self._router.limits
-        if self._closing:
+        if self._write_blocked and now_ns - self._blocked_ns > limits.idle_timeout_ns:
+            self._transport.abort()  # what is not read holds memory, and a stream's engine
+        elif self._closing:
             if self._lingers and now_ns - self.active_ns > _LINGER_NS:
                 self._transport.abort()
         elif self.began_ns:
             phase, limit_ns = (
-                ("body", limits.body_timeout_ns) if self._in_body else ("headers", limits.header_timeout_ns)
+                ("body", limits.body_timeout_ns)
+                if self._reader.in_body
+                else ("headers", limits.header_timeout_ns)
             )
-            if now_ns - self._phase_ns > limit_ns:
-                self._end_with(
-                    SlowClientError(f"the request's {phase} took longer than {limit_ns / 1e9:g} s")
-                )
+            if now_ns - self._reader.phase_ns > limit_ns:
+                self.end_with(SlowClientError(f"the request's {phase} took longer than {limit_ns / 1e9:g} s"))
         elif not self._pending and now_ns - self.active_ns > limits.idle_timeout_ns:
             self._close()
-
-    def refuse(self, error: RequestError) -> None:
-        """Nothing is read from this client."""
-        self._end_with(error)
 
     def close_when_idle(self) -> None:
         """Draining: answer what has been accepted, then close."""
@@ -446,19 +324,52 @@ class Connection(asyncio.Protocol):
             self._transport.close()  # no more lingering
         elif self.is_idle:
             self._close()
-        else:
-            self._close_when_answered()
-
-    def _close_when_answered(self) -> None:
-        if self._pending:
+        elif self._pending:
             self._close_after = self._pending[-1]
-        elif not self._closing:
+        else:
             self._close()
+
+    def close_when_answered(self) -> None:
+        """Nothing more is read; the connection closes behind the answers that are due."""
+        self._last_request = True
+        self._unread = b""
+        self.began_ns = 0
+        self.close_when_idle()
+
+    def abandon(self, error: RequestError) -> None:
+        """Draining takes too long: what is not answered yet is answered with `error`, and the connection closes."""
+        self.close_when_answered()
+        while self._pending and not self._closing:
+            first = self._pending[0]
+            if not isinstance(first, Request):
+                self.resolve(first, self._router.error_bytes(error))
+                continue
+            self._router.abandon(first)
+            stream = self._streams.get(first)
+            if stream is not None:
+                stream.end(error)
+                return
+            self.resolve(first, self._router.failure_bytes(first, error))
+
+    def abort(self) -> None:
+        """The client has left."""
+        self._transport.abort()
+
+    def end_with(self, error: RequestError) -> None:
+        """The rest of the stream cannot be understood, or is not wanted: answer in turn and close behind it."""
+        if self.has_ended:
+            return
+        headers = self._reader.headers if self.began_ns else {}
+        self._last_request = self._lingers = True
+        self.began_ns = 0
+        self._reader.stop()
+        self.send(self._router.error_bytes(error, headers))
 
     def _close(self) -> None:
         if self._closing:
             return
         if self._lingers:
+            self._unread = b""
             self._resume_reading()
             self._closing = True
             self.active_ns = self._router.now_ns()
@@ -468,26 +379,25 @@ class Connection(asyncio.Protocol):
             self._closing = True
             self._transport.close()
 
-    def _end_with(self, error: RequestError) -> None:
-        """The rest of the stream cannot be understood: answer in turn and close behind it."""
-        if self._closing or self._last_request:
-            return
-        self._last_request = self._lingers = True
-        self.began_ns = 0
-        self._body = b""
-        self.send(self._router.error_bytes(error))
-
-    def _check_size(self, size: int) -> None:
-        limit = self._router.limits.max_body_bytes
-        if size > limit:
-            raise TooLargeError(f"the body has {size} bytes or more; at most {limit} are accepted")
+    def _cancel_pending(self) -> None:
+        for pending in self._pending:
+            if isinstance(pending, Request) and pending.response is None:
+                self._router.abandon(pending)
+        self._pending.clear()
+        self._streams.clear()
 
     def _pause_reading(self) -> None:
-        if not self._reading_paused and not self._closing:
+        if not self._reading_paused and not self.has_ended:
             self._reading_paused = True
             self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
-        if self._reading_paused and not self._write_blocked and not self._closing:
+        """Parse what waits, then read on, if nothing stands against it."""
+        if not self._reading_paused or self._is_feeding or self._closing or self._is_full:
+            return
+        if self._unread:
+            data, self._unread = self._unread, b""
+            self._feed(data)
+        if not self._unread and not self._is_full and not self._closing:
             self._reading_paused = False
             self._transport.resume_reading()

@@ -1,20 +1,28 @@
 """`infer`: from a request's body to the runtime, and from its results to an answer."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from trivet.errors import BadRequestError
+from trivet.errors import BadRequestError, TooLargeError
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.runtime.table import LiveTable
 from trivet.serve.http.encoding import SMALLEST_COMPRESSED, chosen_encoding, compress, decompress
-from trivet.serve.http.response import BINARY, JSON, binary_response, is_header_value, json_response, response
-from trivet.wire.tensor import shown
+from trivet.serve.http.response import (
+    BINARY,
+    JSON,
+    MAX_ECHOED,
+    binary_response,
+    is_echoable,
+    json_response,
+    response,
+)
+from trivet.wire.tensor import Buffer, shown
 
 if TYPE_CHECKING:
-    from trivet.serve.http.connection import Connection, Headers
+    from trivet.serve.http.connection import Connection
+    from trivet.serve.http.head import Headers
     from trivet.serve.http.router import Router
 
-_MAX_HEADER_VALUE = 256
 _MAX_TIMEOUT_US = 3_600_000_000
 _NANOSECONDS = {"us": 1_000, "ms": 1_000_000}
 
@@ -25,6 +33,7 @@ class Options:
     __slots__ = (
         "compression",
         "configuration",
+        "events",
         "json_size",
         "key",
         "request_id",
@@ -40,6 +49,7 @@ class Options:
         self.request_id = _echoed(get(b"x-request-id"), "X-Request-Id")
         self.traceparent = _echoed(get(b"traceparent"), "traceparent")
         self.timing = b"x-trivet-timing" in headers
+        self.events = b"accept" in headers  # kept only where it asks for server-sent events
         self.key = get(b"x-trivet-key", b"")
         self.configuration = get(b"x-trivet-configuration", b"").decode("latin-1")
         budget_ms = _count(get(b"x-envoy-expected-rq-timeout-ms"), "x-envoy-expected-rq-timeout-ms")
@@ -57,10 +67,11 @@ class Options:
 class InferEndpoint:
     """The infer requests of one service version."""
 
-    __slots__ = ("_router", "table")
+    __slots__ = ("_max_json", "_router", "table")
 
     def __init__(self, router: "Router", table: LiveTable) -> None:
         self._router = router
+        self._max_json = router.limits.max_json_bytes
         self.table = table
 
     def handle(self, connection: "Connection", headers: "Headers", body: bytes | bytearray) -> None:
@@ -71,6 +82,8 @@ class InferEndpoint:
             if json_size is None:
                 self._handle_with_options(connection, headers, body)
                 return
+        if (len(body) if json_size is None else json_size) > self._max_json:
+            self._refuse_json(body, json_size)
         live = self.table.only or self.table.pick(b"")
         message = live.decoder.decode(body, json_size)
         timeout_ns, priority = (0, 0) if message.parameters is None else _parameters(message.parameters)
@@ -90,6 +103,8 @@ class InferEndpoint:
         data: Any = body
         if encoding is not None:
             data = decompress(body, encoding, self._router.limits.max_decompressed_bytes)
+        if (len(data) if options.json_size is None else options.json_size) > self._max_json:
+            self._refuse_json(data, options.json_size)
         live = self.table.pick(options.key or headers.get(b"x-request-id", b""))
         if options.configuration:
             chosen = self.table.by_hash(options.configuration)
@@ -112,6 +127,13 @@ class InferEndpoint:
         connection.expect(request)
         router.runtime.submit(request)
 
+    def _refuse_json(self, body: Buffer, json_size: int | None) -> NoReturn:
+        size = len(body) if json_size is None else json_size
+        raise TooLargeError(
+            f"the JSON has {size} bytes; at most {self._max_json} are read (limits.max_json): send large tensors as "
+            "binary, with Inference-Header-Content-Length"
+        )
+
 
 def encode_answer(request: Request, results: Results, start: int, encode_from_ns: int) -> bytes:
     """The HTTP answer to a request.
@@ -132,6 +154,26 @@ def encode_answer(request: Request, results: Results, start: int, encode_from_ns
     if options is None:
         return response(200, parts, *_content(json_size))
     return _with_options(request, options, parts, json_size, encode_from_ns)
+
+
+def encode_chunk(request: Request, results: Results) -> bytes:
+    """One chunk of a streaming answer: a whole V2 answer in JSON.
+
+    Raises: BadRequestError: an output cannot travel as JSON.
+    """
+    parts, _ = request.live.encoder.encode(results.outputs, request.message)
+    return b"".join(parts)
+
+
+def stream_headers(request: Request, encode_from_ns: int) -> list[tuple[str, str]]:
+    """What a streaming answer says before its first chunk; the times are those until then."""
+    options: Options | None = request.options
+    if options is None:
+        return []
+    headers = options.headers()
+    if options.timing:
+        headers.append(("Server-Timing", server_timing(request, encode_from_ns)))
+    return headers
 
 
 def _content(json_size: int | None) -> tuple[str, list[tuple[str, str]]]:
@@ -203,8 +245,8 @@ def _count(value: bytes | None, name: str) -> int | None:
 def _echoed(value: bytes | None, name: str) -> str | None:
     if value is None:
         return None
-    if len(value) > _MAX_HEADER_VALUE or not is_header_value(value):
+    if not is_echoable(value):
         raise BadRequestError(
-            f"header {name} is {value[:40]!r}; expected at most {_MAX_HEADER_VALUE} printable ASCII characters"
+            f"header {name} is {value[:40]!r}; expected at most {MAX_ECHOED} printable ASCII characters"
         )
     return value.decode("ascii")

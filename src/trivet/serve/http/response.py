@@ -1,6 +1,7 @@
 """Bytes of HTTP/1.1 answers."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from trivet.errors import DeadlineError, RefusedError, RequestError, UnavailableError
 from trivet.spec.deployment import Statuses
@@ -27,6 +28,7 @@ REASONS = {
 }
 JSON = "application/json"
 BINARY = "application/octet-stream"
+MAX_ECHOED = 256
 
 
 def json_response(body: bytes) -> bytes:
@@ -37,12 +39,11 @@ def json_response(body: bytes) -> bytes:
     )
 
 
-def binary_response(json_part: bytes, tensors: Sequence[bytes]) -> bytes:
+def binary_response(json_size: int, body: bytes) -> bytes:
     """The same for an answer whose tensors travel behind its JSON part."""
-    body = b"".join([json_part, *tensors])
     return (
         b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nInference-Header-Content-Length: %d\r\n"
-        b"Content-Length: %d\r\n\r\n%b" % (len(json_part), len(body), body)
+        b"Content-Length: %d\r\n\r\n%b" % (json_size, len(body), body)
     )
 
 
@@ -59,6 +60,13 @@ def response(
     return b"".join(["\r\n".join([*lines, "", ""]).encode("latin-1"), *parts])
 
 
+def closing(answer: bytes) -> bytes:
+    """The answer, or its beginning, with word that the connection closes behind it."""
+    if b"\r\nConnection: close\r\n" in answer[:512]:
+        return answer
+    return answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+
+
 def without_body(answer: bytes) -> bytes:
     """The answer to HEAD: what GET would get, up to the body."""
     return answer[: answer.index(b"\r\n\r\n") + 4]
@@ -66,10 +74,20 @@ def without_body(answer: bytes) -> bytes:
 
 def error_response(error: RequestError, statuses: Statuses, headers: Sequence[tuple[str, str]] = ()) -> bytes:
     """`{"error": ...}` with the status for the kind of error, and when to try again where that is known."""
+    retry_ms = None if error.retry_after_ns is None else max(1, -(-error.retry_after_ns // 1_000_000))
+    return _error_response(status_of(error, statuses), str(error), retry_ms, tuple(headers))
+
+
+# Under overload nearly every answer is a refusal, and those of one millisecond are all the same.
+@lru_cache(maxsize=1024)
+def _error_response(
+    status: int, message: str, retry_ms: int | None, headers: tuple[tuple[str, str], ...]
+) -> bytes:
     lines = list(headers)
-    if error.retry_after_ns is not None:
-        lines += retry_after(error.retry_after_ns)
-    return response(status_of(error, statuses), [error_body(str(error))], headers=lines)
+    if retry_ms is not None:
+        # Whole seconds, rounded up, for HTTP's header; milliseconds beside it, as `openai` clients read them.
+        lines += [("Retry-After", str(-(-retry_ms // 1000))), ("retry-after-ms", str(retry_ms))]
+    return response(status, [error_body(message)], headers=lines)
 
 
 def status_of(error: RequestError, statuses: Statuses) -> int:
@@ -84,14 +102,11 @@ def status_of(error: RequestError, statuses: Statuses) -> int:
             return error.status
 
 
-def retry_after(delay_ns: int) -> list[tuple[str, str]]:
-    """Whole seconds, rounded up, for HTTP's header; milliseconds beside it, as `openai` clients read them."""
-    return [
-        ("Retry-After", str(max(1, -(-delay_ns // 1_000_000_000)))),
-        ("retry-after-ms", str(max(1, -(-delay_ns // 1_000_000)))),
-    ]
-
-
 def is_header_value(value: bytes) -> bool:
     """Printable ASCII without line ends: safe to echo."""
     return all(0x20 <= byte < 0x7F for byte in value)
+
+
+def is_echoable(value: bytes) -> bool:
+    """Short and safe: comes back with the answer as it is."""
+    return len(value) <= MAX_ECHOED and is_header_value(value)

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -13,13 +13,17 @@ from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.runtime.runtime import Runtime
 from trivet.runtime.table import LiveTable
-from trivet.serve.http.infer import InferEndpoint, encode_answer
-from trivet.serve.http.response import error_response, without_body
+from trivet.serve.http.hangups import Hangups, NoHangups
+from trivet.serve.http.infer import InferEndpoint, encode_answer, encode_chunk, stream_headers
+from trivet.serve.http.response import error_response, is_echoable, status_of, without_body
+from trivet.serve.http.streamed import StreamedAnswer
 from trivet.spec.deployment import Limits, Statuses
 from trivet.wire.tensor import shown
 
 if TYPE_CHECKING:
-    from trivet.serve.http.connection import Connection, Headers
+    from trivet.serve.http.connection import Connection
+    from trivet.serve.http.head import Headers
+    from trivet.serve.sampling import Sampler
 
 
 class MethodNotAllowedError(RequestError):
@@ -39,6 +43,7 @@ Forwarder = Callable[[str, Sequence[str], bytes], Awaitable[bytes]]
 # Heads that a worker remembers, and the longest of them.
 _MAX_HEADS = 1024
 _LARGEST_HEAD = 1024
+NO_HEADERS: Mapping[bytes, bytes] = {}
 _SAME_EACH_TIME = frozenset({b"inference-header-content-length", b"accept-encoding"})
 
 
@@ -72,6 +77,10 @@ class Router:
         self.draining = False
         self.num_accepted = 0  # inference requests handed to the runtime
         self.num_answered = 0
+        self.sampler: Sampler | None = None  # where requests get rows
+        self.hangups: Hangups | NoHangups = NoHangups()
+        self.num_connections: Callable[[], int] = lambda: len(self.connections)  # of all workers
+        self.on_closed: Callable[[], None] = lambda: None  # a worker counts
         self._encoded_ns = 0
         self.heads: dict[bytes, KnownHead] = {}
         self.tables: dict[tuple[str, str], LiveTable] = {}
@@ -132,15 +141,17 @@ class Router:
 
     def opened(self, connection: "Connection") -> None:
         self.connections.add(connection)
-        if len(self.connections) > self.limits.max_connections:
-            connection.refuse(
+        if self.num_connections() > self.limits.max_connections:
+            connection.end_with(
                 UnavailableError(
-                    f"{self.limits.max_connections} connections are open, the limit of this worker"
+                    f"{self.limits.max_connections} connections are open, the limit of this server"
                 )
             )
 
     def closed(self, connection: "Connection") -> None:
         self.connections.discard(connection)
+        self.hangups.forget(connection)
+        self.on_closed()
 
     def handle(
         self, connection: "Connection", method: bytes, url: bytes, headers: "Headers", body: bytes | bytearray
@@ -152,7 +163,7 @@ class Router:
         try:
             self._route(connection, method, url, headers, body)
         except RequestError as error:
-            data = self.error_bytes(error)
+            data = self.error_bytes(error, headers)
             connection.send(without_body(data) if method == b"HEAD" else data)
 
     def handle_infer(
@@ -161,7 +172,10 @@ class Router:
         try:
             endpoint.handle(connection, headers, body)
         except RequestError as error:
-            connection.send(self.error_bytes(error))
+            if self.sampler is not None:
+                status, caller = status_of(error, self.statuses), headers.get(b"traceparent", b"")
+                self.sampler.unaccepted(endpoint.table, connection.began_ns, error, status, caller)
+            connection.send(self.error_bytes(error, headers))
 
     def remember(self, data: bytes, method: bytes, url: bytes, headers: "Headers", framing: bytes) -> None:
         """Keep what the head of an `infer` request means, for the next request with the same head, byte for byte.
@@ -187,7 +201,7 @@ class Router:
         if endpoint is not None:
             if method != b"POST":
                 raise MethodNotAllowedError(method, ["POST"])
-            endpoint.handle(connection, headers, body)
+            self.handle_infer(connection, endpoint, headers, body)
             return
         is_head = method == b"HEAD"
         if is_head:
@@ -244,20 +258,75 @@ class Router:
             data = encode_answer(request, results, start, from_ns)
         except RequestError as error:
             counters.fail("OTHER", from_ns - request.received_ns)
-            data = self.error_bytes(error)
+            data = self.failure_bytes(request, error)
+            if self.sampler is not None:
+                self.sampler.failed(request, error, status_of(error, self.statuses))
         else:
             self._encoded_ns = done_ns = self.now_ns()
             counters.answered(request, from_ns, done_ns)
+            if self.sampler is not None:
+                is_gone = connection not in self.connections
+                self.sampler.answered(request, data, from_ns, done_ns, is_gone=is_gone)
         connection.resolve(request, data)
 
     def failed(self, connection: "Connection", request: Request, error: RequestError) -> None:
         self.num_answered += 1
-        headers = [] if request.options is None else request.options.headers()
-        connection.resolve(request, error_response(error, self.statuses, headers))
+        if self.sampler is not None:
+            self.sampler.failed(request, error, status_of(error, self.statuses))
+        connection.resolve(request, self.failure_bytes(request, error))
 
-    def error_bytes(self, error: RequestError) -> bytes:
-        headers = [("Allow", error.allowed)] if isinstance(error, MethodNotAllowedError) else []
+    def chunk(self, connection: "Connection", request: Request, results: Results) -> None:
+        """A part of a streaming answer."""
+        try:
+            body = encode_chunk(request, results)
+        except RequestError as error:
+            if request.stream is not None:
+                request.stream.stop("OTHER")
+            self.stream_ended(connection, request, error)
+            return
+        self._stream(connection, request).add(body)
+
+    def stream_ended(self, connection: "Connection", request: Request, error: RequestError | None) -> None:
+        """The engine, or we, will give no more of a streaming answer."""
+        if error is not None and not connection.has_begun(request):
+            self.failed(connection, request, error)
+            return
+        self.num_answered += 1
+        if error is None:
+            done_ns = self.now_ns()
+            request.live.models[-1].counters.answered(request, request.ended_ns, done_ns)
+            if self.sampler is not None:
+                self.sampler.answered(request, b"", request.ended_ns, done_ns, is_gone=False)
+        elif self.sampler is not None:
+            self.sampler.failed(request, error, status_of(error, self.statuses))
+        self._stream(connection, request).end(error)
+
+    def _stream(self, connection: "Connection", request: Request) -> StreamedAnswer:
+        is_first = not connection.has_begun(request)
+        stream = connection.stream(request)
+        if is_first:
+            stream.begin(stream_headers(request, self.now_ns()))
+        return stream
+
+    def abandon(self, request: Request) -> None:
+        """Nobody waits for this answer any more: what still waits is taken out; a running one ends in `answered`."""
+        if self.runtime.cancel(request):
+            self.num_answered += 1
+            if self.sampler is not None:
+                self.sampler.cancelled(request)
+
+    def failure_bytes(self, request: Request, error: RequestError) -> bytes:
+        """The answer to an accepted request that failed."""
+        headers = [] if request.options is None else request.options.headers()
         return error_response(error, self.statuses, headers)
+
+    def error_bytes(self, error: RequestError, headers: Mapping[bytes, bytes] = NO_HEADERS) -> bytes:
+        """Args: headers: of the request, as far as they were read: its id comes back."""
+        lines = [("Allow", error.allowed)] if isinstance(error, MethodNotAllowedError) else []
+        request_id = headers.get(b"x-request-id")
+        if request_id is not None and is_echoable(request_id):
+            lines.append(("X-Request-Id", request_id.decode("ascii")))
+        return error_response(error, self.statuses, lines)
 
     def sweep(self) -> None:
         """Close connections whose client takes longer than the limits allow."""

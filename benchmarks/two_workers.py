@@ -1,0 +1,77 @@
+"""What a second worker costs: processor time a request at a fixed load, all workers on the same core."""
+
+from collections.abc import Callable, Sequence
+
+from benchmarks._harness import (
+    NS_PER_S,
+    Comparison,
+    Measurement,
+    compare,
+    comparison_table,
+    measure_server,
+    server_and_client_core,
+)
+from benchmarks._options import parser
+from benchmarks._payloads import payloads
+from benchmarks._sides import as_m, model_file
+from benchmarks._tables import Goal, Report
+from benchmarks._trivet import Trivet
+from trivet.load.arrivals import Poisson
+from trivet.load.job import Job, OpenLoop
+
+QUESTION = "How much more processor time does a request take with two workers than with one (small model)?"
+SHORT = False
+_WARM_UP_NS = NS_PER_S
+_ONE, _TWO = "1 worker", "2 workers"
+
+
+def main(args: Sequence[str] = ()) -> int:
+    made = parser("two_workers", QUESTION, seconds=8)
+    made.add_argument("--rate", type=float, default=2000.0, help="requests a second [2000]")
+    options = made.parse_args(args)
+    server_core, client_core = server_and_client_core()
+    model, requests = as_m(model_file("tiny", None), "two_workers"), payloads("tiny", "v2")
+    arrivals = Poisson(rate_rps=options.rate, duration_ns=_WARM_UP_NS + int(options.seconds * NS_PER_S))
+
+    def measured(num_workers: int) -> Callable[[int], Measurement]:
+        def measure(seed: int) -> Measurement:
+            workers = ["--workers", str(num_workers)]
+            with Trivet.serve(
+                "two_workers", [model], cores=[server_core], first=requests[0], options=workers
+            ) as server:
+                job = Job(
+                    target=server.target,
+                    requests=requests,
+                    load=OpenLoop(arrivals=arrivals),
+                    seed=seed,
+                    warmup_ns=_WARM_UP_NS,
+                )
+                return measure_server(server, job, client_core)
+
+        return measure
+
+    comparison = compare(
+        "two_workers",
+        {_ONE: measured(1), _TWO: measured(2)},
+        num_blocks=options.blocks,
+        seed=options.seed,
+        settings={
+            "offered": f"{options.rate:g}/s",
+            "warm-up": "1 s",
+            "measured": f"{options.seconds:g} s",
+        },
+        resume=options.resume,
+    )
+    print(report(comparison))
+    return 0
+
+
+def report(comparison: Comparison) -> Report:
+    tables = [
+        comparison_table(comparison, "cpu_ns_per_request", _ONE, unit="µs", scale=1e3),
+        comparison_table(comparison, "p99_ns", _ONE, unit="ms", scale=1e6),
+        comparison_table(comparison, "pss_mib", _ONE, unit="MiB"),
+    ]
+    ratio = None if comparison.is_empty() else comparison.ratio(_TWO, _ONE, "cpu_ns_per_request")
+    goal = Goal("processor time a request, two workers / one", ratio, at_most=1.1, reason="no valid block")
+    return Report(comparison, tables, [goal])
