@@ -142,6 +142,19 @@ def test_an_undeclared_step_in_its_own_process_is_refused_with_what_to_write(fol
         prepared(folder, bare, CODE)
 
 
+def test_ends_that_differ_from_what_the_code_says_are_refused(folder: Path) -> None:
+    own = (
+        CODE
+        + """
+letters.inputs = [{"name": "txt", "datatype": "BYTES", "shape": [1]}]
+letters.outputs = [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}]
+"""
+    )
+    bare = service().replace(", outputs: [{name: x, datatype: FP32, shape: [-1, 2]}]", "")
+    with pytest.raises(SpecError, match=r"yaml:2: \['text BYTES'\] here, but the code takes \['txt BYTES'\]"):
+        prepared(folder, bare, own)
+
+
 def test_an_async_step_needs_a_process(folder: Path) -> None:
     with pytest.raises(SpecError, match="write `execution: process`"):
         prepared(folder, service("auto", "later"), CODE)

@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 from benchmarks import models as build
 from tests.support.runtime import Served, prepared, serve, text
 from trivet.errors import SpecError
-from trivet.runtime.live import bucket_of
+from trivet.runtime.buckets import bucket_of_shapes, free_axes
 from trivet.runtime.preparing import Prepared, PreparedModel
 from trivet.runtime.profile_inputs import data_profile, random_profile
 from trivet.runtime.resolving import known_resolutions
 from trivet.spec.service import Model, Ragged
 from trivet.spec.signature import Signature, TensorSpec
-from trivet.wire.v2_input import InferInput
 
 CODE = """
 import numpy as np
@@ -117,8 +116,7 @@ def test_a_model_behind_a_step_is_profiled_on_what_the_step_gives_for_the_data(f
 
     async def work(served: Served) -> None:
         live = served.live.models[0]
-        ids = InferInput((1, 6), np.ones((1, 6), np.int64))
-        assert bucket_of(live, [ids, ids]) == 6
+        assert bucket_of_shapes(live.free, [(1, 6), (1, 6)]) == 6
         assert live.service_time.curve(6).limit == 4  # profiled: it need not begin at batches of one
         assert "4 rows of data" in served.live.summary()
         # The mask comes from the stage before the last one.
@@ -197,3 +195,12 @@ def test_resolutions_are_known_without_loading_anything(folder: Path) -> None:
     assert set(known_resolutions(configuration).values()) == {None}
     ready = prepared(folder, SERVICE + DATA, CODE)
     assert known_resolutions(configuration) == {stage.name: stage.resolution for stage in ready.stages}
+
+
+def test_sizes_in_a_bucket_are_equal_but_where_they_may_be_padded_or_nothing_is_shared() -> None:
+    ragged = {("ids", 1), ("mask", 1)}
+    for padded, max_batch_size, bucket in ((ragged, 8, 12), (set(), 8, 11), (set(), 1, 12)):
+        assert bucket_of_shapes(free_axes(IDS, padded, max_batch_size), [(4, 11), (4, 11)]) == bucket
+    assert bucket_of_shapes(free_axes(IDS, {("ids", 1)}, 8), [(4, 11), (4, 11)]) == (12, 11)
+    fixed = Signature((TensorSpec("x", "FP32", (-1, 2)),), (), True)
+    assert bucket_of_shapes(free_axes(fixed, (), 8), [(3, 2)]) is None

@@ -14,10 +14,15 @@ from trivet.spec.sources import resolve_file
 
 # Python code that says nothing for this long on a small batch of its profile is not going to.
 _PROFILE_TIMEOUT_NS = 60_000_000_000
+_DEFAULT_MAX_BATCH_SIZE = 64
 
 
 def num_threads(model: Model) -> int:
     return 1 if model.levers.threads == "auto" else model.levers.threads
+
+
+def wanted_batch_size(model: Model) -> int:
+    return _DEFAULT_MAX_BATCH_SIZE if model.levers.max_batch_size == "auto" else model.levers.max_batch_size
 
 
 def load_engine(model: Model, root: Path, declared: Signature | None) -> Engine:

@@ -10,6 +10,7 @@ from trivet.engine.python.process import PythonProcess
 from trivet.errors import SpecError
 from trivet.pipeline.wiring import Wiring
 from trivet.runtime.batch import BatchBuilder
+from trivet.runtime.buckets import free_axes
 from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.preparing import Prepared, PreparedModel, Say
@@ -117,10 +118,12 @@ def _install_model(
         resolution=resolution,
         batch1_ns=prepared.profile.batch1_ns(),
         largest_batch_difference=prepared.profile.batching.difference,
+        free=free_axes(
+            prepared.signature,
+            {(name, axis) for name, (axis, _) in ragged.items()},
+            resolution.max_batch_size,
+        ),
         streams=prepared.streams,
-        rounded=None
-        if resolution.max_batch_size == 1
-        else {(name, axis) for name, (axis, _) in ragged.items()},
     )
 
 

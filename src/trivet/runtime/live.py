@@ -1,6 +1,6 @@
 """What a worker holds of one live configuration: models, pipeline, codec; and how a message becomes a request."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from trivet.errors import BadRequestError, EngineError
 from trivet.pipeline.chain import Answer, Chain, Run
 from trivet.pipeline.wiring import REQUEST, Wiring
 from trivet.runtime.batch import BatchBuilder
-from trivet.runtime.buckets import bucket_of_shapes
+from trivet.runtime.buckets import FreeAxes, bucket_of_shapes
 from trivet.runtime.conversion import as_inputs
 from trivet.runtime.counters import ModelCounters
 from trivet.runtime.executors import Executor
@@ -44,9 +44,7 @@ class LiveModel:
     resolution: Resolution
     batch1_ns: int  # profiled service time of one row
     largest_batch_difference: float  # between batched and single answers, found by the check at load
-    rounded: (
-        Collection[tuple[str, int]] | None
-    )  # (input, axis) whose sizes are rounded; None: all (see buckets.py)
+    free: FreeAxes  # the axes whose sizes requests choose
     streams: bool = False  # answers in chunks, one request at a time
     counters: ModelCounters = field(default_factory=ModelCounters)
 
@@ -221,7 +219,7 @@ class LiveService:
         model = self.stages[index]
         assert isinstance(model, LiveModel)  # run_steps stops at models only
         rows = _rows(model, inputs)
-        bucket = bucket_of(model, inputs)
+        bucket = bucket_of_shapes(model.free, [tensor.shape for tensor in inputs]) if model.free else None
         priority = min(priority, self._max_priority) or self._default_priority
         key = (index, priority, bucket)
         queue = self._queues.get(key)
@@ -255,11 +253,3 @@ def _rows(model: LiveModel, inputs: Sequence[InferInput]) -> int:
             f"input {model.signature.inputs[0].name!r} has no rows: axis 0 of its shape is 0"
         )
     return rows
-
-
-def bucket_of(model: LiveModel, inputs: Sequence[InferInput]) -> Any:
-    """What must be equal for two requests to share a batch; None where everything is.
-
-    Ragged axes are rounded up to steps of a quarter octave; all other sizes must be equal.
-    """
-    return bucket_of_shapes(model.signature, model.rounded, [tensor.shape for tensor in inputs])

@@ -18,7 +18,7 @@ from trivet.pipeline.wiring import Taking
 from trivet.runtime import profile as profiles
 from trivet.runtime.conversion import as_arrays
 from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
-from trivet.runtime.preparing_steps import declared_signature, profile_step
+from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
 from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile
 from trivet.runtime.profiling import accepted_rows, profile_model, single_rows
@@ -179,6 +179,7 @@ class _Preparing:
             signature = declared_batch_axis(engine, model, stage.target)
             if stage.model is not None:
                 check_signature(stage.target, model, signature)
+            check_ends(self._service, index, signature)
             self._begin(index, signature)
             takes = {spec.name: spec.name for spec in signature.inputs} | dict(stage.takes or {})
             if index and self._all_known:

@@ -1,6 +1,6 @@
 """Steps of a pipeline at load: how long they take on real data, and the signature of one in its own process."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from trivet.runtime.samples import Samples
 from trivet.runtime.steps import Step
 from trivet.spec.configuration import Configuration
 from trivet.spec.dtypes import NUMPY_OF_DATATYPE
+from trivet.spec.fields import FieldError
 from trivet.spec.service import Service
 from trivet.spec.signature import VARIABLE, Signature, TensorSpec
 
@@ -42,6 +43,25 @@ def declared_signature(
         spec.shape[:1] == (VARIABLE,) for spec in (*inputs, *outputs)
     )
     return Signature(inputs, outputs, batch_axis)
+
+
+def check_ends(service: Service, index: int, signature: Signature) -> None:
+    """Check what the top of the service file says against what the code at that end says of itself.
+
+    Raises: FieldError: requests would bring other tensors than the code takes, or answers lack one that is promised.
+    """
+    declared, found = service.inputs, signature.inputs
+    if index == 0 and declared is not None and _kinds(declared) != _kinds(found):
+        raise FieldError(("inputs",), f"{_kinds(declared)} here, but the code takes {_kinds(found)}")
+    given = _kinds(signature.outputs)
+    if index == len(service.pipeline) - 1:
+        for kind in _kinds(service.outputs or ()):
+            if kind not in given:
+                raise FieldError(("outputs",), f"the code does not give {kind}; it gives {given}")
+
+
+def _kinds(specs: Sequence[TensorSpec]) -> list[str]:
+    return [f"{spec.name} {spec.datatype}" for spec in specs]
 
 
 def profile_step(

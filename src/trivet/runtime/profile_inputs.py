@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.runtime.batch import BatchBuilder
-from trivet.runtime.buckets import bucket_of_shapes
+from trivet.runtime.buckets import bucket_of_shapes, free_axes
+from trivet.runtime.engines import wanted_batch_size
 from trivet.spec.dtypes import NUMPY_OF_DATATYPE
 from trivet.spec.service import Model
 from trivet.spec.signature import VARIABLE, Signature, TensorSpec
@@ -39,17 +40,11 @@ class ProfileInputs:
 
 def random_profile(signature: Signature, model: Model) -> ProfileInputs:
     """Normal floats and small distinct integers; free dimensions have the declared lengths, else 16 and 64."""
-    free = [
-        (spec.name, axis)
-        for spec in signature.inputs
-        for axis, size in enumerate(spec.shape)
-        if size == VARIABLE and (axis > 0 or not signature.batch_axis)
-    ]
+    ragged = {(name, one.axis) for name, one in model.ragged.items()}
+    free = free_axes(signature, ragged, wanted_batch_size(model))
     lengths = (model.lengths or LENGTHS) if free else (0,)
     # Requests of different lengths share a batch only where each free dimension may be padded.
-    padded = bool(free) and all(
-        name in model.ragged and model.ragged[name].axis == axis for name, axis in free
-    )
+    padded = bool(free) and all(is_ragged for _, _, is_ragged in free)
     longest = max(lengths)
     singles = [
         random_inputs(signature, 1, max(1, longest - padded * place), seed=1 + place)
@@ -70,10 +65,11 @@ def data_profile(
     Args: rows: inputs of single requests, at least one.
     """
     ragged = {name: (one.axis, float(one.pad)) for name, one in model.ragged.items()}
-    rounded = {(name, axis) for name, (axis, _) in ragged.items()} if signature.batch_axis else None
+    max_batch_size = wanted_batch_size(model) if signature.batch_axis else 1
+    free = free_axes(signature, {(name, axis) for name, (axis, _) in ragged.items()}, max_batch_size)
     keyed = []
     for row in rows:
-        bucket = bucket_of_shapes(signature, rounded, [row[spec.name].shape for spec in signature.inputs])
+        bucket = bucket_of_shapes(free, [row[spec.name].shape for spec in signature.inputs])
         sizes = bucket if isinstance(bucket, tuple) else (bucket or 0,)
         keyed.append((max(sizes), bucket, row))
     keyed.sort(key=lambda one: one[0])

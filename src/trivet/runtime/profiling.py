@@ -10,9 +10,9 @@ from trivet.errors import BadRequestError, EngineError, SpecError
 from trivet.runtime import profile as profiles
 from trivet.runtime.batch_check import check_batching
 from trivet.runtime.conversion import as_arrays
+from trivet.runtime.engines import wanted_batch_size
 from trivet.runtime.profile import Batching, Profile
 from trivet.runtime.profile_inputs import ProfileInputs
-from trivet.runtime.resolving import wanted_batch_size
 from trivet.spec.service import Model
 from trivet.spec.signature import Signature
 

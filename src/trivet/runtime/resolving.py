@@ -8,7 +8,7 @@ import numpy as np
 
 from trivet import host
 from trivet.runtime import profile as profiles
-from trivet.runtime.engines import num_threads
+from trivet.runtime.engines import num_threads, wanted_batch_size
 from trivet.runtime.profile import Profile
 from trivet.runtime.samples import Samples
 from trivet.spec.configuration import Configuration, Resolution
@@ -20,7 +20,6 @@ from trivet.spec.signature import TensorSpec
 INLINE_BELOW_NS = 1_000_000
 # The loop is never away longer than this for one inline batch.
 _LONGEST_INLINE_NS = 1_000_000
-_DEFAULT_MAX_BATCH_SIZE = 64
 
 
 class StepProfile(msgspec.Struct, frozen=True):
@@ -32,10 +31,6 @@ class StepProfile(msgspec.Struct, frozen=True):
 
     def median_ns(self) -> int:
         return int(np.median(self.times_ns))
-
-
-def wanted_batch_size(model: Model) -> int:
-    return _DEFAULT_MAX_BATCH_SIZE if model.levers.max_batch_size == "auto" else model.levers.max_batch_size
 
 
 def resolve_model(model: Model, profile: Profile, num_cores: int) -> Resolution:
