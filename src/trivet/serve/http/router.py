@@ -196,8 +196,13 @@ class Router:
         if not framing.isdigit() or not headers.keys() <= SAME_EACH_TIME:
             return
         end = len(data) - int(framing)
-        if 4 < end <= _LARGEST_HEAD and data.find(b"\r\n\r\n") == end - 4:
-            self.heads[data[:end]] = KnownHead(endpoint, *read_options(headers), int(framing))
+        if not 4 < end <= _LARGEST_HEAD or data.find(b"\r\n\r\n") != end - 4:
+            return
+        try:
+            json_size, options = read_options(headers)
+        except BadRequestError:  # as it was answered
+            return
+        self.heads[data[:end]] = KnownHead(endpoint, json_size, options, int(framing))
 
     def _route(
         self, connection: "Connection", method: bytes, url: bytes, headers: "Headers", body: bytes | bytearray
