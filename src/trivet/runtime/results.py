@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 class Results:
     """Outputs of one batch. `outputs[name]` has the batch's rows on axis 0 where the model has a batch axis."""
 
-    __slots__ = ("_raw", "_rows", "batch_axis", "batch_rows", "outputs")
+    __slots__ = ("_raw", "_rows", "batch_axis", "batch_rows", "outputs", "said")
 
     def __init__(self, outputs: Mapping[str, NDArray[Any]], batch_axis: bool, batch_rows: int) -> None:
         self.outputs = outputs
@@ -17,6 +17,7 @@ class Results:
         self.batch_rows = batch_rows
         self._raw: dict[str, bytes] = {}
         self._rows: dict[str, list[list[Any]]] | None = None
+        self.said = b""  # what a front says of the whole batch in each answer, once written
 
     def rows(self) -> dict[str, list[list[Any]]]:
         """Each row of each output as flat Python values: one conversion for the whole batch."""

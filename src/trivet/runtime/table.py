@@ -7,14 +7,16 @@ from trivet.errors import UnavailableError
 from trivet.runtime.live import LiveService
 
 _SHARES = 1 << 32
+_GOLDEN = 2_654_435_769  # 2**32 over the golden ratio
 
 
 class LiveTable:
     """Weighted live configurations of one service version. Replacing the entries is one assignment: atomic."""
 
-    __slots__ = ("_bounds", "_entries", "only")
+    __slots__ = ("_bounds", "_entries", "_place", "only")
 
     def __init__(self, entries: Sequence[tuple[LiveService, float]] = ()) -> None:
+        self._place = 0
         self.replace(entries)
 
     def replace(self, entries: Sequence[tuple[LiveService, float]]) -> None:
@@ -35,11 +37,17 @@ class LiveTable:
     def pick(self, key: bytes) -> LiveService:
         """The configuration for a request key: the same for the same key as long as the shares stand.
 
+        Requests without a key are dealt out in turn: of any n in a row each configuration gets its share of n, give
+        or take two or so (the multiples of the golden ratio modulo 1 are spread evenly at every n: Weyl, Knuth).
+
         Raises: UnavailableError: nothing is live.
         """
         if self.only is not None:
             return self.only
-        place = zlib.crc32(key)
+        if key:
+            place = zlib.crc32(key)
+        else:
+            place = self._place = (self._place + _GOLDEN) % _SHARES
         for bound, live in self._bounds:
             if place < bound:
                 return live

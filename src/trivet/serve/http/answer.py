@@ -17,36 +17,38 @@ def encode_answer(request: Request, results: Results, start: int, encode_from_ns
     """
     live, message, options = request.live, request.message, request.options
     encoder = live.encoder
+    headers = b"" if options is None else _headers(request, results, options, encode_from_ns)
     parts: Sequence[Buffer]
     if request.rows == 1 and results.batch_axis:
         if message.binary_outputs is not False:
             row = encoder.binary_row(results.raw, start, message)
             if row is not None:
                 json_size, body = row
-                if options is None:
-                    return binary_answer([body], json_size)
-                return _with_options(request, options, [body], json_size, encode_from_ns)
+                return _answer(options, [body], json_size, headers)
         elif live.json_rows and message.outputs is None:
             text = encoder.json_row(results.rows(), start, message.id)
             if text is not None:
-                if options is None:
-                    return json_response(text)
-                return _with_options(request, options, [text], None, encode_from_ns)
+                if options is None or not options.compression or len(text) < SMALLEST_COMPRESSED:
+                    return json_response(text, headers)
+                return _answer(options, [text], None, headers)
     parts, size = encoder.encode(results.part(start, request.rows), message)
-    if options is None:
-        return json_answer(parts) if size is None else binary_answer(parts, size)
-    return _with_options(request, options, parts, size, encode_from_ns)
+    return _answer(options, parts, size, headers)
 
 
-def _with_options(
-    request: Request, options: Options, parts: Sequence[Buffer], json_size: int | None, encode_from_ns: int
-) -> bytes:
-    headers = options.echoed
-    if options.compression and sum([len(part) for part in parts]) >= SMALLEST_COMPRESSED:
+def _headers(request: Request, results: Results, options: Options, encode_from_ns: int) -> bytes:
+    if not options.timing:
+        return options.echoed
+    return options.echoed + server_timing(request, results, encode_from_ns)
+
+
+def _answer(options: Options | None, parts: Sequence[Buffer], json_size: int | None, headers: bytes) -> bytes:
+    if (
+        options is not None
+        and options.compression
+        and sum([len(part) for part in parts]) >= SMALLEST_COMPRESSED
+    ):
         parts = [compress(b"".join(parts), options.compression)]
         headers += b"Content-Encoding: %b\r\n" % options.compression
-    if options.timing:
-        headers += server_timing(request, encode_from_ns)
     return json_answer(parts, headers) if json_size is None else binary_answer(parts, json_size, headers)
 
 
@@ -62,22 +64,20 @@ def encode_chunk(request: Request, results: Results) -> bytes:
 def stream_headers(request: Request, encode_from_ns: int) -> bytes:
     """What a streaming answer says before its first chunk, whole lines; the times are those until then."""
     options: Options | None = request.options
-    if options is None:
-        return b""
-    return options.echoed + (server_timing(request, encode_from_ns) if options.timing else b"")
+    return b"" if options is None else _headers(request, Results({}, False, 1), options, encode_from_ns)
 
 
-def server_timing(request: Request, encode_from_ns: int) -> bytes:
+def server_timing(request: Request, results: Results, encode_from_ns: int) -> bytes:
     """Phases in milliseconds, as the W3C header wants them, with the configuration and the batch they ran in."""
-    return (
-        b"Server-Timing: parse;dur=%.3f, queue;dur=%.3f, compute;dur=%.3f, encode;dur=%.3f, batch;desc=%d, "
-        b"configuration;desc=%b\r\n"
-        % (
-            (request.arrival_ns - request.received_ns) / 1e6,
-            (request.started_ns - request.arrival_ns) / 1e6,
+    if not results.said:  # the same for all requests of the batch
+        results.said = b"compute;dur=%.3f, batch;desc=%d, configuration;desc=%b\r\n" % (
             (request.ended_ns - request.started_ns) / 1e6,
-            (encode_from_ns - request.ended_ns) / 1e6,
             request.batch_rows,
             request.live.short_hash,
         )
+    return b"Server-Timing: parse;dur=%.3f, queue;dur=%.3f, encode;dur=%.3f, %b" % (
+        (request.arrival_ns - request.received_ns) / 1e6,
+        (request.started_ns - request.arrival_ns) / 1e6,
+        (encode_from_ns - request.ended_ns) / 1e6,
+        results.said,
     )

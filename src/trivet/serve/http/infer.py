@@ -36,7 +36,7 @@ class InferEndpoint:
         if options is None:
             live = self.table.only or self.table.pick(b"")
         else:
-            live = self._chosen(options)
+            live = self._chosen(options) if options.configuration else self.table.pick(options.key)
             if options.content_encoding is not None:
                 body = decompress(body, options.content_encoding, self._router.limits.max_decompressed_bytes)
         if (len(body) if json_size is None else json_size) > self._max_json:
@@ -55,8 +55,6 @@ class InferEndpoint:
         router.runtime.submit(request)
 
     def _chosen(self, options: Options) -> LiveService:
-        if not options.configuration:
-            return self.table.pick(options.key)
         chosen = self.table.by_hash(options.configuration)
         if chosen is None:
             raise BadRequestError(f"no live configuration has the hash {shown(options.configuration)}")

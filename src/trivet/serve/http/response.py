@@ -31,16 +31,17 @@ BINARY = "application/octet-stream"
 MAX_ECHOED = 256
 
 
-def json_response(body: bytes) -> bytes:
-    """The answer that nearly every request gets: one formatting, no header list."""
-    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+def json_response(body: bytes, headers: bytes = b"") -> bytes:
+    """The answer that nearly every request gets: one formatting. Args: headers: further ones, as whole lines."""
+    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%b\r\n%b" % (
         len(body),
+        headers,
         body,
     )
 
 
 def json_answer(parts: Sequence[Buffer], headers: bytes = b"") -> bytes:
-    """Args: parts: of the body.  headers: further ones, as whole lines."""
+    """The same for a body in parts."""
     size = sum([len(part) for part in parts])
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%b\r\n" % (
         size,
