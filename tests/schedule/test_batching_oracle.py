@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivet.schedule import Job, Queue, Scheduler, ServiceTime
-from trivet.schedule.batching import head_cut, is_feasible, is_passing, sustainable, window_cut
+from trivet.schedule.batching import Cut, head_cut, is_feasible, is_passing, sustainable, window_cut
 from trivet.schedule.credits import Credits
 
 SHAPES = st.tuples(st.integers(0, 200), st.integers(1, 50))
@@ -126,9 +126,9 @@ def test_an_overload_passes_where_budgets_differ_and_the_long_run_can_be_carried
 
 def test_while_an_overload_passes_a_smaller_batch_is_good_enough() -> None:
     queue = queue_of((0, 10), [100] * 8)  # rows cost the same in any batch
-    assert window_cut(queue, 0) == (0, 8, 8, 1.0)
+    assert window_cut(queue, 0) == Cut(0, 8, 8, 1.0)
     queue.budget_ns, queue.long_budget_ns = 100, 200
-    assert window_cut(queue, 0) == (0, 1, 1, 1.0)
+    assert window_cut(queue, 0) == Cut(0, 1, 1, 1.0)
 
 
 def test_rates_and_budgets_are_read_at_dispatches() -> None:
