@@ -17,6 +17,7 @@ from benchmarks._schedule_cells import (
     BASELINES,
     LAYERS,
     LOADS,
+    MS,
     Cell,
     JointCell,
     cells,
@@ -27,13 +28,18 @@ from benchmarks._schedule_cells import (
     run_joint,
     run_short,
 )
+from trivet.simulate.driver import DROPPED, Trajectory
+from trivet.simulate.workload import Workload
 
 QUESTION = "How close does the scheduler come to the clairvoyant bound, from load 0.7 to 10?"
 
 OFFLINE_GOAL = 0.98
 JOINT_GOAL = 0.90
 JOINT_SEEDS = 3
+# The scheduler's constants were set on seeds from 1,000 on; what is shown here was run on others.
+FIRST_SEED = 500
 MIN_SHARE = 0.05
+SOON_NS = 5 * MS
 Record = dict[str, Any]
 
 
@@ -43,7 +49,9 @@ def progress(text: str) -> None:
 
 def cell_record(cell: Cell, layer_number: int, seeds: int, baseline_seeds: int, offline_seeds: int) -> Record:
     layer = LAYERS[layer_number]
-    ratio, worst, late = mean_of([run(cell, layer, seed, ours)[0] for seed in range(seeds)])
+    judged = range(FIRST_SEED, FIRST_SEED + seeds)
+    runs = [run(cell, layer, seed, ours) for seed in judged]
+    ratio, worst, late = mean_of([result for result, _, _ in runs])
     record: Record = {
         "layer": layer.name,
         "service": cell.service.name,
@@ -54,13 +62,13 @@ def cell_record(cell: Cell, layer_number: int, seeds: int, baseline_seeds: int, 
         "worst": worst,
         "late": late,
         "met": ratio >= layer.goal and late <= layer.max_late,
-    }
+    } | told([(work, trajectory) for _, work, trajectory in runs])
     if layer_number == 0:
         for name, make in BASELINES.items():
-            results = [run(cell, layer, seed, make)[0] for seed in range(baseline_seeds)]
+            results = [run(cell, layer, seed, make)[0] for seed in judged[:baseline_seeds]]
             record[name] = mean_of(results)[0]
         if not record["met"] and late <= layer.max_late:
-            short = [run_short(cell, seed) for seed in range(offline_seeds)]
+            short = [run_short(cell, seed) for seed in judged[:offline_seeds]]
             record["offline"] = float(np.mean([goodput / found for goodput, _, found in short]))
             record["offline_worst"] = min([goodput / found for goodput, _, found in short])
             record["offline_over_bound"] = float(np.mean([found / bound for _, bound, found in short]))
@@ -68,9 +76,19 @@ def cell_record(cell: Cell, layer_number: int, seeds: int, baseline_seeds: int, 
     return record
 
 
+def told(runs: Sequence[tuple[Workload, Trajectory]]) -> Record:
+    """How soon those who are not served are told: median ns from arrival on, and the share within 5 ms."""
+    waits = [(happened.done_ns - work.arrival_ns)[happened.outcome >= DROPPED] for work, happened in runs]
+    losers = np.concatenate(waits)
+    if not len(losers):
+        return {"told_ns": 0, "told_soon": 1.0, "num_lost": 0}
+    soon = float(np.mean(losers < SOON_NS))
+    return {"told_ns": int(np.median(losers)), "told_soon": soon, "num_lost": len(losers)}
+
+
 def joint_record(cell: JointCell, layer_number: int, seeds: int) -> Record:
     layer = LAYERS[layer_number]
-    results = [run_joint(cell, layer, seed) for seed in range(seeds)]
+    results = [run_joint(cell, layer, seed) for seed in range(FIRST_SEED, FIRST_SEED + seeds)]
     ratio = float(np.mean([result.ratio for result in results]))
     least = min([min(result.shares) for result in results])
     return {
@@ -162,6 +180,7 @@ def page_lines(report: Record) -> Iterator[str]:
     yield from EXPLANATION
     for layer in LAYERS:
         yield from layer_lines(report, layer.name)
+    yield from told_lines(report)
     yield from offline_lines(report)
     yield from baseline_lines(report)
     yield from joint_lines(report)
@@ -218,6 +237,31 @@ def _value(record: Record) -> str:
     if "offline" in record and record["met"]:
         mark = " †"
     return f"{100 * record['ratio']:.1f} ({100 * record['worst']:.1f}){mark}"
+
+
+def told_lines(report: Record) -> Iterator[str]:
+    """One line a service, SLO and layer; the worst of its arrival processes at each load."""
+    loads = [load for load in LOADS if load > 1 and any(record["load"] == load for record in report["cells"])]
+    yield "## How soon those who are not served are told"
+    yield ""
+    yield "Median of the time from arrival to refusal or drop, and the share within 5 ms, over all who are not answered;"
+    yield "of the arrival processes the one with the longest median."
+    yield ""
+    yield "| service | SLO | layer | " + " | ".join([f"load {load:g}" for load in loads]) + " |"
+    yield "|---|---|---|" + "---|" * len(loads)
+    rows = dict.fromkeys([(one["service"], one["slo"], one["layer"]) for one in report["cells"]])
+    for row in rows:
+        values = []
+        for load in loads:
+            cells_of_row = [
+                one
+                for one in report["cells"]
+                if (one["service"], one["slo"], one["layer"], one["load"]) == (*row, load)
+            ]
+            slowest = max(cells_of_row, key=lambda one: (one["told_ns"], -one["told_soon"]))
+            values.append(f"{slowest['told_ns'] / MS:.1f} ms ({100 * slowest['told_soon']:.0f} %)")
+        yield "| " + " | ".join([*row, *values]) + " |"
+    yield ""
 
 
 def offline_lines(report: Record) -> Iterator[str]:

@@ -16,6 +16,7 @@ from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.runtime.runtime import Runtime
 from trivet.schedule import Scheduler
+from trivet.schedule.foresight import Plan
 from trivet.spec.service_file import load_configuration
 from trivet.wire.v2_input import InferInput
 from trivet.wire.v2_request import InferMessage
@@ -106,3 +107,19 @@ def test_ever_new_shapes_and_priorities_do_not_fill_the_memory(run: Run) -> None
 
     run(work)
     assert max(counts) <= 1_100
+
+
+def test_a_request_that_is_given_up_early_is_refused_and_told_when_to_try_again(run: Run) -> None:
+    reply = Answers()
+
+    def work(runtime: Runtime, live: LiveService) -> None:
+        for rows in (5, 6):  # more than one batch takes
+            runtime.submit(request(live, rows, 1, reply))
+        queue = request(live, 1, 1, reply).queue
+        queue.plan = Plan(
+            rows=8, free_ns=0, batch_ns=1, least_ns=queue.deadlines[0] + 7, full_ns=0, most_rows=8
+        )
+
+    run(work)
+    assert [type(error) for error in reply.errors] == [RefusedError, RefusedError]
+    assert {error.retry_after_ns for error in reply.errors} == {7}

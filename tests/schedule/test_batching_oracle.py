@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivet.schedule import Job, Queue, Scheduler, ServiceTime
-from trivet.schedule.batching import head_cut, is_feasible, is_passing, sustainable, window_cut
+from trivet.schedule.batching import Cut, head_cut, is_feasible, is_passing, sustainable, window_cut
 from trivet.schedule.credits import Credits
 
 SHAPES = st.tuples(st.integers(0, 200), st.integers(1, 50))
@@ -126,9 +126,9 @@ def test_an_overload_passes_where_budgets_differ_and_the_long_run_can_be_carried
 
 def test_while_an_overload_passes_a_smaller_batch_is_good_enough() -> None:
     queue = queue_of((0, 10), [100] * 8)  # rows cost the same in any batch
-    assert window_cut(queue, 0) == (0, 8, 8, 1.0)
+    assert window_cut(queue, 0) == Cut(0, 8, 8, 1.0)
     queue.budget_ns, queue.long_budget_ns = 100, 200
-    assert window_cut(queue, 0) == (0, 1, 1, 1.0)
+    assert window_cut(queue, 0) == Cut(0, 1, 1, 1.0)
 
 
 def test_rates_and_budgets_are_read_at_dispatches() -> None:
@@ -144,3 +144,28 @@ def test_rates_and_budgets_are_read_at_dispatches() -> None:
     queue.note(704)  # 64 in 64: a burst shows before the window of one budget is over
     assert queue.rate == pytest.approx(1.0)
     assert queue.mean_rate == pytest.approx(0.1)
+
+
+def test_a_smaller_margin_is_taken_where_it_gains_more_answers_than_it_loses() -> None:
+    queue = queue_of((400, 10), [])
+    queue.curve.seed({rows: [90 * (40 + rows), 110 * (40 + rows)] * 5 for rows in range(1, 9)})
+    upper, mean = queue.curve.upper, queue.curve.mean
+    # Two first jobs that are in time by four fifths of the margin, and six behind them that have all the time there is.
+    edge = mean[8] + (upper[8] - mean[8]) * 4 // 5
+    for deadline in [edge] * 2 + [2 * upper[8]] * 6:
+        queue.insert(Job(queue, 1, 0, deadline))
+    cut = window_cut(queue, 0)
+    assert cut is not None
+    assert (cut.start, cut.rows, cut.margin) == (0, 8, 0.75)
+
+
+def test_no_margin_is_given_up_where_all_jobs_are_at_the_edge() -> None:
+    queue = queue_of((0, 60), [])  # rows cost the same in any batch
+    queue.curve.seed({rows: [90 * rows, 110 * rows] * 5 for rows in range(1, 9)})
+    upper, mean = queue.curve.upper, queue.curve.mean
+    for _ in range(8):
+        queue.insert(Job(queue, 1, 0, mean[8] + (upper[8] - mean[8]) * 4 // 5))
+    cut = window_cut(queue, 0)
+    assert cut is not None
+    assert cut.margin == 1.0
+    assert upper[cut.rows] <= queue.deadlines[0]

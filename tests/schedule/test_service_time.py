@@ -112,3 +112,56 @@ def test_a_length_that_was_not_profiled_starts_from_its_neighbours() -> None:
         assert rows == between.limit
         between.observe(rows, between.mean[rows])
     assert between.limit == 8
+
+
+@pytest.mark.parametrize("wrong", [0.5, 2.0])
+def test_a_guess_that_is_wrong_by_two_is_right_after_one_batch(wrong: float) -> None:
+    times = ServiceTime(32)
+    truth = seeded().curve()
+    curve = times.curve("guessed")
+    curve.expect([wrong * value for value in truth.values()])
+    curve.observe(1, truth.mean[1])
+    assert [curve.mean[rows] / truth.mean[rows] for rows in range(1, 33)] == pytest.approx([1] * 32, rel=0.01)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("wrong", [0.5, 2.0])
+def test_a_guess_becomes_right_within_few_noisy_batches_and_stays_so(wrong: float, seed: int) -> None:
+    """A flat guess for a steep curve: wrong by 2 at one end, and by more at the other. Noise of 10 %."""
+    rng = np.random.default_rng(seed)
+    curve = ServiceTime(8).curve("guessed")
+    curve.expect([wrong * 1_000_000] * 4)
+    truth = {rows: 1_000_000 * rows for rows in (1, 2, 4, 8)}
+    ratios = []
+    for number in range(200):
+        rows = (1, 2, 4, 8)[number % 4] if number > 4 else min(8, curve.limit)
+        curve.observe(rows, int(truth[rows] * rng.lognormal(0, 0.1)))
+        ratios.append([curve.mean[rows] / truth[rows] for rows in truth])
+    assert ratios[12] == pytest.approx([1] * 4, rel=0.25)
+    assert ratios[40] == pytest.approx([1] * 4, rel=0.15)
+    later = np.abs(np.array(ratios[60:]) - 1)
+    assert later.mean() < 0.05
+    assert (
+        np.quantile(later, 0.95) < 0.15
+    )  # a row of slow batches by chance passes for a slower machine, and is made up
+
+
+def test_the_slow_first_run_of_a_shape_is_forgotten_at_the_second() -> None:
+    curve = ServiceTime(4).curve("new")
+    for ns in (5_000, 1_000):
+        curve.observe(1, ns)
+    assert curve.mean[1] == pytest.approx(1_000, rel=0.05)
+
+
+def test_what_was_only_guessed_is_doubted_while_it_keeps_jobs_out() -> None:
+    times = seeded()
+    guessed = times.curve("guessed")
+    guessed.expect([1_000_000.0] * len(knots_of(32)))
+    before = (times.curve().mean[1], guessed.mean[1])
+    for curve in (times.curve(), guessed):
+        for _ in range(7):
+            curve.doubt()
+    assert (times.curve().mean[1], guessed.mean[1]) == (
+        before[0],
+        pytest.approx(before[1] * 0.9**7, rel=0.01),
+    )

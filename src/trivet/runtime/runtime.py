@@ -280,6 +280,9 @@ class Runtime:
 
     def _drop(self, drop: Drop, now_ns: int) -> None:
         request: Request = drop.job  # type: ignore[assignment]
+        if drop.refusal is not None:
+            self._refuse(request, drop.refusal)
+            return
         waited_ms = (now_ns - request.received_ns) / 1e6
         error = DeadlineError(
             f"the deadline could not be met: dropped before execution after {waited_ms:.1f} ms"

@@ -20,7 +20,7 @@ from trivet.schedule.shares import owed
 HOPELESS: Final = Refusal("deadline", 0)  # not even alone on an idle machine: no time to try again is better
 
 # The backlog test holds where the sustainable batch size reaches this share of the best rate (see the grid).
-STRICT_FROM: Final = 0.97
+STRICT_FROM: Final = 0.95
 
 
 def refusal(job: Job, now_ns: int, min_share: float) -> Refusal | None:
@@ -32,7 +32,16 @@ def refusal(job: Job, now_ns: int, min_share: float) -> Refusal | None:
     free_ns = model.free_ns()
     start_ns = now_ns if free_ns < now_ns else free_ns
     if start_ns + upper_ns > deadline_ns:
-        return Refusal("deadline", start_ns - now_ns) if start_ns > now_ns else HOPELESS
+        if start_ns > now_ns:
+            return Refusal("deadline", start_ns - now_ns)
+        queue.curve.doubt()
+        return HOPELESS
+    plan = queue.plan
+    if plan is not None:
+        excess_ns = plan.excess_ns(queue, deadline_ns)
+        if excess_ns > 0:
+            plan.num_turned += 1
+            return Refusal("overload", excess_ns)
     if not model.lane.waiting:
         return None
     ahead_ns = _ahead_ns(queue, deadline_ns)

@@ -30,10 +30,14 @@ class Batch:
 # Not frozen: a frozen dataclass takes four times as long to make, and refusals come by the ten thousand a second.
 @dataclass(slots=True)
 class Drop:
-    """Answer this job now: it was admitted, and can no longer be answered within its deadline."""
+    """Answer this job now: it was admitted, and cannot be answered within its deadline.
+
+    `refusal`: it is told early, as if it had been refused at arrival; None: its time is over.
+    """
 
     job: Job
     reason: str
+    refusal: Refusal | None = None
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from trivet.schedule.foresight import Plan
     from trivet.schedule.job import Job
     from trivet.schedule.model import Class, Model
     from trivet.schedule.service_time import Curve
@@ -31,12 +32,14 @@ class Queue:
         "curve",
         "deadlines",
         "deferred_ns",
+        "guarded",
         "jobs",
         "long_budget_ns",
         "mean_rate",
         "model",
         "offered",
         "owner",
+        "plan",
         "priority",
         "rate",
         "rows",
@@ -51,6 +54,10 @@ class Queue:
         self.deadlines: list[int] = []
         self.jobs: list[Job] = []
         self.rows = 0
+        self.plan: Plan | None = None  # of the next batch, while jobs have to be skipped
+        self.guarded = (
+            model.max_queue_ns is not None
+        )  # or there is a plan: nobody enters without a look at it
         self.offered = 0  # rows offered so far, refused ones too; written by the scheduler
         self.rate = 0.0  # offered rows per ns, lately
         self.deferred_ns = 0  # until when its jobs wait on purpose
@@ -62,6 +69,11 @@ class Queue:
 
     def __len__(self) -> int:
         return len(self.jobs)
+
+    def open(self) -> None:
+        """All can be served again: no plan."""
+        self.plan = None
+        self.guarded = self.model.max_queue_ns is not None
 
     def insert(self, job: Job) -> None:
         deadline_ns = job.deadline_ns

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final
 
-from trivet.schedule import admission, shares
-from trivet.schedule.batching import Cut, demand, fits_whole, head_cut, is_feasible, window_cut
+from trivet.schedule import admission, foresight, shares
+from trivet.schedule.batching import Cut, demand, fits_whole, head_cut, is_feasible, is_passing, window_cut
 from trivet.schedule.commands import Batch, Drop, Refusal
 from trivet.schedule.credits import Credits
 from trivet.schedule.deferral import deferred_until_ns
@@ -143,7 +143,7 @@ class Scheduler:
         if (
             start_ns + queue.rows * curve.unit_ns + curve.upper[rows] > job.deadline_ns
             or (waiting and (len(waiting) > 1 or waiting[0] is not queue))
-            or model.max_queue_ns is not None
+            or queue.guarded
         ):
             refusal = admission.refusal(job, now_ns, self.min_share)
             if refusal is not None:
@@ -222,7 +222,9 @@ class Scheduler:
             # Nothing is congested: all that waits goes together, now or when its model is free.
             queue = waiting[0]
             if queue.model.may_start():
-                commands.append(self._start(queue, Cut(0, len(queue.jobs), queue.rows, 1.0), now_ns))
+                if queue.guarded:
+                    queue.open()
+                commands.append(self._start(queue, 0, len(queue.jobs), queue.rows, now_ns))
                 return
         for queue in waiting[:]:
             self._drop(queue, now_ns, commands)
@@ -230,13 +232,22 @@ class Scheduler:
             choice = self._choose(lane, now_ns)
             if choice is None:
                 return
-            queue, cut = choice
-            commands.append(self._start(queue, cut, now_ns))
-            if cut.start:
-                self._drop(queue, now_ns, commands)
+            queue, cut, overloaded = choice
+            commands.append(self._start(queue, cut.start, cut.stop, cut.rows, now_ns))
+            turned = cut.start or (queue.plan is not None and queue.plan.num_turned)
+            # While an overload passes, those who are skipped may have their turn yet.
+            if overloaded and turned and not is_passing(queue):
+                queue.plan = foresight.plan_after(queue, cut, now_ns)
+                queue.guarded = True
+                if queue.jobs:
+                    self._drop(queue, now_ns, commands)
+            else:
+                queue.open()
 
-    def _choose(self, lane: Lane, now_ns: int) -> tuple[Queue, Cut] | None:
-        """The next batch of a lane in which jobs have to stand back for others; None: nothing may start now."""
+    def _choose(self, lane: Lane, now_ns: int) -> tuple[Queue, Cut, bool] | None:
+        """The next batch of a lane in which jobs have to stand back for others, and whether not all can be served;
+        None: nothing may start now.
+        """
         load = 0.0
         for queue in lane.waiting:
             queue.note(now_ns)
@@ -251,7 +262,7 @@ class Scheduler:
             return None
         # Offered more than can go on for ever: skipping has to begin before the backlog shows it.
         if load <= lane.num_cores and is_feasible(lane.waiting, now_ns, lane.num_cores):
-            return urgent, head_cut(urgent, now_ns)
+            return urgent, head_cut(urgent, now_ns), False
         return self._densest(lane, ready, now_ns)
 
     def _is_held(self, lane: Lane, urgent: Queue) -> bool:
@@ -267,7 +278,7 @@ class Scheduler:
                     return True
         return False
 
-    def _densest(self, lane: Lane, ready: list[Queue], now_ns: int) -> tuple[Queue, Cut] | None:
+    def _densest(self, lane: Lane, ready: list[Queue], now_ns: int) -> tuple[Queue, Cut, bool] | None:
         """Not everything can be done: classes below their share first, then by priority, then rows a second."""
         owed = [queue for queue in ready if shares.owed(lane, queue.owner, self.min_share)]
         if not owed:
@@ -279,8 +290,12 @@ class Scheduler:
         enough = (1 - self.fairness) * max([cut.efficiency for _, cut in cuts])
         near = [choice for choice in cuts if choice[1].efficiency >= enough]
         queue, cut = min(near, key=_least_served) if len(near) > 1 else near[0]
-        head = head_cut(queue, now_ns)
-        return queue, (head if head.efficiency >= enough else cut)
+        if queue.plan is None:
+            head = head_cut(queue, now_ns)
+            if head.efficiency >= enough:
+                return queue, head, True
+        # With a plan the others have been told already; a head's smaller batch would make the next plan smaller, too.
+        return queue, cut, True
 
     def _defers(self, queue: Queue, now_ns: int) -> bool:
         if not queue.model.deferral_ns:
@@ -289,7 +304,14 @@ class Scheduler:
         return queue.deferred_ns > now_ns
 
     def _drop(self, queue: Queue, now_ns: int, commands: list[Batch | Drop]) -> None:
-        """Drop heads that would be late even if they were next."""
+        """Drop heads that would be late even if they were next, and those that will not be."""
+        plan = queue.plan
+        if plan is not None and (num := foresight.num_lost(queue, plan, now_ns)):
+            plan.num_turned += num
+            refusal = Refusal("overload", max(0, plan.least_ns - queue.deadlines[0]))
+            self._drop_first(queue, num, "overload", refusal, commands)
+            if not queue.jobs:
+                return
         upper = queue.curve.upper
         start_ns = queue.model.free_ns()
         start_ns = now_ns if start_ns < now_ns else start_ns
@@ -300,18 +322,22 @@ class Scheduler:
             if start_ns + upper[job.rows] <= job.deadline_ns:
                 break
             num += 1
+        self._drop_first(queue, num, "deadline", None, commands)
+
+    def _drop_first(
+        self, queue: Queue, num: int, reason: str, refusal: Refusal | None, commands: list[Batch | Drop]
+    ) -> None:
         for job in queue.take(0, num):
             job.state = DROPPED
-            commands.append(Drop(job, "deadline"))
+            commands.append(Drop(job, reason, refusal))
         dropped = queue.owner.dropped
-        dropped["deadline"] = dropped.get("deadline", 0) + num
+        dropped[reason] = dropped.get(reason, 0) + num
         self._left(queue, num)
 
-    def _start(self, queue: Queue, cut: Cut, now_ns: int) -> Batch:
+    def _start(self, queue: Queue, start: int, stop: int, rows: int, now_ns: int) -> Batch:
         owner = queue.owner
         model = queue.model
         lane = model.lane
-        start, stop, rows, _ = cut
         jobs = queue.take(start, stop)
         if owner.credits is not None:
             owner.credits.observe(now_ns - jobs[0].arrival_ns, owner.num_waiting, now_ns)

@@ -13,8 +13,11 @@ from itertools import accumulate
 from typing import Final
 
 _STALE: Final = 0.01  # the lists are made anew after the estimate moved by this share
-_GAIN_SCALE: Final = 0.04  # step of the common factor
-_GAIN_KNOT: Final = 0.04  # step of a single knot
+_GAIN_SCALE: Final = 0.03  # step of the common factor
+_GAIN_KNOT: Final = 0.02  # step of a single knot
+_YOUNG: Final = 4  # a knot that was only guessed moves to the mean of its first observations
+_MOST_WRONG: Final = 8.0  # a guess, or one batch
+_DOUBT: Final = 0.9
 # The speed has changed if so many batches in a row are off to one side by so many mean deviations. Of normal errors
 # one pair in 1,000 and one triple in 250 is: a false alarm costs a few percent for a few batches.
 _PAIR: Final = 2.5
@@ -43,6 +46,7 @@ class Curve:
         "_knots",
         "_moved",
         "_scale",
+        "_seen",
         "_spread",
         "_values",
         "best",
@@ -62,6 +66,9 @@ class Curve:
         self.num_observed = 0
         self._knots = knots_of(max_rows)
         self._values: list[float] = [0.0] * len(self._knots)
+        self._seen: list[
+            int
+        ] = []  # observations of each knot while some are only guessed; empty: all are known
         self._scale = 1.0
         self._errors = (0.0, 0.0)  # of the last two batches
         self._spread = 0.1  # mean absolute error
@@ -81,7 +88,7 @@ class Curve:
             ns / mean - 1 for rows, mean in zip(sizes, means, strict=True) for ns in samples[rows]
         )
         self._values = [_interpolate(sizes, means, knot) for knot in self._knots]
-        self._scale, self._errors = 1.0, (0.0, 0.0)
+        self._scale, self._errors, self._seen = 1.0, (0.0, 0.0), []
         self._spread = sum([min(abs(error), _CLIP - 1) for error in errors]) / len(errors)
         # Small samples underestimate a quantile: take the next larger order statistic.
         upper = errors[min(len(errors) - 1, int(self.quantile * len(errors)) + 1)]
@@ -93,6 +100,7 @@ class Curve:
     def expect(self, values: Sequence[float]) -> None:
         """Start from a guess: mean ns at each knot. Batches still begin at one row and double as they run."""
         self._values = list(values)
+        self._seen = [0] * len(self._knots)
         self.num_observed = 1
         self._rebuild()
 
@@ -111,6 +119,8 @@ class Curve:
         if self.limit < self.max_rows and rows == self.limit:
             self.limit = min(self.max_rows, 2 * self.limit)
             self._moved = 1.0  # the best rate may lie in the new range
+        if self._seen and self._learn_young(rows, ns / self.mean[rows]):
+            return
         error = min(ns / self.mean[rows], _CLIP) - 1
         spread = self._spread
         # Quantile by stochastic approximation: at rest where a share `quantile` of the errors lies below.
@@ -133,8 +143,47 @@ class Curve:
     def _first(self, rows: int, ns: int) -> None:
         """Nothing was known: time grows with the rows until larger batches show otherwise."""
         self._values = [max(1.0, ns * knot / rows) for knot in self._knots]
+        self._seen = [0] * len(self._knots)
+        self._seen[bisect_left(self._knots, rows)] = 1
         self.limit = min(self.max_rows, 2 * rows)
         self._rebuild()
+
+    def doubt(self) -> None:
+        """A job was refused because of the prediction alone, with nothing in its way.
+
+        Where the prediction is a guess, or one unlucky batch, that must not go on for ever: from batches that never
+        run nobody learns. What is known well is not doubted.
+        """
+        if self._seen:
+            pairs = zip(self._values, self._seen, strict=True)
+            self._values = [value * _DOUBT if num < _YOUNG else value for value, num in pairs]
+            self._rebuild()
+
+    def _learn_young(self, rows: int, ratio: float) -> bool:
+        """Learn from one of the first batches near a guessed knot; False: the knots beside are known well enough.
+
+        `ratio`: of its time to the prediction. A knot moves to the mean of what was seen there; the first batch tells
+        also of the larger sizes, and the very first of all.
+        """
+        knots, seen = self._knots, self._seen
+        right = bisect_left(knots, rows)
+        young = [right] if knots[right] == rows else [right - 1, right]
+        young = [place for place in young if seen[place] < _YOUNG]
+        if not young:
+            return False
+        ratio = min(max(ratio, 1 / _MOST_WRONG), _MOST_WRONG)
+        first = young[0] if any(seen) else 0
+        unseen = [place for place in range(first, len(knots)) if not seen[place]]
+        for place in {*young, *unseen} if not seen[young[-1]] else young:
+            # Less than half: what was seen before was the slow first run of a shape, not noise.
+            num = 0 if ratio < 0.5 else seen[place]
+            self._values[place] *= 1 + (ratio - 1) / (1 + num)
+        for place in young:
+            seen[place] += 1
+        if min(seen) >= _YOUNG:
+            self._seen = []
+        self._rebuild()
+        return True
 
     def _learn(self, rows: int, error: float) -> None:
         self._scale *= 1 + _GAIN_SCALE * error

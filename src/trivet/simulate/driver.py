@@ -15,8 +15,8 @@ from trivet.simulate.workload import Machine, Shape, Workload
 
 IN_TIME: Final = 0  # answered within the deadline
 LATE: Final = 1  # executed, and answered after the deadline
-DROPPED: Final = 2  # admitted, and dropped before execution
-REFUSED: Final = 3  # refused at arrival
+DROPPED: Final = 2  # admitted, and dropped before execution: its time was over
+REFUSED: Final = 3  # refused, at arrival or while it waited
 UNKNOWN: Final = 4  # no outcome: a scheduler that loses a request
 
 
@@ -102,7 +102,7 @@ def simulate(
             index += 1
         for command in scheduler.poll(now):
             if isinstance(command, Drop):
-                outcome[command.job.index] = DROPPED  # type: ignore[attr-defined]
+                outcome[command.job.index] = DROPPED if command.refusal is None else REFUSED  # type: ignore[attr-defined]
                 done[command.job.index] = now  # type: ignore[attr-defined]
                 continue
             stream = stream_of[id(command.queue)]
