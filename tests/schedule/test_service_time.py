@@ -165,3 +165,34 @@ def test_what_was_only_guessed_is_doubted_while_it_keeps_jobs_out() -> None:
         before[0],
         pytest.approx(before[1] * 0.9**7, rel=0.01),
     )
+
+
+def test_a_size_that_was_guessed_bad_is_tried() -> None:
+    """Between two profiled lengths a guess may say that batches do not pay; it must not stand for ever."""
+    service_time = ServiceTime(8)
+    for length in (16, 64):  # profiled so that two rows take more than twice the time of one
+        service_time.seed(
+            length, {rows: [length * 100_000 * rows * (9 + rows)] * 10 for rows in (1, 2, 4, 8)}
+        )
+    curve = service_time.curve(32)
+    sizes = []
+    for _ in range(40):
+        rows = service_time.best_rows(8, 32)
+        sizes.append(rows)
+        curve.observe(rows, 2_000_000 + 8_000_000 * rows)
+    assert sizes[0] == 1
+    assert sizes[-1] == 8, "in truth the largest batches are the fastest"
+    assert service_time.mean_ns(8, 32) == pytest.approx(66_000_000, rel=0.05)
+
+
+def test_a_size_that_does_not_pay_is_left_after_some_tries() -> None:
+    service_time = ServiceTime(8)
+    for length in (16, 64):
+        service_time.seed(length, {rows: [length * 100_000 * rows] * 10 for rows in (1, 2, 4, 8)})
+    curve = service_time.curve(32)
+    sizes = []
+    for _ in range(40):
+        rows = service_time.best_rows(8, 32)
+        sizes.append(rows)
+        curve.observe(rows, 3_000_000 * rows + (1_000_000 * rows * rows))
+    assert set(sizes[20:]) == {1}

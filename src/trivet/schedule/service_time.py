@@ -209,10 +209,20 @@ class Curve:
         margin = 1 + max(_MIN_MARGIN, self._factor * self._spread)
         self.mean = mean
         self.upper = [int(ns * margin) for ns in mean]
-        self.best = _best_sizes(mean)
+        self.best = _best_sizes(self._hoped(mean) if self._seen else mean)
         most = self.best[self.limit]
         self.unit_ns = max(1, mean[most] // most)
         self._moved = 0.0
+
+    def _hoped(self, mean: list[int]) -> list[int]:
+        """`mean`, but of sizes that are only guessed no worse a rate than the best that is known.
+
+        A guess that calls a size bad would otherwise stand for ever: nobody runs what does not pay.
+        """
+        known = [knot for knot, num in zip(self._knots, self._seen, strict=True) if num >= _YOUNG] or [1]
+        unit = min([mean[rows] / rows for rows in known])
+        last = known[-1]
+        return mean[: last + 1] + [min(mean[rows], int(rows * unit)) for rows in range(last + 1, len(mean))]
 
 
 class ServiceTime:

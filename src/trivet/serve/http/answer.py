@@ -75,9 +75,23 @@ def server_timing(request: Request, results: Results, encode_from_ns: int) -> by
             request.batch_rows,
             request.live.short_hash,
         )
-    return b"Server-Timing: parse;dur=%.3f, queue;dur=%.3f, encode;dur=%.3f, %b" % (
-        (request.arrival_ns - request.received_ns) / 1e6,
-        (request.started_ns - request.arrival_ns) / 1e6,
-        (encode_from_ns - request.ended_ns) / 1e6,
+    return b"Server-Timing: parse;dur=%b, queue;dur=%b, encode;dur=%b, %b" % (
+        _MILLISECONDS[(request.arrival_ns - request.received_ns) // 1000],
+        _MILLISECONDS[(request.started_ns - request.arrival_ns) // 1000],
+        _MILLISECONDS[(encode_from_ns - request.ended_ns) // 1000],
         results.said,
     )
+
+
+class _Milliseconds(dict[int, bytes]):
+    """Microseconds -> the same in milliseconds, as text. Most phases are short, so few texts are written anew."""
+
+    def __missing__(self, us: int) -> bytes:
+        text = b"%.3f" % (us / 1000)
+        if 0 <= us < _KEPT_US:
+            self[us] = text
+        return text
+
+
+_KEPT_US = 10_000
+_MILLISECONDS = _Milliseconds()
