@@ -196,3 +196,16 @@ def test_a_size_that_does_not_pay_is_left_after_some_tries() -> None:
         sizes.append(rows)
         curve.observe(rows, 3_000_000 * rows + (1_000_000 * rows * rows))
     assert set(sizes[20:]) == {1}
+
+
+def test_a_slow_first_run_does_not_keep_larger_batches_from_being_tried() -> None:
+    service_time = ServiceTime(8)
+    for length in (16, 64):
+        service_time.seed(length, {rows: [length * 300_000 * rows] * 10 for rows in (1, 2, 4, 8)})
+    curve = service_time.curve(32)
+    curve.observe(1, 75_000_000)  # memory is allocated for a new shape
+    for _ in range(3):
+        curve.observe(1, 10_000_000)
+    assert service_time.mean_ns(1, 32) == pytest.approx(10_000_000, rel=0.2)
+    assert service_time.mean_ns(2, 32) == pytest.approx(20_000_000, rel=0.2)
+    assert service_time.mean_ns(8, 32) == pytest.approx(80_000_000, rel=0.2)

@@ -43,6 +43,7 @@ class Curve:
     __slots__ = (
         "_errors",
         "_factor",
+        "_guess",
         "_knots",
         "_moved",
         "_scale",
@@ -66,9 +67,9 @@ class Curve:
         self.num_observed = 0
         self._knots = knots_of(max_rows)
         self._values: list[float] = [0.0] * len(self._knots)
-        self._seen: list[
-            int
-        ] = []  # observations of each knot while some are only guessed; empty: all are known
+        # Observations of each knot while some are only guessed, and the guess; empty: all are known.
+        self._seen: list[int] = []
+        self._guess: list[float] = []
         self._scale = 1.0
         self._errors = (0.0, 0.0)  # of the last two batches
         self._spread = 0.1  # mean absolute error
@@ -99,7 +100,7 @@ class Curve:
 
     def expect(self, values: Sequence[float]) -> None:
         """Start from a guess: mean ns at each knot. Batches still begin at one row and double as they run."""
-        self._values = list(values)
+        self._values, self._guess = list(values), list(values)
         self._seen = [0] * len(self._knots)
         self.num_observed = 1
         self._rebuild()
@@ -143,6 +144,7 @@ class Curve:
     def _first(self, rows: int, ns: int) -> None:
         """Nothing was known: time grows with the rows until larger batches show otherwise."""
         self._values = [max(1.0, ns * knot / rows) for knot in self._knots]
+        self._guess = list(self._values)
         self._seen = [0] * len(self._knots)
         self._seen[bisect_left(self._knots, rows)] = 1
         self.limit = min(self.max_rows, 2 * rows)
@@ -157,13 +159,13 @@ class Curve:
         if self._seen:
             pairs = zip(self._values, self._seen, strict=True)
             self._values = [value * _DOUBT if num < _YOUNG else value for value, num in pairs]
+            self._guess = [value * _DOUBT for value in self._guess]
             self._rebuild()
 
     def _learn_young(self, rows: int, ratio: float) -> bool:
         """Learn from one of the first batches near a guessed knot; False: the knots beside are known well enough.
 
-        `ratio`: of its time to the prediction. A knot moves to the mean of what was seen there; the first batch tells
-        also of the larger sizes, and the very first of all.
+        `ratio`: of its time to the prediction. A knot moves to the mean of what was seen there.
         """
         knots, seen = self._knots, self._seen
         right = bisect_left(knots, rows)
@@ -172,18 +174,29 @@ class Curve:
         if not young:
             return False
         ratio = min(max(ratio, 1 / _MOST_WRONG), _MOST_WRONG)
-        first = young[0] if any(seen) else 0
-        unseen = [place for place in range(first, len(knots)) if not seen[place]]
-        for place in {*young, *unseen} if not seen[young[-1]] else young:
+        for place in young:
             # Less than half: what was seen before was the slow first run of a shape, not noise.
             num = 0 if ratio < 0.5 else seen[place]
             self._values[place] *= 1 + (ratio - 1) / (1 + num)
-        for place in young:
             seen[place] += 1
+        self._guess_unseen()
         if min(seen) >= _YOUNG:
             self._seen = []
         self._rebuild()
         return True
+
+    def _guess_unseen(self) -> None:
+        """Sizes that never ran keep the guess's shape: as far from it as the next smaller size that ran.
+
+        Each time anew: after one slow first run of a shape they would else look too slow to be ever tried.
+        """
+        values, guess = self._values, self._guess
+        nearest = next(place for place, num in enumerate(self._seen) if num)
+        for place, num in enumerate(self._seen):
+            if num:
+                nearest = place
+            else:
+                values[place] = guess[place] * values[nearest] / guess[nearest]
 
     def _learn(self, rows: int, error: float) -> None:
         self._scale *= 1 + _GAIN_SCALE * error
