@@ -63,14 +63,15 @@ def test_garbage_behind_a_right_request(server: ServerProcess) -> None:
 
 
 def test_thousands_of_pipelined_requests(server: ServerProcess) -> None:
-    whole = request(url=URL, body=BODY)
-    last = request(url=URL, body=BODY, headers=[b"Connection: close"])
+    patient = (
+        BODY[:-1] + b',"parameters":{"timeout":60000000}}'
+    )  # reading them all takes longer than a deadline
+    whole = request(url=URL, body=patient)
+    last = request(url=URL, body=patient, headers=[b"Connection: close"])
     with connect(server) as client:
         client.sendall(whole * 1999 + last)
         answers = read(client)
-    assert {answer.status for answer in answers} <= {200, 429, 504}, "some may find the queue too long"
-    assert answers[0].status == 200
-    assert len(answers) == 2000
+    assert [answer.status for answer in answers] == [200] * 2000
 
 
 def test_a_client_that_leaves_in_the_middle_of_anything(server: ServerProcess) -> None:
