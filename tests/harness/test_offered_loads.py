@@ -112,4 +112,5 @@ def test_the_best_rate_in_process_keeps_to_batches_that_are_short_enough() -> No
 def test_ports_for_one_server_follow_each_other_and_are_free() -> None:
     first = free_ports(3)
     for port in range(first, first + 3):
-        socket.create_server(("127.0.0.1", port)).close()
+        with socket.create_server(("127.0.0.1", port)) as listener:
+            assert listener.getsockname()[1] == port

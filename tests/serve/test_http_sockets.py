@@ -63,9 +63,8 @@ def test_garbage_behind_a_right_request(server: ServerProcess) -> None:
 
 
 def test_thousands_of_pipelined_requests(server: ServerProcess) -> None:
-    patient = (
-        BODY[:-1] + b',"parameters":{"timeout":60000000}}'
-    )  # reading them all takes longer than a deadline
+    # Reading them all takes longer than the default deadline.
+    patient = BODY[:-1] + b',"parameters":{"timeout":60000000}}'
     whole = request(url=URL, body=patient)
     last = request(url=URL, body=patient, headers=[b"Connection: close"])
     with connect(server) as client:

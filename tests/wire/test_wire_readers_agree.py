@@ -120,7 +120,11 @@ documents = st.recursive(
 @given(document=documents, tail=st.binary(max_size=8), has_tail=st.booleans())
 def test_any_document_is_read_or_refused(document: Any, tail: bytes, has_tail: bool) -> None:
     body = json.dumps(document).encode()
-    outcome(RequestDecoder(signature()), "FP32", body + tail, len(body) if has_tail else None)
+    decoder, json_size = RequestDecoder(signature()), len(body) if has_tail else None
+    found = outcome(decoder, "FP32", body + tail, json_size)
+    assert found == outcome(decoder, "FP32", body + tail, json_size), (
+        "what was remembered changed the verdict"
+    )
 
 
 @given(
@@ -144,4 +148,6 @@ def test_a_damaged_request_is_read_or_refused(
     ).encode()
     whole = head + b"\1\0\0\0a"
     body = whole[:at] + put + whole[at + cut :]
-    outcome(RequestDecoder(signature(datatype)), datatype, body, len(head) if json_size == -1 else json_size)
+    decoder, size = RequestDecoder(signature(datatype)), len(head) if json_size == -1 else json_size
+    found = outcome(decoder, datatype, body, size)
+    assert found == outcome(decoder, datatype, body, size), "what was remembered changed the verdict"

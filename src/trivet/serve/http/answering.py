@@ -32,8 +32,7 @@ class Answering:
         self.num_answered += 1
         counters = request.live.models[-1].counters
         # Answers of one batch are written one after the other: each begins where the last one ended.
-        from_ns = self._encoded_ns
-        from_ns = max(from_ns, request.ended_ns)
+        from_ns = max(self._encoded_ns, request.ended_ns)
         try:
             data = encode_answer(request, results, start, from_ns)
         except RequestError as error:
@@ -45,8 +44,7 @@ class Answering:
             self._encoded_ns = done_ns = self._now_ns()
             counters.answered(request, from_ns, done_ns)
             if self.sampler is not None:
-                is_gone = connection.is_closing
-                self.sampler.answered(request, data, from_ns, done_ns, is_gone=is_gone)
+                self.sampler.answered(request, data, from_ns, done_ns, is_gone=connection.is_closing)
         connection.resolve(request, data)
 
     def failed(self, connection: "Connection", request: Request, error: RequestError) -> None:
