@@ -47,6 +47,8 @@ FAULTS = {
 _STATUS = {1: 504, 2: 504, 3: 500, 4: 500, 5: 500}
 _LOADED = 200
 _WARM_UP_NS = NS_PER_S
+# Latency counts from the intended send, so that a late client makes the server look worse, never better.
+_MAX_SEND_LAG_NS = 2 * NS_PER_S // 1000
 _PAUSE_S = 0.25  # between a fault's answer and the next one
 _PATIENCE_US = 300_000
 _CODE = """import ctypes, os, re
@@ -106,6 +108,7 @@ def main(args: Sequence[str] = ()) -> int:
                     load=OpenLoop(arrivals=arrivals),
                     seed=seed,
                     warmup_ns=_WARM_UP_NS,
+                    max_send_lag_ns=_MAX_SEND_LAG_NS,
                 )
                 with _disturbed(server, disturb) as statuses:
                     found = measure_server(server, job, client_core, keep_latencies=True)

@@ -1,16 +1,19 @@
 """Latency at a fixed offered load, open loop, one server core, and against others on the same file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from benchmarks._harness import (
     NS_PER_S,
     Comparison,
     Measurement,
+    Sides,
     compare,
     comparison_table,
     measure_server,
     server_and_client_core,
 )
+from benchmarks._in_process import best_rate
 from benchmarks._options import add_sides, parser
 from benchmarks._payloads import payloads, with_timeout
 from benchmarks._pooled import pooled_p99_ms, pooled_p99_ratio
@@ -24,19 +27,40 @@ SHORT = True
 _WARM_UP_NS = NS_PER_S
 _PATIENCE_NS = 10 * NS_PER_S  # nobody else refuses or drops a request: here trivet has no reason to, either
 _NS_PER_MS = 1e6
+_RATE = "offered, requests/s"
+_CALIBRATION_S = 6.0
 
 
 def main(args: Sequence[str] = ()) -> int:
     made = parser("latency", QUESTION, peers=True)
     made.add_argument("--model", choices=["tiny", "text"], default="tiny")
     made.add_argument("--rate", type=float, default=1000.0, help="requests a second [1000]")
+    made.add_argument(
+        "--meant-for",
+        type=float,
+        metavar="RPS",
+        help="the model's best rate in process on the machine that --rate is meant for: a slower one is offered "
+        "less in proportion, so that it is as busy",
+    )
     add_sides(made, ["trivet"])
     options = made.parse_args(args)
     server_core, client_core = server_and_client_core()
     model = model_file(options.model, options.peers)
-    arrivals = Poisson(rate_rps=options.rate, duration_ns=_WARM_UP_NS + int(options.seconds * NS_PER_S))
 
-    def measured(side: Side) -> Callable[[int], Measurement]:
+    def calibrate() -> dict[str, float]:
+        if options.meant_for is None:
+            return {}
+        capacity_rps = best_rate(options.model, model, server_core, seconds=_CALIBRATION_S).rps
+        return {_RATE: round(options.rate * min(1, capacity_rps / options.meant_for), 1)}
+
+    def sides_at(calibrated: Mapping[str, Any]) -> Sides:
+        arrivals = Poisson(
+            rate_rps=calibrated.get(_RATE, options.rate),
+            duration_ns=_WARM_UP_NS + int(options.seconds * NS_PER_S),
+        )
+        return {side.name: measured(side, arrivals) for side in available(options.sides, options.peers)}
+
+    def measured(side: Side, arrivals: Poisson) -> Callable[[int], Measurement]:
         requests = payloads(options.model, side.speaks)
         if options.model == "text" and side.name == "trivet":
             requests = [with_timeout(request, _PATIENCE_NS) for request in requests]
@@ -54,22 +78,26 @@ def main(args: Sequence[str] = ()) -> int:
 
         return measure
 
-    sides = available(options.sides, options.peers)
     comparison = compare(
         f"latency-{options.model}-{options.rate:g}",
-        {side.name: measured(side) for side in sides},
+        sides_at,
         num_blocks=options.blocks,
         seed=options.seed,
         settings={
             "model": options.model,
-            "offered": f"{options.rate:g}/s",
+            "offered": f"{options.rate:g}/s{_meant_for(options.meant_for)}",
             "warm-up": "1 s",
             "measured": f"{options.seconds:g} s",
         },
+        calibrate=calibrate,
         resume=options.resume,
     )
     print(report(comparison, options.base))
     return 0
+
+
+def _meant_for(rps: float | None) -> str:
+    return "" if rps is None else f" where {rps:g}/s is the best rate in process, in proportion here"
 
 
 def report(comparison: Comparison, base: str | None = None) -> Report:
