@@ -92,8 +92,15 @@ def traces() -> dict[str, NDArray[np.int64]]:
 
 
 def cells(kinds: Sequence[str] = ("poisson", "mmpp", "azure")) -> Iterator[Cell]:
-    """All cells whose arrivals can be had here."""
-    kinds = [kind for kind in kinds if kind in ("poisson", "mmpp") or kind in traces()]
+    """All cells of these arrivals.
+
+    Raises: FileNotFoundError: a trace does not lie beside the repository.
+    """
+    for kind in kinds:
+        if kind not in ("poisson", "mmpp", *traces()):
+            raise FileNotFoundError(
+                f"no recorded arrivals {kind!r} beside the repository; known: {sorted(traces())}"
+            )
     for service, slo, kind, load in itertools.product(SERVICES, SLOS, kinds, LOADS):
         yield Cell(service, load, kind, slo)
 

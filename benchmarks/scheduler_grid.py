@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks._kept import KeptRecords
+from benchmarks._records import OUT
 from benchmarks._schedule_cells import (
     BASELINES,
     LAYERS,
@@ -41,10 +43,6 @@ FIRST_SEED = 500
 MIN_SHARE = 0.05
 SOON_NS = 5 * MS
 Record = dict[str, Any]
-
-
-def progress(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def cell_record(cell: Cell, layer_number: int, seeds: int, baseline_seeds: int, offline_seeds: int) -> Record:
@@ -110,6 +108,7 @@ def main(args: Sequence[str]) -> int:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--baseline-seeds", type=int, default=3)
     parser.add_argument("--offline-seeds", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="2 seeds, loads 1.0 and 3.0, no offline search")
     parser.add_argument("--arrivals", default="poisson,mmpp,azure", help="also: mooncake")
     parser.add_argument("--json", type=Path, help="write the records")
@@ -141,27 +140,46 @@ def measure(options: argparse.Namespace) -> Record:
         "offline_seeds": offline_seeds,
         "joint_seeds": min(seeds, JOINT_SEEDS),
         "note": "",  # what a reader has to know about this set of records
-        "cells": [],
-        "joint": [],
     }
-    for number, layer in enumerate(LAYERS):
-        for cell in chosen:
-            report["cells"].append(
-                cell_record(cell, number, seeds, min(seeds, baseline_seeds), offline_seeds)
-            )
-            last = report["cells"][-1]
-            progress(
-                f"{layer.name} {cell.service.name} {cell.slo} {cell.arrivals} {cell.load}: "
-                f"{100 * last['ratio']:.1f} % late {100 * last['late']:.2f} %"
-                + (f" offline {100 * last['offline']:.1f} %" if "offline" in last else "")
-            )
-        for one in joint:
-            report["joint"].append(joint_record(one, number, report["joint_seeds"]))
-            last = report["joint"][-1]
-            progress(
-                f"{layer.name} {last['models']} {last['arrivals']} {last['load']}: {100 * last['ratio']:.1f} %"
-            )
+    layers = range(len(LAYERS))
+    tasks = [
+        (cell, number, seeds, report["baseline_seeds"], offline_seeds) for number in layers for cell in chosen
+    ]
+    joint_tasks = [(one, number, report["joint_seeds"]) for number in layers for one in joint]
+    kept = KeptRecords(OUT / "scheduler_grid" / f"{code_digest()}.jsonl", options.processes, _cost, _told_of)
+    report["cells"] = kept.all_of(cell_record, tasks)
+    report["joint"] = kept.all_of(joint_record, joint_tasks)
     return report
+
+
+def _cost(task: tuple[Any, ...]) -> float:
+    """Roughly the number of requests in a run."""
+    cell = task[0]
+    services = cell.services if isinstance(cell, JointCell) else (cell.service,)
+    return float(sum(cell.load * one.shape.best_rows_per_ns(one.slo_ns) * one.horizon_ns for one in services))
+
+
+def code_digest() -> str:
+    """Of all that decides what a cell gives: records of other code are not taken for this one's."""
+    root = Path(__file__).parent.parent
+    files = [
+        *sorted((root / "src/trivet/schedule").glob("*.py")),
+        *sorted((root / "src/trivet/simulate").glob("*.py")),
+    ]
+    digest = hashlib.sha256()
+    for file in [*files, root / "benchmarks/_schedule_cells.py", Path(__file__)]:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _told_of(record: Record) -> str:
+    names = [
+        str(record[name])
+        for name in ("layer", "service", "models", "slo", "arrivals", "load")
+        if name in record
+    ]
+    offline = f", of the best found {100 * record['offline']:.1f} %" if "offline" in record else ""
+    return f"{' '.join(names)}: {100 * record['ratio']:.1f} %, late {100 * record['late']:.2f} %{offline}"
 
 
 def page_lines(report: Record) -> Iterator[str]:
