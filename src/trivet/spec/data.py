@@ -195,12 +195,14 @@ def _filled(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
 
 
 def converted(value: Any, datatype: str) -> NDArray[Any]:
-    """A cell as an array of the datatype: text is read as a number where a number is wanted.
+    """A cell as an array of the datatype: text is read as a number where a number is wanted; a missing float is NaN.
 
     Raises: ValueError, TypeError, OverflowError: it has no such value.
     """
     if datatype == "BYTES":
         cells = np.asarray(value, np.object_).reshape(-1).tolist()
+        if None in cells:
+            raise ValueError("no value")
         encoded = [cell if isinstance(cell, bytes) else str(cell).encode() for cell in cells]
         return np.array(encoded, np.object_)
     if isinstance(value, bytes):
