@@ -85,8 +85,7 @@ def _bias_corrected(
     draws: NDArray[np.float64], estimate: float, acceleration: float, confidence: float
 ) -> tuple[float, float]:
     below = (np.count_nonzero(draws < estimate) + np.count_nonzero(draws <= estimate)) / (2 * len(draws))
-    if not 0 < below < 1:  # all draws are alike
-        return percentiles(draws, confidence)
+    below = float(np.clip(below, 1 / len(draws), 1 - 1 / len(draws)))  # a normal quantile is to exist
     normal = NormalDist()
     bias = normal.inv_cdf(below)
     shifted = [bias + normal.inv_cdf(p) for p in ((1 - confidence) / 2, (1 + confidence) / 2)]

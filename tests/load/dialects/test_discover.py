@@ -79,6 +79,11 @@ def test_of_several_models_one_must_be_named() -> None:
         discover(server.name)
 
 
+def test_a_server_that_lists_nothing_must_be_told_the_model() -> None:
+    with speaker({}) as server, pytest.raises(UnknownModelError, match="does not list its models: name one"):
+        discover(server.name)
+
+
 @pytest.mark.parametrize(
     ("handlers", "model", "message"),
     [
