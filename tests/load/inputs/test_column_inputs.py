@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trivet.errors import SpecError
@@ -123,6 +123,7 @@ def test_a_services_own_data(tmp_path: Path) -> None:
         service_inputs(data, tmp_path, X)
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.sampled_from(DATATYPES), st.integers(0, 2**32), st.booleans())
 def test_random_rows_have_the_type_and_shape_of_the_input(datatype: str, seed: int, batch_axis: bool) -> None:
     spec = TensorSpec("x", datatype, (-1, 3, -1))
