@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from trivet import __version__
+from trivet.cli.bench import bench, compare
 from trivet.errors import UserError
 
 _Path = click.Path(path_type=Path)
@@ -97,6 +98,10 @@ def completion(shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None  # the choices above are click's own
     click.echo(found(cli, {}, "trivet", "_TRIVET_COMPLETE").source())
+
+
+cli.add_command(bench)
+cli.add_command(compare)
 
 
 def main() -> None:
