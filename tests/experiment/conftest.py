@@ -9,6 +9,7 @@ from trivet.engine.onnx import OnnxEngine
 NUM_ROWS, NUM_WRONG = 100, 10
 
 SERVICE = """
+name: tiny
 models: {tiny: {file: tiny.onnx}}
 slo: {latency: 50ms}
 data: {path: rows.csv, columns: {x: [%s]}, label: label, cohort: site}

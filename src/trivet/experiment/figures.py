@@ -85,7 +85,10 @@ def steady_part(measured: Measured) -> Steady:
     whole = whole_part(measured)
     if not len(whole.latencies_ns):
         return whole
-    state = mser5(np.log(np.maximum(whole.latencies_ns, 1)))
+    try:
+        state = mser5(np.log(np.maximum(whole.latencies_ns, 1)))
+    except TooFewError:
+        return whole  # so few that no interval is promised either
     start = state.start if state.reached else 0
     return Steady(whole.latencies_ns[start:], whole.intended_ns[start:], state.reached)
 
