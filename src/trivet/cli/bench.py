@@ -65,7 +65,7 @@ _EXIT_CODES = {"complete": 0, "failed": 1, "invalid": 2, "partial": 130}
 @click.option("--no-record", is_flag=True, help="Keep nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
-def bench(context: click.Context, targets: tuple[str, ...], **options: Any) -> None:
+def bench(context: click.Context, /, targets: tuple[str, ...], **options: Any) -> None:
     """Measure services, models or running servers under load.
 
     What is named by a file is started for it, on cores of its own. Several targets are measured in interleaved

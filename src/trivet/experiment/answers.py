@@ -34,9 +34,17 @@ def write_tensors(rows: Sequence[Tensors]) -> bytes:
             else:
                 arrays[key] = array
     arrays["num_rows"] = np.array(len(rows))
-    file = io.BytesIO()
-    np.savez_compressed(file, **arrays)
-    return file.getvalue()
+    return _npz(arrays)
+
+
+def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """As `numpy.savez_compressed` writes it; the date of every member is the zip format's first day."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
+    return content.getvalue()
 
 
 def read_tensors(content: bytes) -> list[dict[str, NDArray[Any]]]:

@@ -253,13 +253,14 @@ def _shifts(pairs: Sequence[tuple[Measured, Measured]]) -> list[Shift]:
     if len(pairs) < MIN_PAIRS_OF_SHIFT or not all(len(block) for side in sides for block in side):
         return []
     step = max(1, max(sum(map(len, side)) for side in sides) // MAX_SHIFTED)
-    thinned = [[block[::step] for block in side] for side in sides]
-    return list(shift_function(*thinned, np.random.default_rng(0)))
+    first, second = [[block[::step] for block in side] for side in sides]
+    return shift_function(first, second, np.random.default_rng(0))
 
 
 def _latencies_ms(blocks: Sequence[Measured]) -> NDArray[np.float64]:
-    parts = [measured.answered_ns() for measured in blocks if not measured.invalid]
-    return np.concatenate(parts) / 1e6 if parts else np.array([], np.float64)
+    """Of valid blocks; of all where none is valid: a picture is no claim, and the notes say what the run is."""
+    used = [measured for measured in blocks if not measured.invalid] or blocks
+    return np.concatenate([np.array([], np.int64), *(measured.answered_ns() for measured in used)]) / 1e6
 
 
 def _slo_latency_ns(run: Run) -> int | None:

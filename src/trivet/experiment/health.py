@@ -64,9 +64,8 @@ def _most_often(measured: Measured, chosen: "np.typing.NDArray[np.bool_]") -> st
 def _garbage(side: Side, measured: Measured) -> str:
     """Looks at some of the answers, spread over the block, where they were kept."""
     rows = measured.rows
-    kept = [
-        int(i) for i in np.flatnonzero(rows.words["outcome"].equal("ok", "late")) if rows.blobs["answer"][i]
-    ]
+    answered = np.flatnonzero(rows.words["outcome"].equal("ok", "late")).tolist()
+    kept = [i for i in answered if rows.blobs["answer"][i]]
     step = max(1, len(kept) // NUM_LOOKED_AT)
     looked_at = kept[::step]
     bad: list[str] = []

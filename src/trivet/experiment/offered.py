@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -13,13 +13,12 @@ from trivet.load.arrivals import NS, Arrivals, Constant, Gamma, Instants, Mmpp, 
 from trivet.load.dispersion import describe
 from trivet.load.job import ClosedLoop, HttpRequest, Job, OpenLoop
 from trivet.load.rates import at_rate
-from trivet.load.scaling import scaled
+from trivet.load.scaling import How, scaled
 from trivet.load.traces import read_curve, read_trace
 
 ARRIVALS = "poisson, constant, gamma:CV, mmpp, curve:FILE or trace:FILE[:users|amplitude|time:FACTOR]"
 MAX_FACTOR = 1e6
 MAX_GAP_CV = 20.0
-_HOW = ("users", "amplitude", "time")
 _SCALING = (
     1  # the purpose of the seed that scales a trace: one for all blocks, so that they are parts of one trace
 )
@@ -120,7 +119,7 @@ def _trace(workload: Workload) -> tuple[Instants, Instants]:
     file, how, factor = _trace_words(workload.arrivals.partition(":")[2])
     recorded = read_trace(file)
     rng = _rng(workload)
-    instants = scaled(recorded, factor, how, rng) if how in _HOW else recorded
+    instants = recorded if how is None else scaled(recorded, factor, how, rng)
     if workload.rate_rps is not None:
         own_rps = len(instants) / (int(instants[-1]) + 1) * NS
         instants = scaled(instants, workload.rate_rps / own_rps, "amplitude", rng)
@@ -131,15 +130,16 @@ def _rng(workload: Workload) -> np.random.Generator:
     return np.random.default_rng((workload.seed, _SCALING))
 
 
-def _trace_words(detail: str) -> tuple[str, str, float]:
+def _trace_words(detail: str) -> tuple[str, How | None, float]:
     """FILE, or FILE:SCALING:FACTOR; a file's name may hold colons."""
     rest, _, factor = detail.rpartition(":")
     file, _, how = rest.rpartition(":")
-    if file and how in _HOW:
-        return file, how, _number(factor, f"trace:FILE:{how}:FACTOR", MAX_FACTOR)
+    known = next((word for word in get_args(How) if word == how), None)
+    if file and known is not None:
+        return file, known, _number(factor, f"trace:FILE:{how}:FACTOR", MAX_FACTOR)
     if not detail:
         raise SpecError(f"a trace needs a file; known: {ARRIVALS}")
-    return detail, "", 1.0
+    return detail, None, 1.0
 
 
 def _number(text: str, form: str, largest: float) -> float:

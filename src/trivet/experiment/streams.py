@@ -36,7 +36,7 @@ def token_figures(side: Side, blocks: Sequence[Measured]) -> dict[str, Figure]:
                 intended_ns.append(intended)
             if times.time_per_output_token_ns is not None:
                 gaps_ns.append(times.time_per_output_token_ns)
-    found = {}
+    found: dict[str, Figure] = {}
     for name, values in (("time_to_first_token", first_ns), ("time_per_output_token", gaps_ns)):
         if values:
             sample = np.array(values, np.int64)
