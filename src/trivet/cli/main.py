@@ -7,7 +7,10 @@ from typing import Any
 import click
 
 from trivet import __version__
+from trivet.cli.audit import audit
 from trivet.cli.bench import bench, compare
+from trivet.cli.doctor import doctor
+from trivet.cli.runs import runs, show
 from trivet.errors import UserError
 
 _Path = click.Path(path_type=Path)
@@ -102,6 +105,10 @@ def completion(shell: str) -> None:
 
 cli.add_command(bench)
 cli.add_command(compare)
+cli.add_command(runs)
+cli.add_command(show)
+cli.add_command(audit)
+cli.add_command(doctor)
 
 
 def main() -> None:
