@@ -8,6 +8,7 @@ import click
 
 from trivet import __version__
 from trivet.cli.audit import audit
+from trivet.cli.bench import bench, compare
 from trivet.cli.doctor import doctor
 from trivet.cli.runs import runs, show
 from trivet.errors import UserError
@@ -102,6 +103,8 @@ def completion(shell: str) -> None:
     click.echo(found(cli, {}, "trivet", "_TRIVET_COMPLETE").source())
 
 
+cli.add_command(bench)
+cli.add_command(compare)
 cli.add_command(runs)
 cli.add_command(show)
 cli.add_command(audit)
