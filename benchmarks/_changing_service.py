@@ -18,7 +18,7 @@ import numpy as np
 
 NUM_FEATURES, NUM_CLASSES, NUM_ROWS = 16, 4, 200
 ROUNDS = 120  # of the arithmetic: about 2 ms
-CODE = '''
+CODE = """
 import os
 from pathlib import Path
 import numpy as np
@@ -32,7 +32,7 @@ def predict(inputs):
     for _ in range(ROUNDS):
         busy = np.tanh(busy)
     return {{"y": x @ WEIGHTS + 0 * busy[0, 0]}}
-'''
+"""
 SERVICE = """
 name: changing
 inputs: [{{name: x, datatype: FP32, shape: [-1, {features}]}}]
@@ -89,7 +89,9 @@ class Changing:
         return replace(self, **changes).write()
 
 
-def trivet(arguments: Sequence[str], catalog: Path, environment: Mapping[str, str] | None = None) -> tuple[int, Any]:
+def trivet(
+    arguments: Sequence[str], catalog: Path, environment: Mapping[str, str] | None = None
+) -> tuple[int, Any]:
     """Run a command with --json; its exit code and what it printed.
 
     Raises: RuntimeError: it printed no JSON.
@@ -100,14 +102,26 @@ def trivet(arguments: Sequence[str], catalog: Path, environment: Mapping[str, st
     try:
         return done.returncode, json.loads(done.stdout)
     except ValueError:
-        raise RuntimeError(f"trivet {' '.join(arguments)}: exit {done.returncode}\n{done.stderr[-2000:]}") from None
+        raise RuntimeError(
+            f"trivet {' '.join(arguments)}: exit {done.returncode}\n{done.stderr[-2000:]}"
+        ) from None
 
 
 @contextlib.contextmanager
 def library(requirement: str, folder: Path) -> Iterator[dict[str, str]]:
     """Variables under which another version of one package is imported, beside all others as they are."""
     if not folder.exists():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), requirement]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--target",
+            str(folder),
+            requirement,
+        ]
         subprocess.run(command, check=True)
     path = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH", ""))))
     yield {"PYTHONPATH": path}

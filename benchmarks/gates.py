@@ -31,7 +31,9 @@ def main(args: Sequence[str] = ()) -> int:
     parser.add_argument("--budget", default="5min")
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args(args)
-    print(f"# {QUESTION}\n\nSimulated (M/G/1 at {RATE_RPS * SERVICE_NS / 1e9:.0%}, service times vary by {SERVICE_CV:.0%}):\n")
+    print(
+        f"# {QUESTION}\n\nSimulated (M/G/1 at {RATE_RPS * SERVICE_NS / 1e9:.0%}, service times vary by {SERVICE_CV:.0%}):\n"
+    )
     print(simulated_table(options.simulated, options.seed))
     sides: dict[str, Callable[[int], Measurement]] = {"unchanged": partial(live, 1.0, options=options)}
     sides |= {f"{shift - 1:.0%} slower": partial(live, shift, options=options) for shift in SHIFTS}
@@ -75,9 +77,7 @@ def simulated(shift: float, seed: int) -> tuple[str, int]:
             starts = tuple(np.exp(0.003 * rng.standard_normal(2)))
         mood = float(np.exp(0.03 * rng.standard_normal()))
         gaps = rng.exponential(1e9 / RATE_RPS, REQUESTS)
-        decision.add(
-            _figures(gaps, mood * starts[0], rng), _figures(gaps, mood * starts[1] * shift, rng)
-        )
+        decision.add(_figures(gaps, mood * starts[0], rng), _figures(gaps, mood * starts[1] * shift, rng))
     return outcome_of(decision.findings()), decision.num_pairs
 
 

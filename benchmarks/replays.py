@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 from benchmarks._changing_service import ROUNDS, Changing, library, trivet
 from benchmarks._harness import OUT, Comparison, Measurement, compare, markdown_table
@@ -17,7 +16,9 @@ UNCHANGED = 5  # of each block, beside one of each change
 VERDICTS = ("reproduced", "differs", "cannot tell")
 HOME = OUT / "replays"
 
-Change = Callable[[Changing, argparse.Namespace], Mapping[str, str]]  # makes the change; variables of the replay
+Change = Callable[
+    [Changing, argparse.Namespace], Mapping[str, str]
+]  # makes the change; variables of the replay
 
 
 def slower_engine(service: Changing, options: argparse.Namespace) -> Mapping[str, str]:
@@ -59,13 +60,17 @@ def main(args: Sequence[str] = ()) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=float, default=200)
     parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--library", default="prometheus-client==0.21.0", help="another version than the installed one")
+    parser.add_argument(
+        "--library", default="prometheus-client==0.21.0", help="another version than the installed one"
+    )
     parser.add_argument("--resume", action="store_true")
     options = parser.parse_args(args)
     sides: dict[str, Callable[[int], Measurement]] = {
         f"unchanged {index}": partial(measure, None, "", options=options) for index in range(UNCHANGED)
     }
-    sides |= {name: partial(measure, change, named, options=options) for name, (change, named) in CHANGES.items()}
+    sides |= {
+        name: partial(measure, change, named, options=options) for name, (change, named) in CHANGES.items()
+    }
     comparison = compare(
         "replays",
         sides,
@@ -106,7 +111,9 @@ def table(comparison: Comparison) -> str:
         named = f"{sum(values['named'] for values in measured):.0f}" if kind != "unchanged" else ""
         longest = max((values["replay_seconds"] / values["run_seconds"] for values in measured), default=0.0)
         rows.append([kind, len(measured), *counts, named, f"{longest:.2f}"])
-    return markdown_table(["what changed", "replays", *VERDICTS, "named", "longest, of the run's length"], rows)
+    return markdown_table(
+        ["what changed", "replays", *VERDICTS, "named", "longest, of the run's length"], rows
+    )
 
 
 def summary(comparison: Comparison) -> str:

@@ -79,7 +79,10 @@ def run(run_id: str = "r1", **changed: Any) -> Run:
 def configuration(digest: str = "1" * 64, **levers: Any) -> dict[str, Any]:
     """As a run records it."""
     return {
-        "service": {"name": "m", "models": {"m": {"file": "m.onnx", "levers": {"max_batch_size": "auto", **levers}}}},
+        "service": {
+            "name": "m",
+            "models": {"m": {"file": "m.onnx", "levers": {"max_batch_size": "auto", **levers}}},
+        },
         "files": [{"name": "m.onnx", "path": "m.onnx", "digest": digest}],
         "source": "service.yaml",
     }

@@ -52,7 +52,7 @@ def test_a_file_of_inputs_is_put_where_it_can_be_read_or_is_asked_for(tmp_path: 
     found = workload_of(one, store, tmp_path)
     assert Path(found.asking.inputs).read_bytes() == b"x\n1\n"
     without = msgspec.structs.replace(one, artifacts={"blocks": one.artifacts["blocks"]})
-    with pytest.raises(UserError, match="not kept here; give the file with --data"):
+    with pytest.raises(UserError, match=r"not kept here; give the file with --data"):
         workload_of(without, store, tmp_path)
 
 
@@ -70,7 +70,7 @@ def test_given_data_must_be_the_recorded_data(tmp_path: Path) -> None:
 
 
 def test_a_workload_that_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the workload of run r1 cannot be read"):
+    with pytest.raises(UserError, match=r"the workload of run r1 cannot be read"):
         workload_of(run(workload={"rate_rps": -1}), Store(), tmp_path)
 
 
@@ -81,5 +81,5 @@ def test_a_server_that_ran_already_is_asked_again(tmp_path: Path) -> None:
 
 def test_a_model_that_nobody_kept_is_named(tmp_path: Path) -> None:
     one = run(configuration=configuration() | {"source": str(tmp_path / "gone.yaml")})
-    with pytest.raises(UserError, match="'m.onnx'"):
+    with pytest.raises(UserError, match=r"'m.onnx'"):
         subject_of_run(one, Store(), tmp_path, here=True)

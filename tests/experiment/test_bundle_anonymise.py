@@ -14,7 +14,17 @@ from trivet.experiment._archive import Archive
 from trivet.experiment.bundle import BundleError, _parquet
 from trivet.spec.row import RowColumns
 
-SECRETS = ("alice", "box-7", "10.1.2.3", "classified", "prayer-9", "key-77", "tenant-5", "minecraft", "diff --git")
+SECRETS = (
+    "alice",
+    "box-7",
+    "10.1.2.3",
+    "classified",
+    "prayer-9",
+    "key-77",
+    "tenant-5",
+    "minecraft",
+    "diff --git",
+)
 
 
 def telling(store: MemoryStore) -> Run:
@@ -33,7 +43,10 @@ def telling(store: MemoryStore) -> Run:
     diff = store.put(b"diff --git of alice")
     return run(
         configuration=configuration(digest) | {"source": "/home/alice/prayer-9/service.yaml"},
-        workload={"arrivals": "trace:/home/alice/prayer-9/t.csv:users:2", "asking": {"inputs": "/home/alice/q.csv"}},
+        workload={
+            "arrivals": "trace:/home/alice/prayer-9/t.csv:users:2",
+            "asking": {"inputs": "/home/alice/q.csv"},
+        },
         dataset={"source": "/home/alice/data.csv", "digest": "f" * 64},
         environment=environment(
             host="box-7",
@@ -43,7 +56,9 @@ def telling(store: MemoryStore) -> Run:
         command=["trivet", "bench", "http://10.1.2.3:8000/classified"],
         tags={"who": "alice"},
         reason="box-7: http://10.1.2.3:8000 did not answer /home/alice/prayer-9/x",
-        figures={"accuracy": Figure(estimate=1, unit="accuracy", verdict="of /home/alice/prayer-9/d.csv on box-7")},
+        figures={
+            "accuracy": Figure(estimate=1, unit="accuracy", verdict="of /home/alice/prayer-9/d.csv on box-7")
+        },
         writer="box-7:1234",
         artifacts={
             "rows": store.put(_parquet(told)),
@@ -108,7 +123,7 @@ def test_what_was_taken_out_is_told_when_it_is_missed(tmp_path: Path) -> None:
     store = MemoryStore()
     before = telling(store)
     made = bundle.export(store, [before], tmp_path / "b.zip", anonymise=True)
-    with pytest.raises(BundleError, match="taken out were .*data, inputs and labels"):
+    with pytest.raises(BundleError, match=r"taken out were .*data, inputs and labels"):
         made.get(before.artifacts["data"])
 
 

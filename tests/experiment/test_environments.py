@@ -54,7 +54,11 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     for version in ("1.0", "2.0"):
         wheel(folder, "thing", version)
-    for name, value in {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder), "PIP_CONFIG_FILE": "/dev/null"}.items():
+    for name, value in {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(folder),
+        "PIP_CONFIG_FILE": "/dev/null",
+    }.items():
         monkeypatch.setenv(name, value)
     return folder
 
@@ -116,7 +120,9 @@ def test_trivet_itself_is_required_only_where_it_was_released() -> None:
 def test_trivet_comes_from_the_recorded_commit_where_it_is_known(tmp_path: Path) -> None:
     here = code_version(HERE)
     assert trivet_source(environment(trivet_code=here), tmp_path) == (HERE, ())
-    source, notes = trivet_source(environment(trivet_code=CodeVersion(commit=here.commit, dirty=True, diff="x")), tmp_path)
+    source, notes = trivet_source(
+        environment(trivet_code=CodeVersion(commit=here.commit, dirty=True, diff="x")), tmp_path
+    )
     assert source is not None
     assert (source / "trivet" / "errors.py").exists()
     assert source.is_relative_to(tmp_path)
@@ -142,7 +148,9 @@ def test_any_package_may_matter_to_python_code_or_an_unknown_server() -> None:
     assert packages_that_matter({"target": "http://x"}) is None
     assert packages_that_matter({"service": {"models": {"m": {"python": "m:f"}}}}) is None
     stage = {"preprocess": "steps.py:f"}
-    assert packages_that_matter({"service": {"models": {"m": {"file": "m.onnx"}}, "pipeline": [stage]}}) is None
+    assert (
+        packages_that_matter({"service": {"models": {"m": {"file": "m.onnx"}}, "pipeline": [stage]}}) is None
+    )
 
 
 def test_a_closure_leaves_out_what_only_an_extra_needs() -> None:

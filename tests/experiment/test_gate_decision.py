@@ -79,7 +79,11 @@ def test_identical_sides_pass() -> None:
         decision.add(same, same)
     assert decision.is_decided()
     finding = decision.findings()[0]
-    assert (finding.outcome, finding.baseline, finding.candidate) == ("pass", pytest.approx(2), pytest.approx(2))
+    assert (finding.outcome, finding.baseline, finding.candidate) == (
+        "pass",
+        pytest.approx(2),
+        pytest.approx(2),
+    )
 
 
 @pytest.mark.parametrize(

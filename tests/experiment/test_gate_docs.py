@@ -22,7 +22,9 @@ FIXTURE, TEST = re.findall(r"```python\n(.*?)```", GATE, re.DOTALL)
 
 
 def commands(text: str) -> list[list[str]]:
-    return [shlex.split(line, comments=True) for line in re.findall(r"^\s*trivet (\S.*)$", text, re.MULTILINE)]
+    return [
+        shlex.split(line, comments=True) for line in re.findall(r"^\s*trivet (\S.*)$", text, re.MULTILINE)
+    ]
 
 
 @pytest.mark.parametrize("words", commands(WORKFLOW) + commands(GATE) + commands(REPLAY), ids=" ".join)
@@ -42,12 +44,19 @@ def test_the_workflow_runs_for_pull_requests_and_keeps_what_the_gate_wrote() -> 
 
 
 def test_the_fixture_and_its_test_are_python() -> None:
-    names = {node.name for text in (FIXTURE, TEST) for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}
+    names = {
+        node.name
+        for text in (FIXTURE, TEST)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef)
+    }
     assert names == {"gate", "test_the_service_is_no_worse_than_its_baseline"}
 
 
 def test_the_numbers_on_the_pages_are_those_of_the_code() -> None:
-    words = {word: int(code) for word, code in re.findall(r"^\| \*\*(\w[\w ]*)\*\* \| (\d)", REPLAY, re.MULTILINE)}
+    words = {
+        word: int(code) for word, code in re.findall(r"^\| \*\*(\w[\w ]*)\*\* \| (\d)", REPLAY, re.MULTILINE)
+    }
     assert words == EXIT_CODES
     option = next(one for one in gate.params if isinstance(one, click.Option) and one.name == "margins")
     for figure, margin in MARGINS.items():

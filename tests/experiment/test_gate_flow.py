@@ -43,7 +43,9 @@ def gated(
     )
 
 
-def blocks(candidate: dict[str, float], num: int = 10, **others: dict[str, float]) -> list[dict[str, dict[str, float]]]:
+def blocks(
+    candidate: dict[str, float], num: int = 10, **others: dict[str, float]
+) -> list[dict[str, dict[str, float]]]:
     return [{"baseline": SAME, "candidate": candidate, **others} for _ in range(num)]
 
 
@@ -91,7 +93,8 @@ SUSPECT = Suspect("latency_p50_ms", "r3", "r4", 1.08, 3)
 
 
 @pytest.mark.parametrize(
-    ("candidate", "failures", "errors"), [(SAME, 0, 0), (SLOWER, 1, 2), ({**SAME, "latency_p99_ms": 0.0}, 0, 3)]
+    ("candidate", "failures", "errors"),
+    [(SAME, 0, 0), (SLOWER, 1, 2), ({**SAME, "latency_p99_ms": 0.0}, 0, 3)],
 )
 def test_junit_counts_what_failed_and_what_is_undecided(
     candidate: dict[str, float], failures: int, errors: int

@@ -10,12 +10,19 @@ from trivet.catalog.records import Figure, Run
 from trivet.experiment.history import comparable, suspects
 
 
-def history(levels: list[float], *, figure: str = "latency_p50_ms", unit: str = "ms", **changed: Any) -> list[Run]:
+def history(
+    levels: list[float], *, figure: str = "latency_p50_ms", unit: str = "ms", **changed: Any
+) -> list[Run]:
     """One run for each level, with noise of 0.5 %."""
     rng = np.random.default_rng(3)
     values = [level * float(np.exp(0.005 * rng.standard_normal())) for level in levels]
     return [
-        run(f"r{i}", begun=f"2026-01-{i + 1:02}", figures={figure: Figure(estimate=value, unit=unit)}, **changed)
+        run(
+            f"r{i}",
+            begun=f"2026-01-{i + 1:02}",
+            figures={figure: Figure(estimate=value, unit=unit)},
+            **changed,
+        )
         for i, value in enumerate(values)
     ]
 

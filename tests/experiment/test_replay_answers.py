@@ -34,7 +34,12 @@ def test_bits_tell_zeros_and_nans_apart_from_numbers_that_are_equal() -> None:
 @pytest.mark.parametrize("bitwise", [True, False])
 def test_other_types_names_shapes_and_counts_differ(bitwise: bool) -> None:
     one = [{"y": np.zeros(2, np.float32)}]
-    others = ([{"y": np.zeros(2)}], [{"z": np.zeros(2, np.float32)}], [{"y": np.zeros(3, np.float32)}], one * 2)
+    others = (
+        [{"y": np.zeros(2)}],
+        [{"z": np.zeros(2, np.float32)}],
+        [{"y": np.zeros(3, np.float32)}],
+        one * 2,
+    )
     for other in others:
         assert check_answers(one, other, bitwise=bitwise).status == "differs"
 

@@ -90,7 +90,12 @@ def test_trivet_as_a_package_is_told_by_its_own_field() -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    [{"kernel": "6.2"}, {"code": CodeVersion(commit="c")}, {"trivet_code": CodeVersion(commit="c")}, {"memory_mib": 9}],
+    [
+        {"kernel": "6.2"},
+        {"code": CodeVersion(commit="c")},
+        {"trivet_code": CodeVersion(commit="c")},
+        {"memory_mib": 9},
+    ],
 )
 def test_what_surrounds_a_run_is_told_and_is_no_difference(changed: dict[str, object]) -> None:
     now = environment(**changed)

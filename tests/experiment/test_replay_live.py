@@ -79,7 +79,11 @@ def test_a_bundle_is_served_from_what_is_in_it_and_answers_as_it_did(world: Worl
     assert timed == {"engine time", "latency_p50_ms", "latency_p99_ms", "throughput_rps"}
     catalog = Catalog.open(str(tmp_path / "other"))
     kept = catalog.run(found["runs"][0])
-    assert (kept.kind, kept.tags, kept.workload) == ("replay", {"replay_of": world.run.id}, world.run.workload)
+    assert (kept.kind, kept.tags, kept.workload) == (
+        "replay",
+        {"replay_of": world.run.id},
+        world.run.workload,
+    )
     (entry,) = catalog.audit.entries(1)
     details = json.loads(entry.details)
     assert (entry.action, entry.subject, details["verdict"]) == ("replay", world.run.id, found["verdict"])
@@ -97,7 +101,9 @@ def test_a_changed_weight_is_named_and_seen_in_the_answers(world: World, tmp_pat
     then = evidence(here.run, here.catalog)
 
     def again(index: int) -> list[Evidence]:
-        runs = measure_again([subject], [here.run], workload, here.catalog, num_alone=NUM_ALONE, max_labelled=100)
+        runs = measure_again(
+            [subject], [here.run], workload, here.catalog, num_alone=NUM_ALONE, max_labelled=100
+        )
         return [evidence(one, here.catalog) for one in runs]
 
     result = replay([then], again)
@@ -108,9 +114,12 @@ def test_a_changed_weight_is_named_and_seen_in_the_answers(world: World, tmp_pat
 
 def test_what_was_kept_is_served_where_the_service_file_has_changed(world: World, tmp_path: Path) -> None:
     here = world.copy(tmp_path)
-    here.service.write_text(here.service.read_text().replace("{file: tiny.onnx}", "{file: tiny.onnx, batching: off}"))
+    here.service.write_text(
+        here.service.read_text().replace("{file: tiny.onnx}", "{file: tiny.onnx, batching: off}")
+    )
     subjects = [
-        subject_of_run(here.run, here.catalog, tmp_path / "restored", here=as_it_is) for as_it_is in (True, False)
+        subject_of_run(here.run, here.catalog, tmp_path / "restored", here=as_it_is)
+        for as_it_is in (True, False)
     ]
     hashes = [one.configuration.hash for one in subjects if one.configuration is not None]
     assert hashes[0] != here.run.configuration_hash == hashes[1]
@@ -139,16 +148,25 @@ def test_an_anonymous_bundle_asks_for_its_data(world: World, tmp_path: Path) -> 
         (["export", "last", "-o", "none/b.zip"], 1, "none/b.zip cannot be written"),
         (["export", "last", "-o", "b.zip", "--keep-data"], 1, "--keep-data goes with --anonymise"),
         (["replay", "broken.zip"], 2, "not a bundle"),
-        (["gate", "service.yaml", "--baseline", "last:none"], 2, "no complete run of trivet bench of service none"),
+        (
+            ["gate", "service.yaml", "--baseline", "last:none"],
+            2,
+            "no complete run of trivet bench of service none",
+        ),
         (["gate", "none.yaml", "--baseline", "last"], 2, "none.yaml"),
         (["gate", "service.yaml", "--baseline", "broken.zip"], 2, "not a bundle"),
-        (["gate", "service.yaml", "--baseline", "last", "--budget", "5"], 2, "without a unit"),
+        (["gate", "service.yaml", "--baseline", "last", "--budget", "5"], 2, "--budget: expected a duration"),
         (["gate", "service.yaml", "--baseline", "last", "--margin", "p50=3"], 2, "no figure 'p50'"),
         (["gate", "service.yaml", "--baseline", "last", "--margin", "latency_p50_ms=x"], 2, "FIGURE=PERCENT"),
     ],
 )
 def test_what_cannot_be_begun_is_named(
-    arguments: list[str], exit_code: int, said: str, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    exit_code: int,
+    said: str,
+    world: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(world.copy(tmp_path).service.parent)
     Path("broken.zip").write_bytes(b"PK")
@@ -166,7 +184,7 @@ def test_a_run_that_failed_is_no_baseline_and_cannot_be_replayed(world: World) -
 
 
 def test_the_fixture_of_the_page_gates_a_service(world: World, tmp_path: Path) -> None:
-    """Three seconds decide nothing: the fixture fails the test with the findings, and all is recorded and archived."""
+    """One second decides nothing: the fixture fails the test with the findings, and all is recorded and archived."""
     bundle.export(world.catalog, [world.run], tmp_path / "baseline.zip")
     candidate = world.copy(tmp_path).service
     changed = candidate.read_text().replace("{file: tiny.onnx}", "{file: tiny.onnx, levers: {queue: 1s}}")
@@ -175,7 +193,7 @@ def test_the_fixture_of_the_page_gates_a_service(world: World, tmp_path: Path) -
     (tmp_path / "conftest.py").write_text(fixture)
     (tmp_path / "test_gate.py").write_text(
         "def test_it(gate):\n"
-        "    gate('service/service.yaml', 'baseline.zip', '--budget', '3s', '--catalog', 'catalog',\n"
+        "    gate('service/service.yaml', 'baseline.zip', '--budget', '1s', '--catalog', 'catalog',\n"
         "         '--junit', 'gate.xml', '--bundle', 'gate.zip')\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_gate.py"]

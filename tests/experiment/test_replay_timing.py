@@ -21,9 +21,7 @@ def statuses(quantity: Quantity, slower: float, num_histories: int = 40) -> list
     for seed in range(num_histories):
         mood = moods(seed, 3)
         then = Timed(rows(seed=3 * seed, mood=mood[0]), STEADY)
-        repeats = [
-            Timed(rows(seed=3 * seed + i, mood=mood[i], engine_ms=slower), STEADY) for i in (1, 2)
-        ]
+        repeats = [Timed(rows(seed=3 * seed + i, mood=mood[i], engine_ms=slower), STEADY) for i in (1, 2)]
         found.append(check_timing(quantity, then, repeats).status)
     return found
 
@@ -115,7 +113,9 @@ def test_another_ratio_differs_and_is_named() -> None:
     now = Timed(rows(seed=3, mood=3.0)), Timed(rows(seed=4, engine_ms=2.5, mood=3.0))
     check = check_ratio(P50, "b over a", then, [now])
     assert (check.status, check.name) == ("differs", "latency_p50_ms, b over a")
-    assert check_ratio(P50, "b over a", (Timed(rows(num=8)), Timed(rows(num=8))), [now]).status == "cannot tell"
+    assert (
+        check_ratio(P50, "b over a", (Timed(rows(num=8)), Timed(rows(num=8))), [now]).status == "cannot tell"
+    )
 
 
 def test_the_phase_that_moved_most_is_named() -> None:

@@ -60,7 +60,9 @@ def test_the_restored_service_is_the_recorded_one(recorded: tuple[Run, MemorySto
     assert all(file.is_relative_to(tmp_path / "new") for file in (tmp_path / "new").rglob("*"))
 
 
-@pytest.mark.parametrize("path", ["../../../escaped.py", "/tmp/escaped.py", "service.yaml", "a/../../../../../x.py"])
+@pytest.mark.parametrize(
+    "path", ["../../../escaped.py", "/tmp/escaped.py", "service.yaml", "a/../../../../../x.py"]
+)
 def test_no_file_is_written_outside_of_the_folder_or_over_the_service_file(
     recorded: tuple[Run, MemoryStore], tmp_path: Path, path: str
 ) -> None:
@@ -85,12 +87,12 @@ def test_files_that_make_another_configuration_are_refused(
     one, store = recorded
     other = store.put(b"def f(inputs): return {}\n").removeprefix("sha256:")
     index = next(i for i, file in enumerate(one.configuration["files"]) if file["name"] == "steps.py:f")
-    with pytest.raises(BundleError, match="make configuration .* was recorded"):
+    with pytest.raises(BundleError, match=r"make configuration .* was recorded"):
         restore(changed(one, index, digest=other), store, tmp_path / "new")
 
 
 def test_a_service_that_cannot_be_read_is_refused(recorded: tuple[Run, MemoryStore], tmp_path: Path) -> None:
     one, store = recorded
     described = dict(one.configuration) | {"files": one.configuration["files"][:1]}
-    with pytest.raises(BundleError, match="cannot be read again"):
+    with pytest.raises(BundleError, match=r"cannot be read again"):
         restore(msgspec.structs.replace(one, configuration=described), store, tmp_path / "new")

@@ -10,12 +10,14 @@ from trivet.errors import UserError
 UNDECIDED = 2
 
 
+class _UndecidedError(click.ClickException):
+    exit_code = UNDECIDED
+
+
 @contextmanager
 def undecided_on_error() -> Iterator[None]:
     """An error of the user's ends with 2, as click's own do, and not with 1, which says `differs` or `regression`."""
     try:
         yield
     except UserError as error:
-        failure = click.ClickException(str(error))
-        failure.exit_code = UNDECIDED
-        raise failure from None
+        raise _UndecidedError(str(error)) from None

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run", shell_complete=complete_run)
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="BUNDLE.zip", help="Replaced if it exists."
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="BUNDLE.zip",
+    help="Replaced if it exists.",
 )
 @click.option("--alone", is_flag=True, help="Only this run, not those that it was measured in turn with.")
 @click.option(
@@ -23,7 +28,9 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Without names of people, machines and places, and without data, inputs and labels.",
 )
-@click.option("--keep-data", is_flag=True, help="With --anonymise: but with the data, so that it can be replayed.")
+@click.option(
+    "--keep-data", is_flag=True, help="With --anonymise: but with the data, so that it can be replayed."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--catalog", help=CATALOG_HELP)
 def export(
@@ -52,7 +59,7 @@ def export(
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(values)).decode())
         return
-    click.echo(f"wrote {output}: {', '.join(values['runs'])}; digest {made.digest}")
+    click.echo(f"wrote {output}: {', '.join(one.id for one in made.runs)}; digest {made.digest}")
     for removed in made.manifest.removed:
         click.echo(f"taken out: {removed}")
     click.echo(f"next:  trivet replay {output}")

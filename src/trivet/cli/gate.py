@@ -25,7 +25,11 @@ _Path = click.Path(path_type=Path)
 @click.command()
 @click.argument("candidate", metavar="SERVICE.yaml|MODEL.onnx")
 @click.option(
-    "--baseline", required=True, metavar="RUN|BUNDLE.zip", shell_complete=complete_run, help="What is live, or was."
+    "--baseline",
+    required=True,
+    metavar="RUN|BUNDLE.zip",
+    shell_complete=complete_run,
+    help="What is live, or was.",
 )
 @click.option("--budget", default="5min", show_default=True, metavar="TIME", help="To confirm or clear.")
 @click.option(
@@ -57,19 +61,29 @@ def gate(
     """Measure the service beside a baseline, in turn. Exits 0: pass, 1: regression, 2: not enough data."""
     from trivet.catalog.catalog import Catalog
     from trivet.experiment.target import subject_of
-    from trivet.spec.units import parse_duration_ns
 
     with undecided_on_error():
         opened = Catalog.open(catalog)
+        budget_ns = _budget_ns(budget)
         run, store = _baseline(opened, baseline)
         subject = subject_of(candidate)
         with tempfile.TemporaryDirectory(prefix="trivet-gate-") as folder:
-            result = _gate(opened, run, store, subject, Path(folder), parse_duration_ns(budget), margins, data)
+            result = _gate(opened, run, store, subject, Path(folder), budget_ns, margins, data)
         _write(result, opened, run.service, junit, markdown, bundle)
     details = {"outcome": result.outcome, "baseline": run.id, "runs": list(result.runs)}
     opened.audit.append("trivet gate", "gate", run.service, details)
     _print(result, run, as_json)
     sys.exit(result.exit_code)
+
+
+def _budget_ns(text: str) -> int:
+    from trivet.errors import SpecError
+    from trivet.spec.units import parse_duration_ns
+
+    try:
+        return parse_duration_ns(text)
+    except SpecError as error:
+        raise SpecError(str(error), "--budget") from None
 
 
 def _baseline(catalog: "Catalog", text: str) -> "tuple[Run, RecordStore]":
@@ -117,14 +131,25 @@ def _gate(
     from trivet.experiment._gate_rounds import BASELINE, CANDIDATE, rounds
     from trivet.experiment.gate import gate as decide
 
-    sides = {BASELINE: subject_of_run(run, store, folder / BASELINE, here=False, data=data), CANDIDATE: candidate}
+    sides = {
+        BASELINE: subject_of_run(run, store, folder / BASELINE, here=False, data=data),
+        CANDIDATE: candidate,
+    }
     suspects = _suspects(catalog, run)
     earlier = _earlier(catalog, suspects, [run.configuration_hash, _hash(candidate)])
     if earlier is not None:
         sides[earlier.id] = subject_of_run(earlier, catalog, folder / earlier.id, here=False, data=data)
     workload = workload_of(run, store, folder, data)
     return decide(
-        rounds(sides, workload, catalog, budget_ns=budget_ns, command=sys.argv, tags={"baseline": run.id}, say=_say),
+        rounds(
+            sides,
+            workload,
+            catalog,
+            budget_ns=budget_ns,
+            command=sys.argv,
+            tags={"baseline": run.id},
+            say=_say,
+        ),
         candidate=CANDIDATE,
         references=[name for name in sides if name != CANDIDATE],
         clock=MonotonicClock(),
@@ -169,7 +194,9 @@ def _notes(run: "Run", candidate: "Subject") -> list[str]:
             f"as both sides run with what is installed; `trivet replay {run.id}` looks for one"
         )
     if around := surroundings(run.environment, fingerprint(noise=run.environment.noise_before)):
-        notes.append("not as it was for the baseline, and the same for both sides: " + "; ".join(map(str, around)))
+        notes.append(
+            "not as it was for the baseline, and the same for both sides: " + "; ".join(map(str, around))
+        )
     return notes
 
 
@@ -188,13 +215,20 @@ def _margins(texts: tuple[str, ...]) -> dict[str, float]:
         except ValueError:
             margin = 0.0
         if not MIN_EFFECT < margin < 10:
-            raise UserError(f"--margin {text}: expected FIGURE=PERCENT, over {MIN_EFFECT * 100:g}; a start differs by that")
+            raise UserError(
+                f"--margin {text}: expected FIGURE=PERCENT, over {MIN_EFFECT * 100:g}; a start differs by that"
+            )
         found[figure] = margin
     return found or dict(MARGINS)
 
 
 def _write(
-    result: "Gate", catalog: "Catalog", service: str, junit: Path | None, markdown: Path | None, bundle: Path | None
+    result: "Gate",
+    catalog: "Catalog",
+    service: str,
+    junit: Path | None,
+    markdown: Path | None,
+    bundle: Path | None,
 ) -> None:
     from trivet.errors import UserError
     from trivet.experiment.bundle import export
@@ -222,7 +256,10 @@ def _print(result: "Gate", run: "Run", as_json: bool) -> None:
     from trivet.experiment.markdown import markdown_text
 
     if as_json:
-        values: dict[str, Any] = msgspec.to_builtins(result) | {"baseline": run.id, "exit_code": result.exit_code}
+        values: dict[str, Any] = msgspec.to_builtins(result) | {
+            "baseline": run.id,
+            "exit_code": result.exit_code,
+        }
         click.echo(msgspec.json.format(msgspec.json.encode(values)).decode())
         return
     click.echo(markdown_text(result, run.service))

@@ -23,7 +23,9 @@ _SIGNS = {"same": "=", "differs": "x", "cannot tell": "?", "not compared": "-"}
 @click.command()
 @click.argument("recorded", metavar="RUN|BUNDLE.zip", shell_complete=complete_run)
 @click.option("--env", "in_environment", is_flag=True, help="With the recorded Python, packages and threads.")
-@click.option("--recorded", "as_recorded", is_flag=True, help="Serve what was kept, though the service file is here.")
+@click.option(
+    "--recorded", "as_recorded", is_flag=True, help="Serve what was kept, though the service file is here."
+)
 @click.option("--data", type=click.Path(path_type=Path), help="The data, where it is not kept.")
 @click.option("--alone", is_flag=True, help="Only this run, not those that it was measured in turn with.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -55,7 +57,13 @@ def replay(
         from_file = Path(recorded).is_file()
         with tempfile.TemporaryDirectory(prefix="trivet-replay-") as folder:
             result = _replay(
-                opened, runs, store, Path(folder), here=not (from_file or as_recorded), data=data, quiet=as_json
+                opened,
+                runs,
+                store,
+                Path(folder),
+                here=not (from_file or as_recorded),
+                data=data,
+                quiet=as_json,
             )
     opened.audit.append("trivet replay", "replay", ",".join(run.id for run in runs), _audited(result))
     _print(result, as_json)
@@ -93,13 +101,16 @@ def _replay(
     check_replayable(runs)
     then = [evidence(run, store) for run in runs]
     subjects = [
-        subject_of_run(run, store, folder / str(index), here=here, data=data) for index, run in enumerate(runs)
+        subject_of_run(run, store, folder / str(index), here=here, data=data)
+        for index, run in enumerate(runs)
     ]
     workload = workload_of(runs[0], store, folder, data)
 
     def again(index: int) -> list[Evidence]:
         if not quiet:
-            click.echo(f"measuring {', '.join(run.id for run in runs)} again ({index + 1} of at most 2)", err=True)
+            click.echo(
+                f"measuring {', '.join(run.id for run in runs)} again ({index + 1} of at most 2)", err=True
+            )
         found = measure_again(
             subjects,
             runs,
@@ -131,7 +142,11 @@ def _inside(run: "Run", arguments: list[str]) -> int:
 
 
 def _audited(result: "Replay") -> dict[str, object]:
-    return {"verdict": result.verdict, "differs": [str(change) for change in result.differs], "runs": list(result.runs)}
+    return {
+        "verdict": result.verdict,
+        "differs": [str(change) for change in result.differs],
+        "runs": list(result.runs),
+    }
 
 
 def _print(result: "Replay", as_json: bool) -> None:

@@ -42,7 +42,12 @@ def workload_of(recorded: Run, store: RecordStore, folder: Path, data: Path | No
         path = _put(folder / f"arrivals{Path(file).suffix}", store.get(trace))
         arrivals = f"{kind}:{path}{how}"
     return msgspec.structs.replace(
-        found, num_blocks=num, duration_ns=found.block_ns * num, until_decided=False, asking=asking, arrivals=arrivals
+        found,
+        num_blocks=num,
+        duration_ns=found.block_ns * num,
+        until_decided=False,
+        asking=asking,
+        arrivals=arrivals,
     )
 
 

@@ -20,7 +20,9 @@ REMOVED = (
     "names of other programs, differences of changed code",
     "keys, tenants and answers in the rows",
 )
-REMOVED_DATA = "data, inputs and labels, decisions on them, and answers that hold text: give the data with --data"
+REMOVED_DATA = (
+    "data, inputs and labels, decisions on them, and answers that hold text: give the data with --data"
+)
 DATA_ARTIFACTS = ("data", "inputs", "predictions")
 
 _PATH = re.compile(r"""(?<![\w./])(?:~|\.\.?)?/(?!/)(?:[^\s:/'",;()]+/)*([^\s:/'",;()]*)""")
@@ -37,7 +39,10 @@ def anonymous_run(run: Run) -> Run:
         dataset=scrubbed(run.dataset, host),
         environment=anonymous_environment(run.environment),
         reason=scrubbed(run.reason, host),
-        figures={name: msgspec.structs.replace(f, verdict=scrubbed(f.verdict, host)) for name, f in run.figures.items()},
+        figures={
+            name: msgspec.structs.replace(f, verdict=scrubbed(f.verdict, host))
+            for name, f in run.figures.items()
+        },
         command=[],
         tags={},
         writer="",

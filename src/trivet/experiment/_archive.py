@@ -20,7 +20,15 @@ _DATE = (1980, 1, 1, 0, 0, 0)  # the oldest that zip knows: a bundle says nothin
 # Segments of a plain alphabet that never start with a dot: no way up, no root, no drive, no hidden file.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*")
 # Whatever zipfile meets in bytes that are no zip file, or one made to break it.
-_BROKEN = (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, struct.error, EOFError, OverflowError)
+_BROKEN = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+    EOFError,
+    OverflowError,
+)
 
 
 class BundleError(UserError):
@@ -66,7 +74,9 @@ class Archive:
         except OSError as error:
             raise BundleError(f"bundle {path} cannot be read: {error.strerror or error}") from None
         except _BROKEN as error:
-            raise BundleError(f"{path} is not a bundle, or only a part of one ({error}); export it again") from None
+            raise BundleError(
+                f"{path} is not a bundle, or only a part of one ({error}); export it again"
+            ) from None
         try:
             self._infos = self._checked(num_bytes)
         except BundleError:
@@ -105,12 +115,16 @@ class Archive:
             if info.filename in found:
                 raise self._bad(info.filename, "is there twice")
             if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-                raise self._bad(info.filename, "is compressed or encrypted; a bundle stores its members as they are")
+                raise self._bad(
+                    info.filename, "is compressed or encrypted; a bundle stores its members as they are"
+                )
             found[info.filename] = info
         # Members that share bytes of the file would be the other way to be larger inside than outside.
         if sum(info.file_size for info in infos) > num_bytes:
             largest = max(infos, key=lambda info: info.file_size)
-            raise self._bad(largest.filename, f"claims {largest.file_size:,} bytes; the file has {num_bytes:,} in all")
+            raise self._bad(
+                largest.filename, f"claims {largest.file_size:,} bytes; the file has {num_bytes:,} in all"
+            )
         return found
 
     def _bad(self, name: str, why: str) -> BundleError:

@@ -43,12 +43,16 @@ def check_answers(
     first = different[0]
     found = compare_answers(now[first], then[first], bf16=bf16)
     where = ", ".join(map(str, different[:_SHOWN])) + (" ..." if len(different) > _SHOWN else "")
-    detail = f"{len(different):,} of {len(then):,} answers are not {how} (inputs {where}); input {first}: {found}"
+    detail = (
+        f"{len(different):,} of {len(then):,} answers are not {how} (inputs {where}); input {first}: {found}"
+    )
     change = Change("answers", f"{len(then):,} recorded", f"{len(different):,} differ")
     return Check("answers", "answers", "differs", detail, (change,))
 
 
-def check_decisions(then: Sequence[Any] | None, now: Sequence[Any] | None, *, answers_are_same: bool) -> Check:
+def check_decisions(
+    then: Sequence[Any] | None, now: Sequence[Any] | None, *, answers_are_same: bool
+) -> Check:
     """(c) What the answers under load mean for each labelled row, as it was decoded then and now.
 
     Args: answers_are_same: what (b) found.
@@ -61,7 +65,9 @@ def check_decisions(then: Sequence[Any] | None, now: Sequence[Any] | None, *, an
         return Check("decisions", "decisions", "differs", "not as many decisions as were recorded", (change,))
     flipped = [row for row, pair in enumerate(zip(then, now, strict=True)) if not same_prediction(*pair)]
     if not flipped:
-        return Check("decisions", "decisions", "same", f"{len(then):,} answers under load mean what they meant")
+        return Check(
+            "decisions", "decisions", "same", f"{len(then):,} answers under load mean what they meant"
+        )
     row, share = flipped[0], len(flipped) / len(then)
     detail = (
         f"{len(flipped):,} of {len(then):,} answers under load mean something else, first of row {row}: "

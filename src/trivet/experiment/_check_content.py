@@ -24,7 +24,9 @@ _HARDWARE = ("processor.model", "processor.flags", "architecture", "gpus")
 def check_content(then: Run, now: Run) -> Check:
     """(a) The bytes and levers of two configurations."""
     if not then.configuration_hash:
-        return Check("content", "configuration", "not compared", "a server that ran already: nobody knows what it runs")
+        return Check(
+            "content", "configuration", "not compared", "a server that ran already: nobody knows what it runs"
+        )
     if then.configuration_hash == now.configuration_hash:
         detail = f"every file and lever ({then.configuration_hash[:SHOWN_DIGEST]})"
         return Check("content", "configuration", "same", detail)
@@ -48,7 +50,9 @@ def check_data(then: Run, now: Run) -> Check:
         changed += (Change("trace", _word(traces[0]), _word(traces[1])),)
     if changed:
         return Check("content", "data", "differs", "; ".join(map(str, changed)), changed)
-    return Check("content", "data", "same", f"{then.dataset.get('requests', 'the same')} requests, byte by byte")
+    return Check(
+        "content", "data", "same", f"{then.dataset.get('requests', 'the same')} requests, byte by byte"
+    )
 
 
 def check_environment(then: Environment, now: Environment, packages: Sequence[str] | None = None) -> Check:
@@ -73,7 +77,9 @@ def is_same_hardware(then: Environment, now: Environment) -> bool:
     """Whether times may be compared at all: processor, its features, the cores that the server had, accelerators."""
     fields = {difference.field for difference in differences(then, now)}
     same_cores = len(_server_cores(then)) == len(_server_cores(now))
-    return same_cores and not any(field == name or field.startswith(f"{name}.") for field in fields for name in _HARDWARE)
+    return same_cores and not any(
+        field == name or field.startswith(f"{name}.") for field in fields for name in _HARDWARE
+    )
 
 
 def is_same_arithmetic(then: Environment, now: Environment, packages: Sequence[str] | None = None) -> bool:

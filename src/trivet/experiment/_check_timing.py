@@ -77,7 +77,9 @@ def check_timing(quantity: Quantity, then: Timed, repeats: Sequence[Timed]) -> C
     medians = _shifts(P50, then, repeats) if quantity is P99 else shifts
     mood = _mood(shifts if isinstance(medians, str) else medians) * (TAIL_MOOD if quantity is P99 else 1)
     speeds = [timed.speed for timed in (then, *repeats) if timed.speed is not None]
-    return _judged(quantity.name, quantity, shifts, mood, [speed.error for speed in speeds if quantity.is_time])
+    return _judged(
+        quantity.name, quantity, shifts, mood, [speed.error for speed in speeds if quantity.is_time]
+    )
 
 
 def check_ratio(
@@ -105,7 +107,10 @@ def _shifts(quantity: Quantity, then: Timed, repeats: Sequence[Timed]) -> list[L
     size = commonest_batch(then.rows)
     first = window_values(quantity, then.rows, num, size)
     shifts = [
-        _finite(np.log(window_values(quantity, repeat.rows, num, size) / first) - _explained(quantity, then, repeat))
+        _finite(
+            np.log(window_values(quantity, repeat.rows, num, size) / first)
+            - _explained(quantity, then, repeat)
+        )
         for repeat in repeats
     ]
     few = min(len(shift) for shift in shifts) < MIN_WINDOWS
@@ -157,7 +162,9 @@ def _spread(shifts: Sequence[Logs]) -> float:
     return float(np.sqrt(np.mean([shift.var(ddof=1) for shift in shifts])))
 
 
-def _judged(name: str, quantity: Quantity, shifts: Sequence[Logs], mood: float, errors: Sequence[float]) -> Check:
+def _judged(
+    name: str, quantity: Quantity, shifts: Sequence[Logs], mood: float, errors: Sequence[float]
+) -> Check:
     means = [float(shift.mean()) for shift in shifts]
     estimate, (error, degrees) = float(np.mean(means)), _error(shifts, mood, errors)
     bound = math.log(1 + quantity.margin)

@@ -89,7 +89,10 @@ class Decision:
     def findings(self) -> list[Finding]:
         """One for each figure, in the order of the margins."""
         if not self.num_pairs:
-            return [Finding(name, "not enough data", "no pair of blocks was measured on both sides") for name in self.margins]
+            return [
+                Finding(name, "not enough data", "no pair of blocks was measured on both sides")
+                for name in self.margins
+            ]
         intervals, verdicts = self._family.intervals(), self._family.verdicts()
         return [self._finding(name, verdicts[name], intervals[name]) for name in self.margins]
 
@@ -121,7 +124,13 @@ def accuracy_finding(
         text += f", difference {difference.estimate:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
         if loss > 0:
             # Lost rows: a loss that is sure counts from any size on, one within the margin is none, else nobody knows.
-            outcome = "regression" if least > 0 and loss > allowed else "pass" if worst <= allowed else "not enough data"
+            outcome = (
+                "regression"
+                if least > 0 and loss > allowed
+                else "pass"
+                if worst <= allowed
+                else "not enough data"
+            )
     if outcome == "not enough data":
         text += "; label more rows"
     return Finding("accuracy", outcome, text, None, baseline, candidate, metric)

@@ -47,5 +47,7 @@ def closure(names: Iterable[str]) -> set[str]:
                 raise
             continue  # of another platform, or another Python
         found.add(normal)
-        waiting += [(match[0], False) for text in required if not _EXTRA.search(text) and (match := _NAME.match(text))]
+        waiting += [
+            (match[0], False) for text in required if not _EXTRA.search(text) and (match := _NAME.match(text))
+        ]
     return found

@@ -94,7 +94,9 @@ def _root(folder: Path, names: list[str]) -> Path:
 def _inside(folder: Path, root: Path, name: str) -> Path:
     path = Path(os.path.normpath(root / name))
     if os.path.isabs(name) or not path.is_relative_to(folder) or path == root / SERVICE_FILE:
-        raise BundleError(f"the recorded file {name!r} would lie outside of the service's folder, or hide its own file")
+        raise BundleError(
+            f"the recorded file {name!r} would lie outside of the service's folder, or hide its own file"
+        )
     return path
 
 

@@ -14,7 +14,9 @@ from trivet.stats.percentile import percentile_ns
 
 MAX_WINDOWS = 20
 MIN_WINDOWS = 5  # below it the spread of the pairs is a guess
-PAUSE = 50  # times the median gap between answers: longer ones are pauses between blocks, and no one's slowness
+PAUSE = (
+    50  # times the median gap between answers: longer ones are pauses between blocks, and no one's slowness
+)
 
 
 @dataclass(frozen=True, slots=True)

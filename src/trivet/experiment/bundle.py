@@ -135,7 +135,9 @@ def read(path: Path) -> Bundle:
 def lock_text(run: Run) -> str:
     """The packages of a run's environment, as pip takes them."""
     head = f"# {run.environment.python}, trivet {run.environment.trivet}\n"
-    return head + "".join(f"{name}=={version}\n" for name, version in sorted(run.environment.packages.items()))
+    return head + "".join(
+        f"{name}=={version}\n" for name, version in sorted(run.environment.packages.items())
+    )
 
 
 def _members(
@@ -200,7 +202,9 @@ def _object_name(digest: str) -> str:
 
 def _manifest_bytes(archive: Archive) -> bytes:
     if MANIFEST in archive.names() and archive.size(MANIFEST) > MAX_MANIFEST_BYTES:
-        raise BundleError(f"{archive.path}: member {MANIFEST} has {archive.size(MANIFEST):,} bytes; that is no manifest")
+        raise BundleError(
+            f"{archive.path}: member {MANIFEST} has {archive.size(MANIFEST):,} bytes; that is no manifest"
+        )
     return archive.read(MANIFEST)
 
 
@@ -225,7 +229,9 @@ def _check_names(path: Path, archive: Archive, manifest: Manifest) -> None:
         raise BundleError(f"{path}: member {name} is not in the manifest: somebody added it")
     for name, member in listed.items():
         if archive.size(name) != member.size:
-            raise BundleError(f"{path}: member {name} has {archive.size(name):,} bytes instead of {member.size:,}")
+            raise BundleError(
+                f"{path}: member {name} has {archive.size(name):,} bytes instead of {member.size:,}"
+            )
 
 
 def _check(path: Path, name: str, digest: str, data: bytes) -> None:

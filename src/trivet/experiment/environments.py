@@ -72,7 +72,9 @@ def place_of(recorded: Environment, folder: Path) -> Path:
 def requirements(packages: Mapping[str, str]) -> str:
     """The recorded packages as pip takes them; trivet itself comes from its source, see `trivet_source`."""
     return "".join(
-        f"{name}=={version}\n" for name, version in sorted(packages.items()) if name != "trivet" or _is_released(version)
+        f"{name}=={version}\n"
+        for name, version in sorted(packages.items())
+        if name != "trivet" or _is_released(version)
     )
 
 
@@ -107,7 +109,11 @@ def trivet_source(recorded: Environment, place: Path) -> tuple[Path | None, tupl
         return here, (f"trivet {recorded.trivet} is no release and names no commit: the one here runs",)
     if code_version(here) == recorded.trivet_code:
         return here, ()
-    notes = ("trivet had changes beside its commit, which are not made again",) if recorded.trivet_code.dirty else ()
+    notes = (
+        ("trivet had changes beside its commit, which are not made again",)
+        if recorded.trivet_code.dirty
+        else ()
+    )
     target = place / f"trivet-{commit[:12]}"
     if not (target / BUILT).exists() and not _check_out(here, commit, target):
         return here, (f"trivet's commit {commit[:12]} is not in {here.parent}: the one here runs",)
@@ -126,7 +132,16 @@ def _check_out(here: Path, commit: str, target: Path) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "trivet.tar")
         done = subprocess.run(
-            [git, "-C", str(here.parent), "archive", "--format=tar", f"--output={archive}", commit, here.name],
+            [
+                git,
+                "-C",
+                str(here.parent),
+                "archive",
+                "--format=tar",
+                f"--output={archive}",
+                commit,
+                here.name,
+            ],
             capture_output=True,
             check=False,
             stdin=subprocess.DEVNULL,
@@ -148,7 +163,14 @@ def _build(place: Path, python: str, lock: str) -> None:
         (place / "lock.txt").write_text(lock)
         # The pip that runs here installs into the new environment: it needs none of its own for that.
         command = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install"]
-        command += ["--quiet", "--disable-pip-version-check", "--no-deps", "--no-input", "-r", str(place / "lock.txt")]
+        command += [
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--no-input",
+            "-r",
+            str(place / "lock.txt"),
+        ]
         _run(command, "the recorded packages cannot be installed")
         (place / BUILT).touch()
     except BaseException:

@@ -119,11 +119,14 @@ def gate(
         if course.is_decided():
             break
         if spent_ns + longest_ns > budget_ns:
-            course.notes.append(f"the budget of {budget_ns / 1e9:g} s was spent after {index} rounds")
+            rounds = "1 round" if index == 1 else f"{index} rounds"
+            course.notes.append(f"the budget of {budget_ns / 1e9:g} s was spent after {rounds}")
             break
     findings = course.findings()
     seconds = (clock.now_ns() - begun_ns) / 1e9
-    return Gate(outcome_of(findings), findings, tuple(suspects), tuple(course.notes), tuple(course.runs), seconds)
+    return Gate(
+        outcome_of(findings), findings, tuple(suspects), tuple(course.notes), tuple(course.runs), seconds
+    )
 
 
 def _name(figure: str, reference: str, decisions: Mapping[str, Decision]) -> str:

@@ -38,7 +38,9 @@ class Suspect:
     votes: int
 
     def __str__(self) -> str:
-        return f"{self.figure} is x{self.ratio:.3f} since run {self.since} (the last before it: {self.before})"
+        return (
+            f"{self.figure} is x{self.ratio:.3f} since run {self.since} (the last before it: {self.before})"
+        )
 
 
 def comparable(runs: Sequence[Run], like: Run) -> list[Run]:

@@ -23,12 +23,17 @@ def junit_xml(result: Gate, service: str) -> bytes:
         )
         if finding.outcome != "pass":
             kind = "failure" if finding.outcome == "regression" else "error"
-            ElementTree.SubElement(case, kind, {"message": finding.outcome, "type": finding.outcome}).text = _plain(
-                finding.detail
-            )
+            ElementTree.SubElement(
+                case, kind, {"message": finding.outcome, "type": finding.outcome}
+            ).text = _plain(finding.detail)
         else:
             ElementTree.SubElement(case, "system-out").text = _plain(finding.detail)
-    lines = [f"outcome: {result.outcome}", *map(str, result.suspects), *result.notes, f"runs: {' '.join(result.runs)}"]
+    lines = [
+        f"outcome: {result.outcome}",
+        *map(str, result.suspects),
+        *result.notes,
+        f"runs: {' '.join(result.runs)}",
+    ]
     ElementTree.SubElement(suite, "system-out").text = _plain("\n".join(lines))
     ElementTree.indent(root)
     return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"

@@ -30,7 +30,8 @@ def markdown_text(result: Gate, service: str) -> str:
 def _line(finding: Finding) -> str:
     values = [_number(finding.baseline, finding.unit), _number(finding.candidate, finding.unit)]
     change = "" if finding.change is None else _percent(finding)
-    return f"| {_cell(finding.figure)} | {values[0]} | {values[1]} | {change} | {_SIGNS[finding.outcome]} {finding.outcome} |"
+    outcome = f"{_SIGNS[finding.outcome]} {finding.outcome}"
+    return f"| {_cell(finding.figure)} | {values[0]} | {values[1]} | {change} | {outcome} |"
 
 
 def _number(value: float | None, unit: str) -> str:

@@ -87,12 +87,18 @@ def checks_of(
     return found
 
 
-def _checks_of_one(then: Evidence, repeats: Sequence[Evidence], packages: Sequence[str] | None) -> list[Check]:
+def _checks_of_one(
+    then: Evidence, repeats: Sequence[Evidence], packages: Sequence[str] | None
+) -> list[Check]:
     now = repeats[-1]
     environments = then.run.environment, now.run.environment
     answers = check_answers(then.answers, now.answers, bitwise=is_same_arithmetic(*environments, packages))
     if any(side.run.state in ("failed", "partial") for side in repeats):
-        return [check_content(then.run, now.run), check_environment(*environments, packages), _failed(repeats)]
+        return [
+            check_content(then.run, now.run),
+            check_environment(*environments, packages),
+            _failed(repeats),
+        ]
     return [
         check_content(then.run, now.run),
         check_data(then.run, now.run),
@@ -106,13 +112,17 @@ def _checks_of_one(then: Evidence, repeats: Sequence[Evidence], packages: Sequen
 
 def _failed(repeats: Sequence[Evidence]) -> Check:
     side = next(side for side in repeats if side.run.state in ("failed", "partial"))
-    return Check("timing", "load", "cannot tell", f"the replay {side.run.id} is {side.run.state}: {side.run.reason}")
+    return Check(
+        "timing", "load", "cannot tell", f"the replay {side.run.id} is {side.run.state}: {side.run.reason}"
+    )
 
 
 def _times(then: Evidence, repeats: Sequence[Evidence]) -> list[Check]:
     """(d) Of times and throughput."""
     if not is_same_hardware(then.run.environment, repeats[0].run.environment):
-        return [Check("timing", "times", "not compared", "other hardware: times of one run mean nothing there")]
+        return [
+            Check("timing", "times", "not compared", "other hardware: times of one run mean nothing there")
+        ]
     invalid = [side.run for side in repeats if side.run.state == "invalid"]
     usable = [side.timed for side in repeats if side.timed is not None and side.run.state == "complete"]
     if then.timed is None or not usable:
@@ -172,7 +182,11 @@ def _notes(then: Sequence[Evidence], now: Sequence[Evidence]) -> tuple[str, ...]
     environments = then[0].run.environment, now[0].run.environment
     notes = []
     if not is_same_hardware(*environments):
-        what = "accuracy and the ratios between the configurations" if len(then) > 1 else "answers and accuracy only"
+        what = (
+            "accuracy and the ratios between the configurations"
+            if len(then) > 1
+            else "answers and accuracy only"
+        )
         notes.append(f"other hardware: the verdict is about {what}")
     if around := surroundings(*environments):
         notes.append("also not as it was: " + "; ".join(map(str, around)))
