@@ -1,172 +1,37 @@
-"""Servers under measurement: started pinned to cores, awaited, weighed, and stopped again, by process id."""
+"""Servers under measurement, and what else runs in a process of its own on a core of its own."""
 
-import contextlib
-import os
-import select
-import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from collections.abc import Sequence
 
 import msgspec
 
-from trivet.load.connection import Target
-from trivet.load.http import AnswerReader, BadAnswerError, request_bytes
+from trivet.experiment.processes import (
+    Memory,
+    Server,
+    StartError,
+    affinity,
+    ask,
+    free_port,
+    free_ports,
+    tree,
+    wait_for_answer,
+)
 from trivet.load.job import Job
 from trivet.load.result import Result
 
-READY_POLL_MS = 5
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-
-
-class StartError(Exception):
-    """The server did not become ready; the message ends with its log."""
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """One process's share of memory: what it alone holds, and its part of what it shares."""
-
-    pid: int
-    command: str
-    pss_bytes: int
-
-
-class Server:
-    """A process tree that one measurement started. Use it as a context manager: it stops what it started."""
-
-    def __init__(self, process: "subprocess.Popen[bytes]", target: str, log: Path) -> None:
-        self._process, self.target, self.log = process, target, log
-        self.pid = process.pid
-        self.ready_after_ns = 0
-
-    @classmethod
-    def start(
-        cls,
-        command: Sequence[str],
-        target: str,
-        *,
-        log: Path,
-        cores: Sequence[int] = (),
-        ready_path: str | None = None,
-        env: Mapping[str, str] | None = None,
-        timeout_s: float = 45,
-    ) -> Self:
-        """Start `command`, on `cores` only, and wait until `target` accepts connections and, with `ready_path`,
-        answers GET with 200 there.
-
-        Raises: StartError: it ended, or was not ready in time; it is stopped then.
-        """
-        log.parent.mkdir(parents=True, exist_ok=True)
-        started_ns = time.monotonic_ns()
-        with log.open("wb") as output, _affinity(cores):
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**os.environ, **(env or {})},
-                start_new_session=True,
-            )
-        server = cls(process, target, log)
-        try:
-            server._wait_until_ready(ready_path, time.monotonic() + timeout_s)
-        except BaseException:
-            server.stop()
-            raise
-        server.ready_after_ns = time.monotonic_ns() - started_ns
-        return server
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.stop()
-
-    def memory(self) -> list[Memory]:
-        """Of the whole tree, by process."""
-        return [memory for pid in tree(self.pid) if (memory := _memory(pid)) is not None]
-
-    def cpu_ns(self) -> int:
-        """Processor time of the whole tree so far, in steps of a clock tick (10 ms)."""
-        return sum(_cpu_ticks(pid) for pid in tree(self.pid)) * (1_000_000_000 // TICKS_PER_SECOND)
-
-    def stop(self, timeout_s: float = 10) -> bool:
-        """Ask the started process to end, and wait; True when the whole tree went by itself, without SIGKILL."""
-        members = [pidfd for pid in _members(self.pid) if (pidfd := _pidfd(pid)) is not None]
-        try:
-            if self._process.poll() is None:
-                self._process.send_signal(signal.SIGTERM)
-            left = _wait_for_exits(members, timeout_s)
-            for pidfd in left:
-                with contextlib.suppress(ProcessLookupError):
-                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            _wait_for_exits(left, None)
-        finally:
-            for pidfd in members:
-                os.close(pidfd)
-        self._process.wait()
-        return not left
-
-    def _wait_until_ready(self, ready_path: str | None, until: float) -> None:
-        exited = select.poll()
-        pidfd = os.pidfd_open(self.pid)
-        exited.register(pidfd, select.POLLIN)
-        try:
-            while not self._is_ready(ready_path):
-                if exited.poll(READY_POLL_MS):
-                    raise StartError(f"the server ended with code {self._process.wait()}:{self._log_end()}")
-                if time.monotonic() > until:
-                    raise StartError(f"{self.target} was not ready in time:{self._log_end()}")
-        finally:
-            os.close(pidfd)
-
-    def _is_ready(self, path: str | None) -> bool:
-        try:
-            if path is None:
-                _connect(self.target, 1).close()
-                return True
-            return ask(self.target, request_bytes("GET", path, "localhost"))[0] == 200
-        except (OSError, BadAnswerError):
-            return False
-
-    def _log_end(self) -> str:
-        return "\n" + self.log.read_text(errors="replace")[-2000:]
-
-
-def ask(target: str, request: bytes, timeout_s: float = 10) -> tuple[int, bytes]:
-    """One request on a connection of its own: status and body.
-
-    Raises: OSError: no connection, or it broke.  BadAnswerError: not HTTP.
-    """
-    reader = AnswerReader()
-    with _connect(target, timeout_s) as sock:
-        sock.sendall(request)
-        while data := sock.recv(1 << 18):
-            if reader.feed(data):
-                return reader.head.status, reader.body()
-    if not reader.end():
-        raise ConnectionResetError(f"{target} closed the connection without a whole answer")
-    return reader.head.status, reader.body()
-
-
-def wait_for_answer(server: Server, request: bytes, timeout_s: float = 60) -> bytes:
-    """The body of the first 200 to `request`: some servers say ready, and answer 503 first.
-
-    Raises: StartError: none in time; the message holds the last answer.
-    """
-    until = time.monotonic() + timeout_s
-    while True:
-        status, body = ask(server.target, request)
-        if status == 200:
-            return body
-        if time.monotonic() > until:
-            raise StartError(f"{server.target} answers {status}: {body[:500].decode(errors='replace')}")
+__all__ = [
+    "Memory",
+    "Server",
+    "StartError",
+    "ask",
+    "free_port",
+    "free_ports",
+    "offer_from",
+    "run_on_core",
+    "tree",
+    "wait_for_answer",
+]
 
 
 def offer_from(core: int | None, job: Job) -> Result:
@@ -178,122 +43,7 @@ def offer_from(core: int | None, job: Job) -> Result:
     return msgspec.msgpack.decode(done.stdout, type=Result)
 
 
-def free_port() -> int:
-    return free_ports(1)
-
-
-def free_ports(count: int) -> int:
-    """The first of `count` consecutive ports that were free a moment ago: some servers take the next ones, too."""
-    while True:
-        with contextlib.ExitStack() as held:
-            listener = held.enter_context(socket.create_server(("127.0.0.1", 0)))
-            first = int(listener.getsockname()[1])
-            try:
-                for port in range(first + 1, first + count):
-                    held.enter_context(socket.create_server(("127.0.0.1", port)))
-            except (OSError, OverflowError):  # taken, or beyond the last port
-                continue
-            return first
-
-
-def tree(pid: int) -> list[int]:
-    """`pid` and all its living descendants, parents first."""
-    children: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (fields := _stat(int(entry))):
-            children.setdefault(int(fields[1]), []).append(int(entry))
-    found = [pid]
-    for parent in found:
-        found.extend(children.get(parent, []))
-    return found
-
-
-def _connect(target: str, timeout_s: float) -> socket.socket:
-    parsed = Target.parse(target)
-    sock = parsed.socket()
-    sock.settimeout(timeout_s)
-    try:
-        sock.connect(parsed.address)
-    except OSError:
-        sock.close()
-        raise
-    return sock
-
-
-def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the state on; empty where the process is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def _cpu_ticks(pid: int) -> int:
-    """User and system time, its own and that of children it has waited for."""
-    fields = _stat(pid)
-    return sum(int(ticks) for ticks in fields[11:15])
-
-
-def _memory(pid: int) -> Memory | None:
-    try:
-        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-        command = (
-            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-        )
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    pss = next(line for line in rollup.splitlines() if line.startswith("Pss:"))
-    return Memory(pid, command, int(pss.split()[1]) * 1024)
-
-
-def _members(pid: int) -> list[int]:
-    """All descendants, and whoever else is still in the session that was started: orphans, too."""
-    everyone = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
-    session = [member for member in everyone if (fields := _stat(member)) and int(fields[3]) == pid]
-    return sorted({*tree(pid), *session})
-
-
-def _pidfd(pid: int) -> int | None:
-    """A handle that never means another process; None where it is gone already."""
-    try:
-        return os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
-
-
-def _wait_for_exits(pidfds: Sequence[int], timeout_s: float | None) -> list[int]:
-    """Wait until all have ended, at most so long; those that have not."""
-    poller, left = select.poll(), set(pidfds)
-    for pidfd in left:
-        poller.register(pidfd, select.POLLIN)
-    until = None if timeout_s is None else time.monotonic() + timeout_s
-    while left:
-        wait_ms = None if until is None else max(0.0, (until - time.monotonic()) * 1000)
-        ended = [pidfd for pidfd, _ in poller.poll(wait_ms)]
-        if not ended:
-            break
-        for pidfd in ended:
-            poller.unregister(pidfd)
-            left.remove(pidfd)
-    return sorted(left)
-
-
-class _affinity:  # noqa: N801 - reads as a statement: `with _affinity(cores)`
-    """What is started inside inherits these cores; this process gets its own back."""
-
-    def __init__(self, cores: Sequence[int]) -> None:
-        self._cores = set(cores)
-
-    def __enter__(self) -> None:
-        self._before = os.sched_getaffinity(0)
-        if self._cores:
-            os.sched_setaffinity(0, self._cores)
-
-    def __exit__(self, *exception: object) -> None:
-        os.sched_setaffinity(0, self._before)
-
-
 def run_on_core(command: Sequence[str], core: int) -> str:
     """What a command prints that runs on one core only; its errors go to ours."""
-    with _affinity([core]):
+    with affinity([core]):
         return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout

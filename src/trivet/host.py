@@ -16,7 +16,7 @@ _CGROUP_ROOT = Path("/sys/fs/cgroup")
 def num_cores(cgroup_root: Path = _CGROUP_ROOT, membership: Path = Path("/proc/self/cgroup")) -> int:
     """Cores that this process may use: the smaller of its affinity and its control group's quota; at least 1."""
     allowed = len(os.sched_getaffinity(0))
-    quota = _cgroup_quota(cgroup_root, membership)
+    quota = cpu_quota(cgroup_root, membership)
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
 
 
@@ -25,17 +25,29 @@ def engine_cores(num_workers: int) -> int:
     return max(1, (num_cores() - num_workers) // num_workers)
 
 
-def _cgroup_quota(root: Path, membership: Path) -> float | None:
+def cpu_quota(cgroup_root: Path = _CGROUP_ROOT, membership: Path = Path("/proc/self/cgroup")) -> float | None:
     """CPUs granted by the tightest group on the way up (cgroup v2 `cpu.max`, v1 `cpu.cfs_quota_us`), or None."""
-    quotas = []
+    quotas: list[float | None] = []
+    for folder in control_groups("cpu", cgroup_root, membership):
+        quotas += [_v2_quota(folder), _v1_quota(folder)]
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def control_groups(
+    controller: str, cgroup_root: Path = _CGROUP_ROOT, membership: Path = Path("/proc/self/cgroup")
+) -> list[Path]:
+    """The folders of this process's groups that may limit it, innermost first, of whichever cgroup version.
+
+    A folder that does not exist stands for a mount at another place, or a group that is not to be seen from here.
+    """
+    folders = []
     for line in _read(membership).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            quotas += [_v2_quota(folder) for folder in _upwards(root, path)]
-        elif "cpu" in controllers.split(","):
-            for mount in (root / controllers, root / "cpu"):
-                quotas += [_v1_quota(folder) for folder in _upwards(mount, path)]
-    return min((quota for quota in quotas if quota is not None), default=None)
+            folders += _upwards(cgroup_root, path)
+        elif controller in controllers.split(","):
+            folders += [*_upwards(cgroup_root / controllers, path), *_upwards(cgroup_root / controller, path)]
+    return folders
 
 
 def _upwards(root: Path, path: str) -> list[Path]:

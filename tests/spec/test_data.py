@@ -187,6 +187,21 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
         read_columns(tmp_path / "d.npz", None, 5)
 
 
+@pytest.mark.parametrize(("datatype", "cells"), [("BYTES", ["a", None]), ("INT64", [1, None])])
+def test_a_missing_cell_is_no_value(tmp_path: Path, datatype: str, cells: list[Any]) -> None:
+    pq.write_table(pa.table({"x": cells}), tmp_path / "d.parquet")
+    data = Data(path="d.parquet", columns={"x": "x"})
+    with pytest.raises(FieldError, match="data.columns.x: row 2 does not fit"):
+        input_rows(data, tmp_path, signature(TensorSpec("x", datatype, (-1, 1))), 5)
+
+
+def test_a_missing_float_is_nan(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": [None, 1.5]}), tmp_path / "d.parquet")
+    data = Data(path="d.parquet", columns={"x": "x"})
+    rows = input_rows(data, tmp_path, signature(TensorSpec("x", "FP32", (-1, 1))), 5)
+    np.testing.assert_array_equal([[np.nan], [1.5]], [row["x"][0] for row in rows])
+
+
 def test_a_single_value_is_no_column(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=np.float32(1))
     with pytest.raises(SpecError, match="array 'x' is a single value"):

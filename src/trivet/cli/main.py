@@ -7,6 +7,10 @@ from typing import Any
 import click
 
 from trivet import __version__
+from trivet.cli.audit import audit
+from trivet.cli.bench import bench, compare
+from trivet.cli.doctor import doctor
+from trivet.cli.runs import runs, show
 from trivet.errors import UserError
 
 _Path = click.Path(path_type=Path)
@@ -97,6 +101,14 @@ def completion(shell: str) -> None:
     found = get_completion_class(shell)
     assert found is not None  # the choices above are click's own
     click.echo(found(cli, {}, "trivet", "_TRIVET_COMPLETE").source())
+
+
+cli.add_command(bench)
+cli.add_command(compare)
+cli.add_command(runs)
+cli.add_command(show)
+cli.add_command(audit)
+cli.add_command(doctor)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from trivet.spec.signature import VARIABLE, Signature, TensorSpec
 
 Column = Sequence[Any]  # one value a row: text, bytes, a number, or an array
 
+_ALL_ROWS = 1 << 30  # of a file in which the wanted rows may stand anywhere
 _SAMPLED_BYTES = 1 << 20
 _SAMPLED_FILES = 1_000
 
@@ -59,11 +60,71 @@ def read_columns(path: Path, names: Sequence[str] | None, max_rows: int) -> dict
     return {name: columns[name] for name in (columns if names is None else names)}
 
 
+class LabelledRows(NamedTuple):
+    """Of each row its inputs, its label as the file has it, and its cohort (empty: none is declared)."""
+
+    inputs: list[dict[str, NDArray[Any]]]
+    labels: list[Any]
+    cohorts: list[str]
+
+
 def input_rows(data: Data, root: Path, signature: Signature, max_rows: int) -> list[dict[str, NDArray[Any]]]:
     """The first rows as inputs of single requests, with a batch axis of 1 where the signature has one.
 
     Raises: FieldError: the file, a column or a value does not fit the inputs.
     """
+    feeds = _feeds(data, signature)
+    columns = _read(data, root, [column for feed in feeds.values() for column in feed], max_rows)
+    num_rows = min((len(column) for column in columns.values()), default=0)
+    return _inputs(signature, feeds, columns, range(num_rows))
+
+
+def labelled_rows(
+    data: Data, root: Path, signature: Signature, max_rows: int, split: str | None = None
+) -> LabelledRows:
+    """The first rows of a split (None: of all) with what is known about them, to judge the answers by.
+
+    Raises: FieldError: as `input_rows`; no label or split is declared; no row is in the split; a row has no label, or
+    an array of the file has fewer rows than another.
+    """
+    feeds = _feeds(data, signature)
+    if data.label is None:
+        raise FieldError(("data", "label"), "answers are judged by labels; name the column that holds them")
+    if split is not None and data.split is None:
+        raise FieldError(("data", "split"), f"no column tells which rows are in the split {split!r}")
+    about = [name for name in (data.label, data.cohort, data.split if split else None) if name]
+    names = [*(column for feed in feeds.values() for column in feed), *about]
+    columns = _read(data, root, names, max_rows if split is None else _ALL_ROWS)
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise FieldError(("data", "path"), f"{data.path}: columns of different lengths: {lengths}")
+    chosen = _of_split(data, columns, split)[:max_rows]
+    labels = [columns[data.label][row] for row in chosen]
+    for row, label in zip(chosen, labels, strict=True):
+        if label is None or (isinstance(label, str) and not label.strip()):
+            raise FieldError(("data", "label"), f"{data.path}: row {row + 1} has no label")
+    cohorts = [_text(columns[data.cohort][row]) for row in chosen] if data.cohort else []
+    return LabelledRows(_inputs(signature, feeds, columns, chosen), labels, cohorts)
+
+
+def _of_split(data: Data, columns: Mapping[str, Column], split: str | None) -> list[int]:
+    if split is None or data.split is None:
+        return list(range(len(next(iter(columns.values())))))
+    names = [_text(value) for value in columns[data.split]]
+    chosen = [row for row, name in enumerate(names) if name == split]
+    if not chosen:
+        found = ", ".join(dict.fromkeys(names)) or "no rows at all"
+        raise FieldError(("data", "split"), f"{data.path}: no row is in the split {split!r}; found: {found}")
+    return chosen
+
+
+def _text(value: Any) -> str:
+    """A cell that names something, whatever the file's type for it is."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _feeds(data: Data, signature: Signature) -> dict[str, tuple[str, ...]]:
+    """The columns that feed each input."""
     specs = {spec.name: spec for spec in signature.inputs}
     for name in data.columns:
         if name not in specs:
@@ -73,17 +134,26 @@ def input_rows(data: Data, root: Path, signature: Signature, max_rows: int) -> l
     for name in specs:
         if name not in data.columns:
             raise FieldError(("data", "columns"), f"no column feeds the input {name!r}")
-    feeds = {name: _as_tuple(columns) for name, columns in data.columns.items()}
+    return {name: _as_tuple(columns) for name, columns in data.columns.items()}
+
+
+def _read(data: Data, root: Path, names: Sequence[str], max_rows: int) -> dict[str, Column]:
     try:
-        columns = read_columns(
-            root / data.path, [column for feed in feeds.values() for column in feed], max_rows
-        )
+        return read_columns(root / data.path, names, max_rows)
     except SpecError as error:
         raise FieldError(("data", "path"), str(error)) from None
-    num_rows = min((len(column) for column in columns.values()), default=0)
+
+
+def _inputs(
+    signature: Signature,
+    feeds: Mapping[str, tuple[str, ...]],
+    columns: Mapping[str, Column],
+    rows: Sequence[int],
+) -> list[dict[str, NDArray[Any]]]:
+    specs = {spec.name: spec for spec in signature.inputs}
     return [
         {name: _input(specs[name], columns, feed, row, signature.batch_axis) for name, feed in feeds.items()}
-        for row in range(num_rows)
+        for row in rows
     ]
 
 
@@ -105,7 +175,7 @@ def _input(
 ) -> NDArray[Any]:
     """One request's tensor: the values of its columns, in the shape of the input."""
     try:
-        values = [_converted(columns[name][row], spec.datatype) for name in feed]
+        values = [converted(columns[name][row], spec.datatype) for name in feed]
         array = values[0] if len(values) == 1 else np.concatenate([value.reshape(-1) for value in values])
         return array.reshape(
             (1, *_filled(spec.shape[1:], array.size)) if batch_axis else _filled(spec.shape, array.size)
@@ -124,10 +194,15 @@ def _filled(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
     return tuple(fixed)
 
 
-def _converted(value: Any, datatype: str) -> NDArray[Any]:
-    """A cell as an array of the datatype: text is read as a number where a number is wanted."""
+def converted(value: Any, datatype: str) -> NDArray[Any]:
+    """A cell as an array of the datatype: text is read as a number where a number is wanted; a missing float is NaN.
+
+    Raises: ValueError, TypeError, OverflowError: it has no such value.
+    """
     if datatype == "BYTES":
         cells = np.asarray(value, np.object_).reshape(-1).tolist()
+        if None in cells:
+            raise ValueError("no value")
         encoded = [cell if isinstance(cell, bytes) else str(cell).encode() for cell in cells]
         return np.array(encoded, np.object_)
     if isinstance(value, bytes):

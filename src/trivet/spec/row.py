@@ -269,9 +269,19 @@ def concatenate(parts: Sequence[RowColumns]) -> RowColumns:
         parts[0].header,
         sum(part.num_rows for part in parts),
         **{name: np.concatenate([part.numbers[name] for part in parts]) for name in _NUMBERS},
-        **{name: [word for part in parts for word in part.words[name].decode()] for name in _WORDS},
+        **{name: _joined([part.words[name] for part in parts]) for name in _WORDS},
         **{name: [blob for part in parts for blob in part.blobs[name]] for name in _BLOBS},
     )
+
+
+def _joined(columns: Sequence[Words]) -> Words:
+    """One column after the other: only the few words are looked at, never each row's."""
+    code_of: dict[str, int] = {}
+    codes = [np.empty(0, np.int32)]
+    for column in columns:
+        own = np.array([code_of.setdefault(word, len(code_of)) for word in column.words], np.int32)
+        codes.append(own[column.codes])
+    return Words(np.concatenate(codes), tuple(code_of))
 
 
 def _number_column(values: ArrayLike, num_rows: int) -> NDArray[np.int64]:

@@ -172,43 +172,41 @@ def to_bytes(datatype: str, array: NDArray[Any]) -> bytes:
     return b"".join(parts)
 
 
-def check_binary(name: str, datatype: str, data: Buffer, count: int) -> TensorData:
-    """What `data` holds, for `count` elements.
+def check_binary(name: str, datatype: str, data: Buffer, count: int, what: str = "input") -> TensorData:
+    """What `data` holds, for `count` elements of an input or output (`what`: the word in messages).
 
     Raises: BadRequestError: the size does not fit, a BOOL byte is neither 0 nor 1, a BYTES length lies.
     """
     if datatype == "BYTES":
-        return _unpack_strings(name, data, count)
+        return _unpack_strings(f"{what} {name!r}", data, count)
     expected = count * itemsize(datatype)
     if len(data) != expected:
         raise BadRequestError(
-            f"input {name!r}: {len(data)} bytes of binary data; its shape and datatype {datatype} need {expected}"
+            f"{what} {name!r}: {len(data)} bytes of binary data; its shape and datatype {datatype} need {expected}"
         )
     if datatype == "BOOL" and bytes(data).strip(b"\x00\x01"):
-        raise BadRequestError(f"input {name!r}: a BOOL is one byte, 0 or 1; found another value")
+        raise BadRequestError(f"{what} {name!r}: a BOOL is one byte, 0 or 1; found another value")
     return data
 
 
-def _unpack_strings(name: str, data: Buffer, count: int) -> NDArray[Any]:
+def _unpack_strings(where: str, data: Buffer, count: int) -> NDArray[Any]:
     if count * 4 > len(data):  # checked before anything is allocated: a shape may lie by orders of magnitude
         raise BadRequestError(
-            f"input {name!r}: {len(data)} bytes of binary data cannot hold {count} BYTES elements of 4 bytes and more"
+            f"{where}: {len(data)} bytes of binary data cannot hold {count} BYTES elements of 4 bytes and more"
         )
     out = np.empty(count, object)
     raw, at = bytes(data), 0
     for i in range(count):
         if at + 4 > len(raw):
-            raise BadRequestError(f"input {name!r}: binary data ends inside the length of BYTES element {i}")
+            raise BadRequestError(f"{where}: binary data ends inside the length of BYTES element {i}")
         size = int.from_bytes(raw[at : at + 4], "little")
         at += 4
         if at + size > len(raw):
-            raise BadRequestError(
-                f"input {name!r}: BYTES element {i} claims {size} bytes; {len(raw) - at} are left"
-            )
+            raise BadRequestError(f"{where}: BYTES element {i} claims {size} bytes; {len(raw) - at} are left")
         out[i] = raw[at : at + size]
         at += size
     if at != len(raw):
-        raise BadRequestError(f"input {name!r}: {len(raw) - at} bytes are left after {count} BYTES elements")
+        raise BadRequestError(f"{where}: {len(raw) - at} bytes are left after {count} BYTES elements")
     return out
 
 

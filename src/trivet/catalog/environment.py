@@ -1,0 +1,132 @@
+"""The environment of a run: everything that could make another run of the same configuration different."""
+
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+import trivet
+from trivet.catalog import machine
+from trivet.catalog.code_version import CodeVersion, code_version
+from trivet.catalog.conditions import Conditions
+from trivet.catalog.differences import Difference, differences_of
+from trivet.catalog.host_files import HOST, HostFiles
+from trivet.catalog.machine import Limits, Processor
+from trivet.catalog.noise import Noise
+
+__all__ = ["Difference", "Environment", "differences", "fingerprint"]
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """Every field has a default: an older record lacks what was added later, an anonymised one what was taken out.
+
+    code: of the folder that was measured.  trivet_code: of trivet, where it runs from a working tree.
+    pinning: cores by what runs on them ("server", "generator").
+    threads: environment variables that set how many threads libraries start.
+    load: runnable tasks and load averages at the beginning.
+    conditions, noise_before, noise_after: what went on meanwhile; None: not measured.
+    """
+
+    trivet: str = ""
+    trivet_code: CodeVersion = CodeVersion()
+    code: CodeVersion = CodeVersion()
+    packages: dict[str, str] = {}
+    python: str = ""
+    os: str = ""
+    kernel: str = ""
+    libc: str = ""
+    architecture: str = ""
+    host: str = ""
+    processor: Processor = Processor(model="")
+    memory_mib: int = 0
+    swap_mib: int = 0
+    huge_pages: str = ""
+    clock_source: str = ""
+    limits: Limits = Limits()
+    cores: tuple[int, ...] = ()
+    pinning: dict[str, tuple[int, ...]] = {}
+    threads: dict[str, str] = {}
+    gpus: tuple[str, ...] = ()
+    load: dict[str, float] = {}
+    conditions: Conditions | None = None
+    noise_before: Noise | None = None
+    noise_after: Noise | None = None
+
+
+def fingerprint(
+    folder: Path | None = None,
+    *,
+    pinning: Mapping[str, tuple[int, ...]] | None = None,
+    noise: Noise | None = None,
+    keep: Callable[[bytes], str] | None = None,
+    files: HostFiles = HOST,
+    environ: Mapping[str, str] = os.environ,
+) -> Environment:
+    """The environment as it is now. Costs tens of milliseconds: not while load is offered.
+
+    Args: folder: whose code is measured (the working directory).  noise: the probe before the run.
+        keep: stores a diff and returns its digest: `Catalog.put`; without it diffs are not kept, their digests are.
+    """
+    cores = tuple(sorted(os.sched_getaffinity(0)))
+    memory = machine.memory_mib(files)
+    return Environment(
+        trivet=trivet.__version__,
+        trivet_code=_trivet_code(keep),
+        code=code_version(folder or Path.cwd(), keep),
+        packages=installed_packages(),
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        os=machine.operating_system(files),
+        kernel=platform.release(),
+        libc=" ".join(platform.libc_ver()).strip(),
+        architecture=platform.machine(),
+        host=platform.node(),
+        processor=machine.processor(files, cores),
+        memory_mib=memory["total"],
+        swap_mib=memory["swap"],
+        huge_pages=machine.selected(files, "sys/kernel/mm/transparent_hugepage/enabled"),
+        clock_source=files.text("sys/devices/system/clocksource/clocksource0/current_clocksource"),
+        limits=machine.limits(files),
+        cores=cores,
+        pinning=dict(pinning or {}),
+        threads=machine.thread_settings(environ),
+        gpus=machine.gpus(files),
+        load=_load(files),
+        noise_before=noise,
+    )
+
+
+def finished(environment: Environment, conditions: Conditions | None, noise: Noise | None) -> Environment:
+    """The environment of a run that has ended: with what was seen meanwhile, and the probe after it."""
+    return msgspec.structs.replace(environment, conditions=conditions, noise_after=noise)
+
+
+def differences(a: Environment, b: Environment) -> list[Difference]:
+    """The fields in which two environments differ, causes first; see `Difference`."""
+    return differences_of(msgspec.to_builtins(a), msgspec.to_builtins(b))
+
+
+def installed_packages() -> dict[str, str]:
+    """Name (normalised as in PEP 503) to version, of everything that this Python would import."""
+    found: dict[str, str] = {}
+    for distribution in importlib.metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name:  # a folder that pip left behind half removed has no name
+            found.setdefault(name.lower().replace("_", "-").replace(".", "-"), distribution.version)
+    return dict(sorted(found.items()))
+
+
+def _trivet_code(keep: Callable[[bytes], str] | None) -> CodeVersion:
+    """Empty where trivet is installed as a package: then its version says it all."""
+    folder = Path(trivet.__file__).parent
+    return CodeVersion() if "site-packages" in folder.parts else code_version(folder, keep)
+
+
+def _load(files: HostFiles) -> dict[str, float]:
+    words = files.text("proc/loadavg").split()
+    if len(words) < 4:
+        return {}
+    names = ("average_1min", "average_5min", "average_15min")
+    return dict(zip(names, map(float, words), strict=False)) | {"runnable": float(words[3].split("/")[0])}

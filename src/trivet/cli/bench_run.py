@@ -1,0 +1,162 @@
+"""From the options of `trivet bench` to a run, and from its figures to what is printed."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+import msgspec
+
+from trivet.catalog.catalog import Catalog
+from trivet.cli.live_line import LiveLine
+from trivet.errors import UserError
+from trivet.experiment.run import Finished, Settings, run
+from trivet.experiment.side import template_text
+from trivet.experiment.target import subject_of
+from trivet.experiment.workload import Workload
+from trivet.report.text import figures_text
+from trivet.spec.units import parse_duration_ns
+
+BLOCKS_OF_SEVERAL = 16  # the earliest verdict about one figure is possible at 9 pairs
+_MOODS = {"complete": "valid", "partial": "PARTIAL", "invalid": "INVALID", "failed": "FAILED"}
+
+
+def measure_targets(targets: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+    """Measure, print, and the state of each run.
+
+    Raises: UserError: options that make no sense, or nothing could be begun.
+    """
+    workload = workload_of(options, len(targets))
+    settings = Settings(
+        command=("trivet", *sys.argv[1:]), tags=tags_of(options["tags"]), max_labelled=options["labelled"]
+    )
+    subjects = [subject_of(text) for text in targets]
+    catalog = None if options["no_record"] else Catalog.open(options["catalog_url"])
+    with LiveLine(sys.stderr) as line:
+        found = run(
+            subjects, workload, catalog=catalog, settings=settings, on_progress=line.show, say=line.say
+        )
+    click.echo(_json(found) if options["as_json"] else "\n".join(_text(found)))
+    return [finished.state for finished in found]
+
+
+def workload_of(options: Mapping[str, Any], num_targets: int) -> Workload:
+    """Raises: UserError: an option whose value makes no sense; names it."""
+    percentile, latency_ns = slo_of(options["slo"])
+    values = {
+        "arrivals": options["arrivals"],
+        "rate_rps": options["rate"],
+        "duration_ns": _duration_ns(
+            "--duration", options["duration"] or _default_duration(options["scenario"])
+        ),
+        "users": options["users"],
+        "think_ns": _duration_ns("--think-time", options["think_time"]),
+        "scenario": options["scenario"],
+        "slo_percentile": percentile,
+        "slo_latency_ns": latency_ns,
+        "seed": options["seed"],
+        "num_blocks": options["blocks"] or (1 if num_targets == 1 else BLOCKS_OF_SEVERAL),
+        "until_decided": options["until_decided"],
+        "timeout_ns": _duration_ns("--timeout", options["timeout"]),
+        "workers": options["workers"],
+        "split": options["split"],
+        "asking": {
+            "dialect": options["dialect"],
+            "binary": bool(options["binary"]),
+            "model": options["name"],
+            "version": options["model_version"],
+            "template": template_text(options["template"]),  # as it is now: the record needs no file
+            "answer": options["answer"],
+            "inputs": options["inputs"] or "",
+            "phases": options["phases"],
+        },
+    }
+    if options["rate"] is not None and options["users"] is not None:
+        raise UserError("--rate is an open loop and --users a closed one: give one of them")
+    if options["until_decided"] and num_targets < 2:
+        raise UserError("--until-decided compares two targets: name a second one")
+    try:
+        return msgspec.convert(values, Workload)
+    except msgspec.ValidationError as error:
+        raise UserError(f"the options make no workload: {error}") from None
+
+
+def _default_duration(scenario: str) -> str:
+    return "600s" if scenario.startswith("mlperf") else "10s"
+
+
+def slo_of(text: str | None) -> tuple[float, int | None]:
+    """Percentile and latency in ns of `p99:50ms`, or of `50ms`. Raises: UserError: neither."""
+    if text is None:
+        return 99.0, None
+    percentile, colon, latency = text.rpartition(":")
+    try:
+        share = float(percentile.removeprefix("p")) if colon else 99.0
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 100:
+        raise UserError(f"--slo {text!r}: expected p99:50ms, a percentile between 0 and 100 and a latency")
+    return share, _duration_ns("--slo", latency)
+
+
+def tags_of(texts: Sequence[str]) -> dict[str, str]:
+    """Raises: UserError: one without an equals sign."""
+    tags = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UserError(f"--tag {text!r}: expected NAME=VALUE")
+        tags[name] = value
+    return tags
+
+
+def _duration_ns(option: str, text: str) -> int:
+    try:
+        return parse_duration_ns(text)
+    except UserError as error:
+        raise UserError(f"{option}: {error}") from None
+
+
+def _text(found: Sequence[Finished]) -> list[str]:
+    lines: list[str] = []
+    for finished in found:
+        offered = _offered(finished.workload)
+        lines += [f"{finished.name} ({finished.label}), {offered}: {_MOODS[finished.state]}"]
+        lines += [f"  {finished.reason}"] if finished.reason else []
+        lines += [*figures_text(finished.figures), ""]
+    kept = [finished.run_id for finished in found if finished.run_id]
+    if kept:
+        lines.append(f"kept as {', '.join(kept)}; next:  trivet show {kept[0]}" + _next(kept))
+    return lines
+
+
+def _next(kept: Sequence[str]) -> str:
+    if len(kept) > 1:
+        return f"   trivet compare {kept[0]} {kept[1]}"
+    return f"   trivet compare {kept[0]} OTHER"
+
+
+def _offered(workload: Workload) -> str:
+    seconds = f"{workload.duration_ns / 1e9:g} s"
+    if workload.scenario != "steady":
+        return f"{workload.scenario}, seed {workload.seed}"
+    if workload.users is not None:
+        return f"{workload.users} users for {seconds}, seed {workload.seed}"
+    rate = f"{workload.rate_rps:g}/s " if workload.rate_rps is not None else ""
+    return f"{rate}{workload.arrivals} for {seconds}, seed {workload.seed}"
+
+
+def _json(found: Sequence[Finished]) -> str:
+    values = [
+        {
+            "run": finished.run_id,
+            "service": finished.name,
+            "target": finished.label,
+            "state": finished.state,
+            "reason": finished.reason,
+            "workload": msgspec.to_builtins(finished.workload),
+            "figures": msgspec.to_builtins(dict(finished.figures)),
+        }
+        for finished in found
+    ]
+    return msgspec.json.format(msgspec.json.encode(values if len(values) > 1 else values[0])).decode()

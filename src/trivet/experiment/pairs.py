@@ -1,0 +1,79 @@
+"""Pairs of blocks that were measured in turn: which figures of theirs are compared, and when they have decided."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from trivet.experiment.figures import MIB, NS_PER_MS, NS_PER_S, PERCENTILES
+from trivet.experiment.measured import Measured
+from trivet.stats.family import PairedFamily
+from trivet.stats.percentile import percentile_ns
+
+LARGER_IS_BETTER = frozenset({"throughput_rps", "goodput_rps"})
+# Ratios within 5 % make no difference that matters; below 1 % nothing is called better or worse: two starts of one
+# program differ by that much, and each side is one start.
+MARGIN, MIN_EFFECT = 0.05, 0.01
+ALPHA = 0.01  # of any wrong "better" or "worse", over all figures and looks together
+DECIDING = ("latency_p50_ms", "latency_p99_ms")
+
+
+def block_values(measured: Measured, slo_latency_ns: int | None) -> dict[str, float]:
+    """The figures of one block that can be paired with another's; none where nothing was answered."""
+    window = measured.window
+    answered = window.words["outcome"].equal("ok", "late")
+    if not answered.any():
+        return {}
+    latencies = window.latency_ns()
+    values = {name: percentile_ns(latencies[answered], p) / NS_PER_MS for name, p in PERCENTILES.items()}
+    begin, end = measured.record.measured_from_ns, int(window["intended_ns"].max()) + 1
+    in_time = answered & (window["done_ns"] <= end)
+    within = in_time if slo_latency_ns is None else in_time & (latencies <= slo_latency_ns)
+    seconds = (end - begin) / NS_PER_S
+    values["throughput_rps"] = float(in_time.sum()) / seconds
+    values["goodput_rps"] = float(within.sum()) / seconds
+    record = measured.record
+    if record.cpu_ns is not None and record.generator.num_sent:
+        values["cpu_ms_per_request"] = record.cpu_ns / record.generator.num_sent / NS_PER_MS
+    if record.pss_bytes is not None:
+        values["memory_mib"] = record.pss_bytes / MIB
+    return values
+
+
+def valid_pairs(a: Sequence[Measured], b: Sequence[Measured]) -> list[tuple[Measured, Measured]]:
+    """Blocks by their number that both sides have, whole, and valid on both."""
+    others = {measured.record.block: measured for measured in b}
+    pairs = [(m, others[m.record.block]) for m in a if m.record.block in others]
+    return [pair for pair in pairs if all(not m.invalid and not m.record.partial for m in pair)]
+
+
+def log_ratios(a: dict[str, float], b: dict[str, float]) -> dict[str, float]:
+    """log(b / a) of every figure that both have and that is positive on both."""
+    return {name: math.log(b[name] / a[name]) for name in a if name in b and a[name] > 0 and b[name] > 0}
+
+
+@dataclass(slots=True)
+class Deciding:
+    """Looks at each pair of blocks, and says when the latencies are decided; valid however often it is asked."""
+
+    margin: float = MARGIN
+    alpha: float = ALPHA
+    _family: PairedFamily = field(init=False)
+
+    def __post_init__(self) -> None:
+        margins = dict.fromkeys(DECIDING, self.margin)
+        self._family = PairedFamily(margins, alpha=self.alpha, min_effect=min(MIN_EFFECT, self.margin / 2))
+
+    def add(self, a: Measured, b: Measured) -> None:
+        """A pair of blocks; one that was invalid, or without a result, counts for neither side."""
+        if a.invalid or b.invalid:
+            return
+        ratios = log_ratios(block_values(a, None), block_values(b, None))
+        if ratios:
+            self._family.add({name: ratios[name] for name in DECIDING})
+
+    def is_decided(self) -> bool:
+        """One of the latencies is better or worse, or all are equivalent."""
+        if not self._family.num_pairs:
+            return False
+        verdicts = set(self._family.verdicts().values())
+        return bool(verdicts & {"better", "worse"}) or verdicts == {"equivalent"}

@@ -1,0 +1,227 @@
+"""One honest measurement of one side or of several in turn: started, asked, loaded, judged and recorded.
+
+The order: sides start, a rate is found where none is given, the machine is probed, the run is on disk; each input is asked
+alone (which warms everything up), load is offered block by block, labelled data is judged, the machine is probed again.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from trivet.catalog.catalog import Catalog
+from trivet.catalog.conditions import HostWatch
+from trivet.catalog.environment import Environment, fingerprint, finished
+from trivet.catalog.noise import probe
+from trivet.catalog.records import Figure, RunState
+from trivet.errors import TrivetError
+from trivet.experiment.figures import figures
+from trivet.experiment.floor import floor_figures, floor_of
+from trivet.experiment.measured import Measured, measure
+from trivet.experiment.offered import needs_rate, trace_in_words
+from trivet.experiment.passes import Judged, accuracy_figures, ask_alone, judge_labelled
+from trivet.experiment.placement import Placement, place
+from trivet.experiment.probe import NUM_USERS, comfortable_rate_rps, highest_rate_rps
+from trivet.experiment.processes import affinity
+from trivet.experiment.recording import Recording, draft_of
+from trivet.experiment.scenario import check_scenario
+from trivet.experiment.session import (
+    DEFAULTS,
+    Progressed,
+    Say,
+    Session,
+    Settings,
+    offer_blocks,
+    offer_scenario,
+)
+from trivet.experiment.side import side
+from trivet.experiment.streams import token_figures
+from trivet.experiment.target import Subject
+from trivet.experiment.workload import Workload
+from trivet.load.process import offer_from
+
+__all__ = ["Finished", "Measured", "Settings", "measure", "run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """One side's run at its end. `run_id` is empty where nothing was kept."""
+
+    label: str
+    name: str
+    run_id: str
+    state: RunState
+    reason: str
+    figures: Mapping[str, Figure]
+    blocks: Sequence[Measured]
+    judged: Judged | None
+    workload: Workload
+
+
+def run(
+    subjects: Sequence[Subject],
+    workload: Workload,
+    *,
+    catalog: Catalog | None = None,
+    settings: Settings = DEFAULTS,
+    placement: Placement | None = None,
+    on_progress: Progressed = lambda label, block, progress: None,
+    say: Say = lambda text: None,
+) -> list[Finished]:
+    """Measure each subject under the workload, several in interleaved blocks; each is a run of its own in one group.
+
+    Args: catalog: None: nothing is kept.  on_progress: is given the side's label and the block's number.
+    Raises: UserError: nothing was begun: a subject that does not start, a target that is not there. What goes wrong
+    later is in the state and reason of what is returned.
+    """
+    session = Session(workload, settings, placement or place(), catalog, on_progress, say)
+    with contextlib.ExitStack() as stack:
+        for subject in subjects:
+            made = stack.enter_context(side(subject, workload, session.placement))
+            session.recordings.append(Recording(made, catalog))
+        _settle_workload(session)
+        _begin(session)
+        watch = HostWatch((session.placement.generator, *session.placement.server), own=os.getpid())
+        state, reason = _carry_out(session)
+        return _finish(session, watch, state, reason)
+
+
+def _settle_workload(session: Session) -> None:
+    """What was left open: a rate, and what the first service promises."""
+    workload, sides = session.workload, [recording.side for recording in session.recordings]
+    configuration = sides[0].configuration
+    if workload.slo_latency_ns is None and configuration is not None:
+        slo = configuration.service.slo
+        workload = msgspec.structs.replace(
+            workload, slo_latency_ns=slo.latency_ns, slo_percentile=slo.percentile
+        )
+    check_scenario(workload, len(sides))
+    if needs_rate(workload) or workload.scenario != "steady":
+        core = session.placement.generator
+        session.highest_rps = min(
+            highest_rate_rps(lambda job: offer_from(core, job), made.target, made.requests, workload.seed)
+            for made in sides
+        )
+        session.say(f"{NUM_USERS} users get {session.highest_rps:,.0f}/s")
+    if needs_rate(workload) and workload.scenario == "steady":
+        rate = comfortable_rate_rps(session.highest_rps)
+        session.say(f"no --rate: half of that, {rate:g}/s")
+        workload = msgspec.structs.replace(workload, rate_rps=rate)
+    for line in trace_in_words(workload):
+        session.say(line)
+    session.workload = workload
+
+
+def _begin(session: Session) -> None:
+    """Look at the machine, and put the runs on disk."""
+    core = session.placement.generator
+    noise = probe(core) if session.settings.probe_noise else None
+    pinning = {"generator": (core,), "server": session.placement.server}
+    keep = session.catalog.put if session.catalog is not None else None
+    session.environment = fingerprint(pinning=pinning, noise=noise, keep=keep)
+    group = session.settings.group or (secrets.token_hex(6) if len(session.recordings) > 1 else "")
+    for recording in session.recordings:
+        recording.begin(
+            draft_of(
+                recording.side,
+                session.workload,
+                session.environment,
+                command=session.settings.command,
+                group=group,
+                tags=session.settings.tags,
+                kind=session.settings.kind,
+            )
+        )
+
+
+def _carry_out(session: Session) -> tuple[RunState, str]:
+    """All that is measured; how it ended, and why."""
+    try:
+        for recording in session.recordings:
+            recording.keep_configuration()
+            recording.keep_sources(session.workload)
+            _ask(session, recording)
+        if session.settings.measure_floor:
+            session.floor = floor_of(session.recordings[0].side, session.workload, session.placement)
+            session.say(str(session.floor))
+        # This process waits and shows progress: not on the server's cores.
+        with affinity([session.placement.generator] if not session.placement.invalid else []):
+            if session.workload.scenario == "steady":
+                offer_blocks(session)
+            else:
+                offer_scenario(session)
+    except KeyboardInterrupt:
+        return "partial", "stopped with Ctrl-C"
+    except TrivetError as error:
+        return "failed", str(error)
+    except BaseException as error:
+        for recording in session.recordings:
+            recording.finish("failed", {}, f"{type(error).__name__}: {error}")
+        raise
+    if any(measured.record.partial for recording in session.recordings for measured in recording.blocks):
+        return "partial", "stopped with Ctrl-C"
+    return "complete", ""
+
+
+def _ask(session: Session, recording: Recording) -> None:
+    """Before the load, so that whatever is wrong with the answers is known early, and everything is warm."""
+    alone = ask_alone(recording.side, session.settings.num_alone)
+    recording.keep("inputs", alone.inputs)
+    recording.keep("answers", alone.answers)
+    recording.answer_bytes = alone.mean_bytes
+    if session.settings.max_labelled:
+        recording.judged = judge_labelled(
+            recording.side, session.settings.max_labelled, session.workload.split
+        )
+    if recording.judged is not None:
+        recording.keep("predictions", recording.judged.predictions)
+
+
+def _finish(session: Session, watch: HostWatch, state: RunState, reason: str) -> list[Finished]:
+    noise = probe(session.placement.generator) if session.settings.probe_noise else None
+    environment = finished(session.environment, watch.conditions(), noise)
+    return [_finished(session, recording, environment, state, reason) for recording in session.recordings]
+
+
+def _finished(
+    session: Session, recording: Recording, environment: Environment, state: RunState, reason: str
+) -> Finished:
+    """One side's figures and its last word in the catalog."""
+    valid = [measured for measured in recording.blocks if not measured.invalid]
+    if state == "complete" and (why := _invalid(session, recording, len(valid))):
+        state, reason = "invalid", why
+    used = valid or recording.blocks
+    found = figures(used, slo_latency_ns=session.workload.slo_latency_ns)
+    if recording.judged is not None:
+        found |= accuracy_figures(recording.judged)
+    found |= token_figures(recording.side, used)
+    found |= session.of_scenario.figures
+    if session.floor is not None:
+        found |= floor_figures(session.floor)
+    recording.finish(state, found, reason, environment)
+    return Finished(
+        label=recording.side.label,
+        name=recording.side.name,
+        run_id=recording.run_id,
+        state=state,
+        reason=reason,
+        figures=found,
+        blocks=recording.blocks,
+        judged=recording.judged,
+        workload=session.workload,
+    )
+
+
+def _invalid(session: Session, recording: Recording, num_valid: int) -> str:
+    """Why the figures mean nothing; empty where they do. Of several blocks some may be invalid: they are left out."""
+    num = len(recording.blocks)
+    if session.placement.invalid or session.of_scenario.invalid:
+        return session.placement.invalid or session.of_scenario.invalid
+    if num_valid * 2 >= max(2, num):
+        return ""
+    reasons = [measured.invalid for measured in recording.blocks if measured.invalid]
+    where = f"{num - num_valid} of {num} blocks: " if num > 1 else ""
+    return where + (reasons[0] if reasons else "nothing was measured")
