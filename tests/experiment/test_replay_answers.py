@@ -73,6 +73,15 @@ def test_decisions_that_are_missing_or_of_other_rows() -> None:
     assert check_decisions([1], [1, 1], answers_are_same=True).status == "differs"
 
 
+def test_rows_that_got_no_answer_are_no_decisions() -> None:
+    check = check_decisions([1, None, 2, 3], [1, 7, 2, None], answers_are_same=True)
+    assert (check.status, check.detail) == ("same", "2 answers under load mean what they meant; 2 got none")
+    check = check_decisions([1, None, 2, None], [1, 7, 3, None], answers_are_same=False)
+    assert (check.status, check.changes[0].then) == ("differs", "of 2 rows")
+    check = check_decisions([1, None, None], [1, 7, 2], answers_are_same=True)
+    assert (check.status, check.detail) == ("cannot tell", "only 1 of 3 rows were answered both times")
+
+
 def test_predictions_are_the_same_as_words_numbers_or_vectors() -> None:
     assert same_prediction("a", "a")
     assert not same_prediction("a", "b")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.experiment._checks import Change, Check
+from trivet.experiment._checks import Change, Check, Status
 from trivet.judge.equality import ATOL, RTOL, compare_answers
 
 Answer = Mapping[str, NDArray[Any]]  # the outputs of one request, by name
@@ -14,6 +14,7 @@ Answer = Mapping[str, NDArray[Any]]  # the outputs of one request, by name
 # A batch adds up in another order: a decision that hangs on the last bits may flip under load. Up to this share that
 # says nothing where the answers of single requests are the same.
 MAX_FLIPS = 0.01
+MIN_ANSWERED = 0.5  # of the labelled rows: a server that refuses more than it answers is not compared by decisions
 _SHOWN = 3
 
 
@@ -55,28 +56,35 @@ def check_decisions(
 ) -> Check:
     """(c) What the answers under load mean for each labelled row, as it was decoded then and now.
 
-    Args: answers_are_same: what (b) found.
+    Args: then, now: None for a row that got no answer: a refusal is no decision, and hides what it would have been.
+    answers_are_same: what (b) found.
     """
     if then is None or now is None:
         missing = "the recorded run" if then is None else "the replay"
-        return Check("decisions", "decisions", "not compared", f"{missing} has no decoded answers under load")
+        return _decisions("not compared", f"{missing} has no decoded answers under load")
     if len(then) != len(now):
         change = Change("decisions", f"of {len(then):,} rows", f"of {len(now):,} rows")
-        return Check("decisions", "decisions", "differs", "not as many decisions as were recorded", (change,))
-    flipped = [row for row, pair in enumerate(zip(then, now, strict=True)) if not same_prediction(*pair)]
+        return _decisions("differs", "not as many decisions as were recorded", change)
+    rows = [row for row in range(len(then)) if then[row] is not None and now[row] is not None]
+    if len(rows) < MIN_ANSWERED * len(then):
+        return _decisions("cannot tell", f"only {len(rows):,} of {len(then):,} rows were answered both times")
+    flipped = [row for row in rows if not same_prediction(then[row], now[row])]
     if not flipped:
-        return Check(
-            "decisions", "decisions", "same", f"{len(then):,} answers under load mean what they meant"
-        )
-    row, share = flipped[0], len(flipped) / len(then)
+        unanswered = f"; {len(then) - len(rows):,} got none" if len(rows) < len(then) else ""
+        return _decisions("same", f"{len(rows):,} answers under load mean what they meant{unanswered}")
+    first = flipped[0]
     detail = (
-        f"{len(flipped):,} of {len(then):,} answers under load mean something else, first of row {row}: "
-        f"{now[row]!r} instead of {then[row]!r}"
+        f"{len(flipped):,} of {len(rows):,} answers under load mean something else, first of row {first}: "
+        f"{now[first]!r} instead of {then[first]!r}"
     )
-    if answers_are_same and share <= MAX_FLIPS:
-        return Check("decisions", "decisions", "cannot tell", f"{detail}; asked alone they are the same")
-    change = Change("decisions", f"of {len(then):,} rows", f"{len(flipped):,} differ")
-    return Check("decisions", "decisions", "differs", detail, (change,))
+    if answers_are_same and len(flipped) <= MAX_FLIPS * len(rows):
+        return _decisions("cannot tell", f"{detail}; asked alone they are the same")
+    change = Change("decisions", f"of {len(rows):,} rows", f"{len(flipped):,} differ")
+    return _decisions("differs", detail, change)
+
+
+def _decisions(status: Status, detail: str, *changes: Change) -> Check:
+    return Check("decisions", "decisions", status, detail, changes)
 
 
 def same_prediction(then: Any, now: Any) -> bool:

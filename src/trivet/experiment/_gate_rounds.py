@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from trivet.catalog.catalog import Catalog
 from trivet.experiment._gate_decision import Finding, accuracy_finding
@@ -15,6 +14,7 @@ from trivet.experiment.run import Finished, Settings, run
 from trivet.experiment.target import Subject
 from trivet.experiment.workload import Workload
 from trivet.spec.service import SMALLER_IS_BETTER
+from trivet.stats.interval import Interval
 from trivet.stats.proportion import paired_difference
 
 BASELINE, CANDIDATE = "baseline", "candidate"
@@ -93,21 +93,22 @@ def _accuracy(baseline: Finished, candidate: Finished) -> list[Finding]:
     first, second = baseline.judged, candidate.judged
     if first is None or second is None or first.metric != second.metric:
         return []
-    hits = _hits(first), _hits(second)
-    paired = first.metric == "accuracy" and len(hits[0]) == len(hits[1])
     return [
         accuracy_finding(
             first.metric,
             first.judgement.overall.estimate,
             second.judgement.overall.estimate,
-            paired_difference(*hits) if paired else None,
+            _difference(first, second) if first.metric == "accuracy" else None,
             first.metric in SMALLER_IS_BETTER,
         )
     ]
 
 
-def _hits(judged: Judged) -> NDArray[np.bool_]:
-    """Which labelled rows were answered right."""
-    kept = msgspec.json.decode(judged.predictions)
-    pairs = zip(kept["predictions"], kept["labels"], strict=True)
-    return np.array([str(prediction) == str(label) for prediction, label in pairs], np.bool_)
+def _difference(first: Judged, second: Judged) -> Interval | None:
+    """Of the shares of rows that were answered right, candidate minus baseline; None: no row was answered by both."""
+    sides = [msgspec.json.decode(judged.predictions) for judged in (first, second)]
+    labels = sides[0]["labels"]
+    predicted = list(zip(sides[0]["predictions"], sides[1]["predictions"], labels, strict=True))
+    both = [triple for triple in predicted if triple[0] is not None and triple[1] is not None]
+    hits = [[str(triple[side]) == str(triple[2]) for triple in both] for side in (0, 1)]
+    return paired_difference(np.array(hits[0], bool), np.array(hits[1], bool)) if both else None
