@@ -21,7 +21,7 @@ from trivet.catalog.errors import (
     NoSuchRunError,
     RunEndedError,
 )
-from trivet.catalog.records import Figure, RunFilter
+from trivet.catalog.records import Figure, RunFilter, RunSummary
 from trivet.catalog.schema import audit, sa
 from trivet.spec.row import Row, RowColumns, RowsHeader
 
@@ -164,6 +164,7 @@ class CatalogContract:
         newest, oldest = catalog.runs()
         assert (newest.figures, newest.state, newest.tags) == (FIGURES, "complete", {})
         assert (oldest.figures, oldest.ended, oldest.tags) == ({}, None, {"pr": "12"})
+        assert msgspec.json.decode(msgspec.json.encode(newest), type=RunSummary) == newest
 
     def test_dates_are_kept_in_utc(self, place: Place) -> None:
         zone = timezone(timedelta(hours=5))

@@ -9,7 +9,6 @@ import msgspec
 
 from trivet.catalog.environment import Environment
 from trivet.catalog.records import Figure, RunDraft
-from trivet.catalog.writer import Writer
 
 REPOSITORY = Path(__file__).parents[2]
 FIGURES = {
@@ -28,7 +27,6 @@ DRAFT = RunDraft(
     environment=Environment(python="CPython 3.12.1", packages={"numpy": "2.0"}),
     command=["trivet", "bench", "service.yaml"],
 )
-GONE = Writer(host="h", boot="b", namespace="n", pid=1, started=1)
 
 
 def draft(**fields: Any) -> RunDraft:

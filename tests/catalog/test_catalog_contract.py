@@ -70,7 +70,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         Catalog.open(str(tmp_path / "file" / "catalog"))
 
 
-@pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "postgresql://[", "s3://bucket"])
+@pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "postgresql://x:port/", "s3://bucket"])
 def test_a_url_of_another_kind_is_told(url: str, tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="postgresql://USER@HOST/DATABASE"):
         Catalog.open(url, artifacts=str(tmp_path))

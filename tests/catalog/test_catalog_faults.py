@@ -1,18 +1,15 @@
 """What a catalog survives: SIGKILL at any moment, a disk that is full, and several processes at once."""
 
 import errno
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.catalog.catalog_contract import Place
-from tests.catalog.catalog_support import DRAFT, FIGURES, REPOSITORY, environ
-from tests.catalog.killed_writer import POINTS
+from tests.catalog.catalog_support import DRAFT, FIGURES
+from tests.catalog.writers import POINTS, start, write_on_a_full_disk, write_ten, write_until
 from tests.support.postgres import Postgres
 from trivet.catalog.catalog import Catalog
 from trivet.catalog.database_errors import file_error
@@ -36,23 +33,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return {"url": url, "artifacts": str(tmp_path / "artifacts")}
 
 
-def child(*arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=REPOSITORY,
-        env=environ(),
-    )
-
-
 @pytest.mark.parametrize("point", POINTS)
 def test_a_killed_process_loses_at_most_its_run(place: Place, point: str) -> None:
-    with child("-m", "tests.catalog.killed_writer", point, place["url"], place["artifacts"]) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        process.kill()
+    process, pipe = start(write_until, point, place)
+    assert pipe.recv() == "ready"
+    process.kill()
+    process.join()
     catalog = Catalog.open(**place)
     runs = catalog.runs()
     assert [run.state for run in runs] == AFTER_THE_KILL.get(point, ["interrupted", "complete"])
@@ -71,33 +57,15 @@ def test_a_killed_process_loses_at_most_its_run(place: Place, point: str) -> Non
     assert len(catalog.runs()) == len(runs) + 1
 
 
-WRITES = """
-import sys
-from tests.catalog.catalog_support import DRAFT, FIGURES, draft
-from trivet.catalog.catalog import Catalog
-
-_, name, url, artifacts = sys.argv
-sys.stdin.readline()
-catalog = Catalog.open(url, artifacts=artifacts)
-for index in range(10):
-    run_id = catalog.begin(draft(service=name))
-    digest = catalog.put(f"{index} of anybody".encode())
-    catalog.audit.append(name, "append", str(index))
-    catalog.finish(run_id, "complete", figures=FIGURES, artifacts={"rows": digest})
-"""
-
-
 def test_processes_that_write_at_once_lose_nothing(place: Place) -> None:
     """From the very first opening on: all of them want to make the catalog."""
     names = ["a", "b", "c"]
-    writers = [child("-c", WRITES, name, place["url"], place["artifacts"]) for name in names]
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    for writer in writers:
-        writer.communicate()
-    assert [writer.returncode for writer in writers] == [0, 0, 0]
+    writers = [start(write_ten, name, place) for name in names]
+    for _, pipe in writers:
+        pipe.send("go")
+    for process, _ in writers:
+        process.join()
+    assert [process.exitcode for process, _ in writers] == [0, 0, 0]
     catalog = Catalog.open(**place)
     runs = catalog.runs()
     assert sorted(run.service for run in runs) == sorted(names * 10)
@@ -110,47 +78,21 @@ def test_processes_that_write_at_once_lose_nothing(place: Place) -> None:
     assert catalog.audit.verify() is None
 
 
-FULL = """
-import json, resource, sys
-from tests.catalog.catalog_support import DRAFT, FIGURES, draft
-from trivet.catalog.catalog import Catalog
-from trivet.catalog.errors import FullError
-
-catalog = Catalog.open(sys.argv[1])
-earlier = catalog.begin(DRAFT)
-catalog.finish(earlier, "complete", figures=FIGURES, artifacts={"rows": catalog.put(b"earlier")})
-running = catalog.begin(DRAFT)
-_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
-told = {}
-for name, write in {
-    "artifact": lambda: catalog.put(b"x" * 1_000_000),
-    "begin": lambda: catalog.begin(draft(configuration={"big": "x" * 1_000_000})),
-    "finish": lambda: catalog.finish(running, "complete", figures=FIGURES, reason="x" * 1_000_000),
-}.items():
-    try:
-        write()
-    except FullError as error:
-        told[name] = str(error)
-print(json.dumps({"told": told, "earlier": earlier, "running": running}))
-"""
-
-
 def test_a_full_disk_is_told_and_earlier_runs_are_whole(tmp_path: Path) -> None:
     """A limit on the size of files is the full disk that a test may have to itself; the kernel refuses the writes."""
-    with child("-c", FULL, str(tmp_path / "catalog")) as process:
-        output, _ = process.communicate()
-    found = json.loads(output)
-    assert sorted(found["told"]) == ["artifact", "begin", "finish"]
-    for complaint in found["told"].values():
+    process, pipe = start(write_on_a_full_disk, str(tmp_path / "catalog"))
+    earlier_id, running_id, told = pipe.recv()
+    process.join()
+    assert sorted(told) == ["artifact", "begin", "finish"]
+    for complaint in told.values():
         assert "cannot be written" in complaint
         assert "MiB free there" in complaint
         assert "What was recorded before is whole" in complaint
     catalog = Catalog.open(str(tmp_path / "catalog"))
-    assert [run.id for run in catalog.runs()] == [found["running"], found["earlier"]]
-    earlier = catalog.run(found["earlier"])
+    assert [run.id for run in catalog.runs()] == [running_id, earlier_id]
+    earlier = catalog.run(earlier_id)
     assert (earlier.state, catalog.get(earlier.artifacts["rows"])) == ("complete", b"earlier")
-    assert catalog.run(found["running"]).state == "interrupted"
+    assert catalog.run(running_id).state == "interrupted"
     assert list((tmp_path / "catalog" / "artifacts" / "drafts").iterdir()) == []
 
 

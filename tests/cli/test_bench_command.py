@@ -17,7 +17,9 @@ from trivet.errors import UserError
 
 MS = 1_000_000
 JSON_ENDPOINT = ("--dialect", "json", "--template", '{"x": 1}', "--answer", "y=$.y")
-BRIEF = ("--rate", "200", "--duration", "200ms", *JSON_ENDPOINT)
+# A busy machine may hold the generator up, which is not what these tests are about.
+LENIENT = ("--max-send-lag", "5s")
+BRIEF = ("--rate", "200", "--duration", "200ms", *LENIENT, *JSON_ENDPOINT)
 
 
 def bench(target: str, folder: Path, *options: str) -> Result:
@@ -28,7 +30,7 @@ def test_a_run_is_printed_kept_and_compared(tmp_path: Path) -> None:
     with ScriptedTarget(always(ok(b'{"y": 1}'))) as target:
         printed = bench(target.name, tmp_path / "c", *BRIEF, "--tag", "branch=main")
         as_json = bench(target.name, tmp_path / "c", *BRIEF, "--json")
-    assert printed.exit_code in (0, 2), printed.output  # 2: this machine was too busy to measure anything
+    assert printed.exit_code == 0, printed.output
     assert "latency_p99_ms" in printed.stdout
     assert "floor_p50_ms" in printed.stdout
     assert "next:  trivet show" in printed.stdout
@@ -94,7 +96,7 @@ def test_slo_and_tags_are_read() -> None:
 def started(target: str, folder: Path) -> "subprocess.Popen[str]":
     """A run that has told its progress once, after its warm-up of 0.4 s."""
     command = [sys.executable, "-m", "trivet.cli.main", "bench", f"http://{target}/", "--rate", "100"]
-    command += ["--duration", "8s", "--catalog", str(folder), *JSON_ENDPOINT]
+    command += ["--duration", "8s", "--catalog", str(folder), *LENIENT, *JSON_ENDPOINT]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     for line in process.stderr:

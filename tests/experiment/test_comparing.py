@@ -11,7 +11,7 @@ from trivet.catalog.catalog import Catalog
 from trivet.catalog.environment import Environment
 from trivet.catalog.noise import Noise
 from trivet.catalog.records import Figure, Run, RunDraft, RunState
-from trivet.experiment.compare import Comparison, compare
+from trivet.experiment.compare import compare
 from trivet.experiment.figures import figures
 from trivet.experiment.measured import Measured, pack
 

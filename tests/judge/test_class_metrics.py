@@ -1,6 +1,7 @@
 """Accuracy, F1 and AUC against the formulas as slow loops; intervals against exact laws."""
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trivet.errors import ExtraMissingError
 from trivet.judge.errors import JudgeError
 from trivet.judge.metric import Rows, figure, measure
 from trivet.stats.errors import EmptySampleError
@@ -45,6 +47,18 @@ def test_the_interval_of_accuracy_is_the_exact_one() -> None:
 
     assert pytest.approx(0.025) == tail(found.low, range(k, n + 1))
     assert pytest.approx(0.025) == tail(found.high, range(k + 1))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "auc"])
+def test_no_rows_have_no_figure(metric: str) -> None:
+    with pytest.raises(EmptySampleError):
+        figure(metric, [], [], root=ROOT)
+
+
+def test_without_scipy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    with pytest.raises(ExtraMissingError, match=r"the interval of a share needs an extra: .*trivet\[bench\]"):
+        figure("accuracy", ["a"], ["a"], root=ROOT)
 
 
 def test_all_right_is_not_certainty() -> None:

@@ -72,6 +72,16 @@ def test_a_file_of_names_has_one_for_each_class(tmp_path: Path, content: str, me
         decoder(Decode(by="argmax", labels="none.txt"), tmp_path)
 
 
+def test_a_file_of_names_is_text(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes(b"\xff")
+    with pytest.raises(SpecError, match=r"names.txt: cannot be read as text"):
+        decoder(Decode(by="argmax", labels="names.txt"), tmp_path)
+
+
+def test_axes_of_one_are_left_out() -> None:
+    assert decoder(Decode(by="argmax"), NO_FOLDER)({"y": np.array([[[0.1, 0.9]]])}) == 1
+
+
 def test_a_function_is_given_one_row(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("NAMES = ['low', 'high']\n")
     (tmp_path / "steps.py").write_text(

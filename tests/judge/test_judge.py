@@ -97,6 +97,24 @@ def test_errors_of_numbers() -> None:
     }
 
 
+def test_auc_by_a_score_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text(
+        "def margin(row):\n    return row[1] - row[0]\ndef word(row):\n    return 'x'\n"
+    )
+    declared = service("auc", Decode(by="m:margin", labels=NAMES))
+    assert judge(declared, tmp_path, LABELS, [], ANSWERS).overall.estimate == 1
+    with pytest.raises(JudgeError, match="row 1: m:word gives 'x'; auc ranks rows by a number"):
+        judge(service("auc", Decode(by="m:word", labels=NAMES)), tmp_path, LABELS, [], ANSWERS)
+
+
+def test_positions_are_judged_without_names() -> None:
+    found = judge(service(decode=Decode(by="argmax")), Path(), ["0", "1", "1", "0"], [], ANSWERS)
+    assert (found.overall.estimate, found.calibration_error is None) == (2 / 3, False)
+    assert found.predictions[:2] == [0, 1]
+    with pytest.raises(JudgeError, match="labels '2' are not among what decode gives, 0, 1"):
+        judge(service(decode=Decode(by="argmax")), Path(), ["2"], [], ANSWERS[:1])
+
+
 def test_a_users_metric_is_called_once(tmp_path: Path) -> None:
     (tmp_path / "m.py").write_text(
         "calls = []\ndef f(predictions, labels):\n"

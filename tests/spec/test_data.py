@@ -191,7 +191,7 @@ def test_nothing_is_unpickled(tmp_path: Path) -> None:
 def test_a_missing_cell_is_no_value(tmp_path: Path, datatype: str, cells: list[Any]) -> None:
     pq.write_table(pa.table({"x": cells}), tmp_path / "d.parquet")
     data = Data(path="d.parquet", columns={"x": "x"})
-    with pytest.raises(FieldError, match="data.columns.x: row 2 does not fit"):
+    with pytest.raises(FieldError, match=r"data.columns.x: row 2 does not fit"):
         input_rows(data, tmp_path, signature(TensorSpec("x", datatype, (-1, 1))), 5)
 
 

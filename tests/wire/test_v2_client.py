@@ -140,6 +140,10 @@ def test_json_and_binary_outputs_in_one_answer() -> None:
         ),
         (answer(datatype="FP32", shape=[2**40], parameters={"binary_data_size": 0}), "output 'y': 0 bytes"),
         (b"[" * 100_000, "not JSON"),
+        (
+            b'{"outputs":[%b,%b]}' % ((b'{"name":"y","datatype":"INT8","shape":[0],"data":[]}',) * 2),
+            "'y' is there twice",
+        ),
     ],
 )
 def test_garbage_is_told_as_what_it_is(body: bytes, message: str) -> None:

@@ -108,7 +108,7 @@ def _engine(location: Location) -> sa.Engine:
             raise ExtraMissingError("a catalog in PostgreSQL", "postgres") from None
         try:
             url = sa.make_url(str(location.server)).set(drivername="postgresql+psycopg")
-        except sa.exc.ArgumentError:
+        except (sa.exc.ArgumentError, ValueError):  # the latter for a port that is no number
             raise CatalogError(
                 f"{location} cannot be read as a URL; expected postgresql://USER@HOST/DATABASE"
             ) from None

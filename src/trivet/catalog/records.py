@@ -90,7 +90,7 @@ class Run(RunDraft, frozen=True, kw_only=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """A run as a list shows it."""
+    """A run as a list shows it. Its figures are decoded when they are looked at: a list has thousands of them."""
 
     id: str
     kind: RunKind
@@ -101,8 +101,12 @@ class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
     ended: str | None
     group: str
     reason: str
-    figures: dict[str, Figure]
+    figures_json: msgspec.Raw = msgspec.field(name="figures")
     tags: dict[str, str]
+
+    @property
+    def figures(self) -> dict[str, Figure]:
+        return msgspec.json.decode(self.figures_json, type=dict[str, Figure])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,20 @@ from trivet.catalog.records import Figure, Run, RunDraft, RunFilter, RunState, R
 from trivet.catalog.schema import run_documents, run_tags, runs, sa
 from trivet.catalog.writer import Fate, Writer
 
-_SUMMARY = tuple(column for column in runs.c if column.name not in ("number", "writer"))
+_SUMMARY = (
+    runs.c.id,
+    runs.c.kind,
+    runs.c.service,
+    runs.c.state,
+    runs.c.configuration_hash,
+    runs.c.group_name,
+    runs.c.begun,
+    runs.c.ended,
+    runs.c.reason,
+    runs.c.figures,
+    runs.c.tags,
+)
+_TAGS = msgspec.json.Decoder(dict[str, str])
 
 
 class RunTable:
@@ -136,8 +149,7 @@ class RunTable:
         query = sa.select(*_SUMMARY).where(*_conditions(where))
         query = query.order_by(runs.c.number.desc()).limit(where.limit)
         with self._database.reading() as connection:
-            rows = connection.execute(query).all()
-        return _summaries(rows)
+            return [_summary(values) for values in connection.execute(query)]
 
 
 def _conditions(where: RunFilter) -> list[sa.ColumnElement[bool]]:
@@ -156,30 +168,22 @@ def _conditions(where: RunFilter) -> list[sa.ColumnElement[bool]]:
     return found
 
 
-def _summaries(rows: Sequence[sa.Row[Any]]) -> list[RunSummary]:
-    """One decoding for each column of all rows: a list of ten thousand is shown at once."""
-    figures = msgspec.json.decode(_array(rows, "figures"), type=list[dict[str, Figure]])
-    tags = msgspec.json.decode(_array(rows, "tags"), type=list[dict[str, str]])
-    return [
-        RunSummary(
-            id=row.id,
-            kind=row.kind,
-            service=row.service,
-            state=row.state,
-            configuration_hash=row.configuration_hash,
-            begun=row.begun,
-            ended=row.ended,
-            group=row.group_name,
-            reason=row.reason,
-            figures=figures[index],
-            tags=tags[index],
-        )
-        for index, row in enumerate(rows)
-    ]
-
-
-def _array(rows: Sequence[sa.Row[Any]], name: str) -> str:
-    return "[" + ",".join([getattr(row, name) for row in rows]) + "]"
+def _summary(values: Sequence[Any]) -> RunSummary:
+    """Args: values: in the order of _SUMMARY."""
+    (run_id, kind, service, state, configuration, group, begun, ended, reason, figures, tags) = values
+    return RunSummary(
+        id=run_id,
+        kind=kind,
+        service=service,
+        state=state,
+        configuration_hash=configuration,
+        begun=begun,
+        ended=ended,
+        group=group,
+        reason=reason,
+        figures_json=msgspec.Raw(figures),
+        tags=_TAGS.decode(tags),
+    )
 
 
 def _writer(text: str) -> Writer:

@@ -60,6 +60,9 @@ _EXIT_CODES = {"complete": 0, "failed": 1, "invalid": 2, "partial": 130}
 @click.option(
     "--phases/--no-phases", default=True, help="Our own server tells where each request's time went."
 )
+@click.option(
+    "--max-send-lag", default="1ms", show_default=True, help="At the 99th percentile; a later run is INVALID."
+)
 @click.option("--tag", "tags", multiple=True, metavar="K=V", help="Kept with the run.")
 @click.option("--catalog", "catalog_url", metavar="URL", help="Where runs are kept.  [default: ./.trivet]")
 @click.option("--no-record", is_flag=True, help="Keep nothing.")

@@ -58,6 +58,7 @@ def workload_of(options: Mapping[str, Any], num_targets: int) -> Workload:
         "num_blocks": options["blocks"] or (1 if num_targets == 1 else BLOCKS_OF_SEVERAL),
         "until_decided": options["until_decided"],
         "timeout_ns": _duration_ns("--timeout", options["timeout"]),
+        "max_send_lag_ns": _duration_ns("--max-send-lag", options["max_send_lag"]),
         "workers": options["workers"],
         "split": options["split"],
         "asking": {

@@ -241,10 +241,16 @@ def _names(a: Run, b: Run) -> list[str]:
 def _compared(name: str, a: Run, b: Run, effects: Mapping[str, Effect]) -> Compared:
     first, second = a.figures[name], b.figures[name]
     effect = effects.get(name)
-    missing = "; ".join(dict.fromkeys(filter(None, (first.verdict, second.verdict))))
-    return Compared(
-        name, first, second, effect, "" if effect else missing or "not in every block of both runs"
-    )
+    return Compared(name, first, second, effect, "" if effect else _missing(a, b, first, second))
+
+
+def _missing(a: Run, b: Run, first: Figure, second: Figure) -> str:
+    """Why a figure that both runs have has no effect."""
+    for run in (a, b):
+        if run.state not in USABLE:
+            return f"{run.id} is {run.state}"
+    verdicts = (figure.verdict for figure in (first, second) if figure.low is None and figure.verdict)
+    return "; ".join(dict.fromkeys(verdicts)) or "not in every block of both runs"
 
 
 def _shifts(pairs: Sequence[tuple[Measured, Measured]]) -> list[Shift]:
@@ -270,7 +276,11 @@ def _slo_latency_ns(run: Run) -> int | None:
 
 def _notes(a: Run, b: Run, paired: bool) -> list[str]:
     notes = []
-    if not paired:
+    if not paired and a.group and a.group == b.group:
+        notes.append(
+            "these runs were interleaved, but fewer than two pairs of blocks are valid on both sides"
+        )
+    elif not paired:
         notes.append(
             "these runs were not interleaved: what differs between them may be the machine's mood, and the intervals "
             "are as wide as that makes them; `trivet bench A B` measures both in turn"

@@ -85,10 +85,8 @@ def _bias_corrected(
     draws: NDArray[np.float64], estimate: float, acceleration: float, confidence: float
 ) -> tuple[float, float]:
     below = (np.count_nonzero(draws < estimate) + np.count_nonzero(draws <= estimate)) / (2 * len(draws))
-    if not 0 < below < 1:  # all draws are alike
-        return percentiles(draws, confidence)
     normal = NormalDist()
-    bias = normal.inv_cdf(below)
+    bias = normal.inv_cdf(float(np.clip(below, 1 / len(draws), 1 - 1 / len(draws))))  # of 0 there is none
     shifted = [bias + normal.inv_cdf(p) for p in ((1 - confidence) / 2, (1 + confidence) / 2)]
     low, high = np.quantile(draws, [normal.cdf(bias + z / (1 - acceleration * z)) for z in shifted])
     return float(low), float(high)

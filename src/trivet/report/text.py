@@ -38,11 +38,10 @@ def comparison_text(comparison: Comparison) -> list[str]:
     """Effects with intervals and verdicts, then what else differs, then both distributions."""
     a, b = comparison.a, comparison.b
     lines = [f"B beside A:  A = {a.id} ({_what(a)})   B = {b.id} ({_what(b)})"]
-    lines += [
-        f"{comparison.num_pairs} pairs of interleaved blocks on the same arrivals; wrong better or worse: at most 1 in 100"
-        if comparison.paired
-        else "not interleaved"
-    ]
+    if comparison.paired:
+        lines.append(
+            f"{comparison.num_pairs} pairs of interleaved blocks; any wrong better or worse: in one comparison of a hundred"
+        )
     lines += [f"note: {note}" for note in comparison.notes]
     rows = [["", "A", "B", "B / A", "95 %" if not comparison.paired else "interval", "verdict"]]
     rows += [_compared_row(figure) for figure in comparison.figures]

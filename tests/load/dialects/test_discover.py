@@ -29,6 +29,7 @@ TRITON: dict[str, Any] = {
     "GET /v2/models/m": reply(
         {"name": "m", "versions": ["1"], "platform": "onnx", "inputs": [X], "outputs": [Y]}
     ),
+    "GET /v2/models/m/ready": reply(None),
     "GET /v2/models/n": reply({"error": "Request for unknown model: 'n' is not found"}, 400),
     "GET /v2/models/m/versions/9": reply({"error": "no version 9"}, 400),
     "POST /v2/repository/index": reply([{"name": "m", "version": "1", "state": "READY"}, {"name": "m"}]),
@@ -52,6 +53,7 @@ MLSERVER: dict[str, Any] = {
 KSERVE: dict[str, Any] = {
     "GET /v2": reply({"name": "kserve", "version": "0.15", "extensions": ["model_repository_extension"]}),
     "GET /v2/models/m": reply({"name": "m", "versions": None, "platform": "", "inputs": [X], "outputs": [Y]}),
+    "GET /v2/models/m/ready": reply({"name": "m", "ready": True}),
     "GET /v2/models/n": reply({"error": "ModelNotFound: Model with name n does not exist."}, 404),
     "GET /v2/models": reply({"models": ["m"]}),
 }
@@ -76,6 +78,11 @@ def test_of_several_models_one_must_be_named() -> None:
         speaker(MLSERVER) as server,
         pytest.raises(UnknownModelError, match="has 2 models; name one: bare, m"),
     ):
+        discover(server.name)
+
+
+def test_a_server_that_lists_nothing_must_be_told_the_model() -> None:
+    with speaker({}) as server, pytest.raises(UnknownModelError, match="does not list its models: name one"):
         discover(server.name)
 
 
@@ -128,6 +135,20 @@ def test_an_unknown_version_of_a_model_that_is_there() -> None:
 def test_metadata_that_helps_nobody(handlers: dict[str, Any], error: type[Exception], message: str) -> None:
     with speaker(handlers) as server, pytest.raises(error, match=message):
         discover(server.name, "bare")
+
+
+@pytest.mark.parametrize(
+    ("ready", "message"),
+    [
+        (reply(None, 400), "model 'm' is not ready .status 400.; wait until it is loaded"),
+        (reply({"error": "loading"}, 503), "model 'm' is not ready .status 503: loading."),
+        (reply({"name": "m", "ready": False}), "model 'm' is not ready .status 200"),
+    ],
+)
+def test_a_model_that_is_not_ready(ready: bytes, message: str) -> None:
+    with speaker(KSERVE | {"GET /v2/models/m/ready": ready}) as server:
+        with pytest.raises(TargetError, match=message):
+            discover(server.name, "m")
 
 
 def test_fixed_shapes_have_no_batch_axis() -> None:

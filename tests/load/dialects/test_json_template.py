@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.load.dialects.speakers import reply, speaker
@@ -51,6 +51,7 @@ def test_bytes_travel_as_base64() -> None:
     assert {"image": base64.b64encode(b"\xff\0").decode(), "x": "AQA="} == filled
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.text(), st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=4), st.booleans())
 def test_every_row_gives_the_json_that_it_says(words: str, numbers: list[float], flag: bool) -> None:
     words = words.encode("utf-8", "ignore").decode()

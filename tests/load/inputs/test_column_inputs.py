@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trivet.errors import SpecError
@@ -73,6 +73,17 @@ def test_without_a_model_columns_of_numbers_are_numbers(tmp_path: Path) -> None:
     assert tuple(array.tolist() for array in second.values()) == (b"c", 25.0, b"02", [3, 4], b"x")
 
 
+def test_text_that_begins_like_a_list_is_text(tmp_path: Path) -> None:
+    rows = plain_rows(csv(tmp_path, "t\n[sic]\n[1\n"), 10)
+    assert [row["t"].item() for row in rows] == [b"[sic]", b"[1"]
+
+
+def test_complex_numbers_are_no_values(tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", c=np.zeros(1, np.complex64))
+    with pytest.raises(SpecError, match=r"d.npz: row 1, column 'c': values of type complex64"):
+        plain_rows(tmp_path / "d.npz", 10)
+
+
 def test_without_a_model_columns_can_be_renamed(tmp_path: Path) -> None:
     path = csv(tmp_path, "question,id\nwhy,7\n")
     (row,) = read_inputs(path, None, columns={"text": "question"})
@@ -112,6 +123,7 @@ def test_a_services_own_data(tmp_path: Path) -> None:
         service_inputs(data, tmp_path, X)
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.sampled_from(DATATYPES), st.integers(0, 2**32), st.booleans())
 def test_random_rows_have_the_type_and_shape_of_the_input(datatype: str, seed: int, batch_axis: bool) -> None:
     spec = TensorSpec("x", datatype, (-1, 3, -1))

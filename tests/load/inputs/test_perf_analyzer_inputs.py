@@ -84,6 +84,14 @@ def test_a_shape_from_outside_where_the_file_gives_none(tmp_path: Path) -> None:
     assert [row["x"].shape for row in rows] == [(1, 1, 4), (1, 2, 1)]
 
 
+def test_a_json_file_is_read_with_or_without_a_model(tmp_path: Path) -> None:
+    path = write(tmp_path, {"data": [{"x": [1, 2]}, {"x": [3, 4]}]})
+    assert [row["x"].tolist() for row in read_inputs(path, signature())] == [[[1, 2]], [[3, 4]]]
+    assert [row["x"].tolist() for row in read_inputs(path, None, max_rows=1)] == [[1, 2]]
+    with pytest.raises(SpecError, match=r"none.json: cannot be read: No such file"):
+        json_payloads(tmp_path / "none.json")
+
+
 def test_nan_is_a_number_there(tmp_path: Path) -> None:
     (row,) = json_rows(write(tmp_path, '{"data": [{"x": [NaN, -Infinity]}]}'), signature(), 1)
     assert np.isnan(row["x"][0]).tolist() == [True, False]

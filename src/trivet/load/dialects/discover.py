@@ -54,12 +54,13 @@ def discover(
     """Ask the server at `target` (host:port or unix:PATH) for a model.
 
     Args: model: None: the only one that the server lists.
-    Raises: TargetError: nothing answers, or nothing that speaks V2.  UnknownModelError.  SpecError: the metadata tells
-    no inputs, or tensors that make no sense.
+    Raises: TargetError: nothing answers, nothing that speaks V2, or the model is not ready.  UnknownModelError.
+    SpecError: the metadata tells no inputs, or tensors that make no sense.
     """
     server = _Server(target, prefix.rstrip("/"), dict(headers or {}), timeout_s)
     name = server.only_model() if model is None else model
     metadata = server.metadata(name, version)
+    server.check_ready(name, version)
     about = server.ask("/v2").json()
     about = about if isinstance(about, dict) else {}
     extensions = about.get("extensions")
@@ -92,8 +93,7 @@ class _Server:
         )
 
     def metadata(self, model: str, version: str) -> dict[str, Any]:
-        path = f"/v2/models/{quote(model, safe='')}"
-        reply = self.ask(f"{path}/versions/{quote(version, safe='')}" if version else path)
+        reply = self.ask(_path(model, version))
         if reply.status == 200:
             found = reply.json()
             if isinstance(found, dict) and "name" in found:
@@ -105,6 +105,16 @@ class _Server:
         raise TargetError(
             f"{self.target}: status {reply.status} for model {model!r}: {error_text(reply.body)}"
         )
+
+    def check_ready(self, model: str, version: str) -> None:
+        """Health has a body (KServe, trivet) or none (Triton); a server without the path (404) is taken at its word."""
+        reply = self.ask(f"{_path(model, version)}/ready")
+        said = reply.json()
+        if reply.status == 200 and not (isinstance(said, dict) and said.get("ready") is False):
+            return
+        if reply.status != 404:
+            why = f"status {reply.status}" + (f": {error_text(reply.body)}" if reply.body else "")
+            raise TargetError(f"{self.target}: model {model!r} is not ready ({why}); wait until it is loaded")
 
     def _unknown(self, model: str, version: str, reply: Reply) -> UserError:
         which = f"model {model!r}" + (f" of version {version!r}" if version else "")
@@ -138,6 +148,11 @@ class _Server:
         raise UnknownModelError(
             f"{self.target} has {len(models)} models; name one: {', '.join(models[:_MAX_LISTED])}"
         )
+
+
+def _path(model: str, version: str) -> str:
+    path = f"/v2/models/{quote(model, safe='')}"
+    return f"{path}/versions/{quote(version, safe='')}" if version else path
 
 
 def _signature(metadata: Mapping[str, Any], model: str) -> Signature:
