@@ -14,7 +14,9 @@ Answer = Mapping[str, NDArray[Any]]  # the outputs of one request, by name
 # A batch adds up in another order: a decision that hangs on the last bits may flip under load. Up to this share that
 # says nothing where the answers of single requests are the same.
 MAX_FLIPS = 0.01
-MIN_ANSWERED = 0.5  # of the labelled rows: a server that refuses more than it answers is not compared by decisions
+MIN_ANSWERED = (
+    0.5  # of the labelled rows: a server that refuses more than it answers is not compared by decisions
+)
 _SHOWN = 3
 
 
