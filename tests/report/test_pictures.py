@@ -15,7 +15,7 @@ __all__ = ["catalog"]  # a fixture of another module
 
 
 @pytest.fixture
-def comparison(catalog: Catalog) -> Comparison:  # noqa: F811
+def comparison(catalog: Catalog) -> Comparison:
     return compare(catalog, recorded(catalog, noisy(1, 1)), recorded(catalog, noisy(1.4, 1)))
 
 
@@ -32,7 +32,7 @@ def test_the_picture_is_an_svg_or_a_png_and_the_same_for_the_same_runs(
 
 def test_runs_that_were_not_interleaved_have_no_shift_function_to_draw(
     catalog: Catalog, tmp_path: Path
-) -> None:  # noqa: F811
+) -> None:
     a, b = (recorded(catalog, noisy(1, seed), group="") for seed in (1, 2))
     draw(compare(catalog, a, b), tmp_path / "a.svg")
     assert b"no shift function" in (tmp_path / "a.svg").read_bytes()
