@@ -10,6 +10,9 @@ from trivet import __version__
 from trivet.cli.audit import audit
 from trivet.cli.bench import bench, compare
 from trivet.cli.doctor import doctor
+from trivet.cli.export import export
+from trivet.cli.gate import gate
+from trivet.cli.replay import replay
 from trivet.cli.runs import runs, show
 from trivet.errors import UserError
 
@@ -105,6 +108,9 @@ def completion(shell: str) -> None:
 
 cli.add_command(bench)
 cli.add_command(compare)
+cli.add_command(export)
+cli.add_command(replay)
+cli.add_command(gate)
 cli.add_command(runs)
 cli.add_command(show)
 cli.add_command(audit)

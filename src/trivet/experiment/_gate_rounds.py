@@ -1,0 +1,114 @@
+"""One round of a gate: all sides started, offered interleaved blocks, judged on the labelled rows, and recorded."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+import numpy as np
+
+from trivet.catalog.catalog import Catalog
+from trivet.experiment._gate_decision import Finding, accuracy_finding
+from trivet.experiment.gate import Round
+from trivet.experiment.pairs import block_values
+from trivet.experiment.passes import Judged
+from trivet.experiment.run import Finished, Settings, run
+from trivet.experiment.target import Subject
+from trivet.experiment.workload import Workload
+from trivet.spec.service import SMALLER_IS_BETTER
+from trivet.stats.interval import Interval
+from trivet.stats.proportion import paired_difference
+
+BASELINE, CANDIDATE = "baseline", "candidate"
+NUM_PAIRS = 10  # of a round: a start of both servers is worth so many blocks
+REQUESTS = 1000  # of a block: its p99 is the tenth worst
+MIN_BLOCK_NS, MAX_BLOCK_NS = 500_000_000, 4_000_000_000
+OVERHEAD_NS = 700_000_000  # of a block beside its load: warm-up, and the load generator's start
+
+
+def rounds(
+    sides: Mapping[str, Subject],
+    workload: Workload,
+    catalog: Catalog,
+    *,
+    budget_ns: int,
+    command: Sequence[str] = (),
+    tags: Mapping[str, str] | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Callable[[int], Round]:
+    """What `gate` calls. Args: sides: by their names in the rounds' blocks: baseline, candidate, and earlier ones."""
+    load = round_workload(workload, len(sides), budget_ns)
+
+    def measure(index: int) -> Round:
+        # Accuracy does not depend on the round: once is enough.
+        settings = Settings(
+            command=tuple(command),
+            tags=dict(tags or {}),
+            kind="gate",
+            measure_floor=False,
+            max_labelled=1000 if index == 0 else 0,
+        )
+        seeded = msgspec.structs.replace(load, seed=load.seed + index)
+        finished = run(list(sides.values()), seeded, catalog=catalog, settings=settings, say=say)
+        return round_of(dict(zip(sides, finished, strict=True)))
+
+    return measure
+
+
+def round_workload(workload: Workload, num_sides: int, budget_ns: int) -> Workload:
+    """The load in blocks long enough for a p99 and short enough for many pairs; at most half the budget a round."""
+    rate_rps = workload.rate_rps or REQUESTS
+    block_ns = round(min(MAX_BLOCK_NS, max(MIN_BLOCK_NS, REQUESTS / rate_rps * 1e9)))
+    fits = budget_ns // 2 // (num_sides * (block_ns + OVERHEAD_NS))
+    num_blocks = max(1, min(NUM_PAIRS, fits))
+    return msgspec.structs.replace(
+        workload, num_blocks=num_blocks, duration_ns=block_ns * num_blocks, until_decided=False
+    )
+
+
+def round_of(finished: Mapping[str, Finished]) -> Round:
+    """The blocks by number, of those that are valid on every side."""
+    runs = tuple(side.run_id for side in finished.values())
+    first = finished[BASELINE]
+    if first.state == "invalid":
+        return Round((), runs, invalid=first.reason)
+    if first.state != "complete":
+        return Round((), runs, failed=(_culprit(finished), first.reason))
+    blocks: dict[int, dict[str, Mapping[str, float]]] = {}
+    for name, side in finished.items():
+        for measured in side.blocks:
+            if not measured.invalid:
+                values = block_values(measured, side.workload.slo_latency_ns)
+                blocks.setdefault(measured.record.block, {})[name] = values
+    whole = [block for _, block in sorted(blocks.items()) if len(block) == len(finished)]
+    return Round(whole, runs, settled=tuple(_accuracy(first, finished[CANDIDATE])))
+
+
+def _culprit(finished: Mapping[str, Finished]) -> str:
+    """The side that a failure names; the baseline where it names none: no one is blamed without reason."""
+    reason = finished[BASELINE].reason
+    named = [name for name, side in finished.items() if reason.startswith(f"{side.label}:")]
+    return named[0] if named else BASELINE
+
+
+def _accuracy(baseline: Finished, candidate: Finished) -> list[Finding]:
+    first, second = baseline.judged, candidate.judged
+    if first is None or second is None or first.metric != second.metric:
+        return []
+    return [
+        accuracy_finding(
+            first.metric,
+            first.judgement.overall.estimate,
+            second.judgement.overall.estimate,
+            _difference(first, second) if first.metric == "accuracy" else None,
+            first.metric in SMALLER_IS_BETTER,
+        )
+    ]
+
+
+def _difference(first: Judged, second: Judged) -> Interval | None:
+    """Of the shares of rows that were answered right, candidate minus baseline; None: no row was answered by both."""
+    sides = [msgspec.json.decode(judged.predictions) for judged in (first, second)]
+    labels = sides[0]["labels"]
+    predicted = list(zip(sides[0]["predictions"], sides[1]["predictions"], labels, strict=True))
+    both = [triple for triple in predicted if triple[0] is not None and triple[1] is not None]
+    hits = [[str(triple[side]) == str(triple[2]) for triple in both] for side in (0, 1)]
+    return paired_difference(np.array(hits[0], bool), np.array(hits[1], bool)) if both else None
