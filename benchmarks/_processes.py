@@ -6,19 +6,28 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import msgspec
-
 from trivet.load.connection import Target
 from trivet.load.http import AnswerReader, BadAnswerError, request_bytes
-from trivet.load.job import Job
-from trivet.load.result import Result
+from trivet.load.process import offer_from
+
+__all__ = [
+    "Memory",
+    "Server",
+    "StartError",
+    "ask",
+    "free_port",
+    "free_ports",
+    "offer_from",
+    "run_on_core",
+    "tree",
+    "wait_for_answer",
+]
 
 READY_POLL_MS = 5
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -167,15 +176,6 @@ def wait_for_answer(server: Server, request: bytes, timeout_s: float = 60) -> by
             return body
         if time.monotonic() > until:
             raise StartError(f"{server.target} answers {status}: {body[:500].decode(errors='replace')}")
-
-
-def offer_from(core: int | None, job: Job) -> Result:
-    """Run the load generator in a process of its own, on `core`."""
-    command = [sys.executable, "-m", "trivet.load", *([] if core is None else ["--core", str(core)])]
-    done = subprocess.run(command, input=msgspec.json.encode(job), capture_output=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr.decode(errors="replace"))
-    return msgspec.msgpack.decode(done.stdout, type=Result)
 
 
 def free_port() -> int:

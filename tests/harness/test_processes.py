@@ -26,7 +26,7 @@ signal.pause()
 
 def null_target(tmp_path: Path, **settings: object) -> Server:
     port = free_port()
-    command = [sys.executable, "-m", "benchmarks._null_target", str(port)]
+    command = [sys.executable, "-m", "trivet.load.null_target", "--stay", "--port", str(port)]
     return Server.start(command, f"127.0.0.1:{port}", log=tmp_path / "target.log", **settings)
 
 
@@ -51,7 +51,7 @@ def test_a_server_is_measured_by_a_load_generator_of_its_own_process(tmp_path: P
         assert server.ready_after_ns > 0
         (memory,) = server.memory()
         assert memory.pid == server.pid
-        assert "_null_target" in memory.command
+        assert "null_target" in memory.command
         assert 2**20 < memory.pss_bytes < 2**30
         assert 1 < measured.values["pss_mib"] < 1024
         status, body = ask(server.target, request_bytes("GET", "/", "localhost"))

@@ -5,14 +5,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivet.errors import SpecError
-from trivet.load.arrivals import NS, Arrivals, Constant, Gamma, Mmpp, Poisson, Recorded, Steps
+from trivet.load.arrivals import NS, Arrivals, Constant, Curve, Gamma, Mmpp, Poisson, Recorded, Steps
 
 RANDOM = [
     Poisson(rate_rps=1000, duration_ns=10 * NS),
     Gamma(rate_rps=1000, duration_ns=10 * NS, gap_cv=2.0),
     Mmpp(rate_rps=1000, duration_ns=10 * NS),
     Steps(rates_rps=(100, 0, 3000), durations_ns=(5 * NS, 2 * NS, 3 * NS)),
+    Curve(at_ns=(0, 4 * NS, 6 * NS, 10 * NS), rates_rps=(0, 1500, 1500, 500)),
 ]
+curves = (
+    st.lists(st.tuples(st.integers(0, NS), st.floats(0, 1e4)), min_size=2, max_size=6)
+    .filter(lambda points: max(at for at, _ in points) > 0)
+    .map(
+        lambda points: Curve(
+            at_ns=(0, *sorted(at for at, _ in points)[1:]), rates_rps=tuple(rate for _, rate in points)
+        )
+    )
+)
 
 processes = st.one_of(
     st.builds(Constant, rate_rps=st.floats(0.1, 1e4), duration_ns=st.integers(1, NS)),
@@ -31,6 +41,7 @@ processes = st.one_of(
         burst_share=st.floats(0.05, 0.95),
         mean_burst_ns=st.integers(10**6, NS),
     ),
+    curves,
 )
 
 
@@ -89,6 +100,47 @@ def test_steps_hold_each_rate_for_its_duration() -> None:
     assert counts[2] == pytest.approx(5000, abs=350)
 
 
+def test_a_curve_holds_its_rate_at_every_point() -> None:
+    """By 40 seeds, counts in tenths of the length are those of the area under the line."""
+    curve = Curve(at_ns=(0, 4 * NS, 4 * NS, 10 * NS), rates_rps=(100, 900, 300, 0))
+    counts = sum(np.histogram(curve.instants_ns(rng(seed)), 10, (0, 10 * NS))[0] for seed in range(40)) / 40
+    expected = [200, 400, 600, 800, *(300 * (5.5 - i) / 6 for i in range(6))]
+    assert counts == pytest.approx(expected, rel=0.06, abs=4)
+    assert curve.mean_rps * 10 == pytest.approx(2000 + 900)
+
+
+def test_a_flat_curve_is_a_poisson_process() -> None:
+    flat = Curve(at_ns=(0, 100 * NS), rates_rps=(1000, 1000))
+    poisson = Poisson(rate_rps=1000, duration_ns=100 * NS)
+    np.testing.assert_allclose(flat.instants_ns(rng()), poisson.instants_ns(rng()), atol=100)
+
+
+def test_a_curve_is_stretched_and_raised() -> None:
+    curve = Curve(at_ns=(0, NS, 4 * NS), rates_rps=(1, 3, 0))
+    assert curve.times(10) == Curve(at_ns=(0, NS, 4 * NS), rates_rps=(10, 30, 0))
+    assert curve.times(1, duration_ns=8 * NS) == Curve(at_ns=(0, 2 * NS, 8 * NS), rates_rps=(1, 3, 0))
+
+
+@pytest.mark.parametrize(
+    ("at_ns", "rates_rps", "complaint"),
+    [
+        ((0,), (1,), "at least two: got 1 instants, 1 rates"),
+        ((0, 1), (1,), "got 2 instants, 1 rates"),
+        ((1, 2), (1, 1), r"ascend from 0, got \(1, 2\)"),
+        ((0, 2, 1), (1, 1, 1), r"ascend from 0, got \(0, 2, 1\)"),
+        ((0, 0), (1, 1), "ascend from 0"),
+        ((0, 1), (1, -1), r"not negative, got \(1, -1\)"),
+        ((0, 1), (1, float("nan")), r"finite"),
+        (tuple(range(9)), (-1,) * 9, r"-1, ...\)"),
+    ],
+)
+def test_a_curve_that_is_none_is_refused(
+    at_ns: tuple[int, ...], rates_rps: tuple[float, ...], complaint: str
+) -> None:
+    with pytest.raises(SpecError, match=complaint):
+        Curve(at_ns=at_ns, rates_rps=rates_rps)
+
+
 def test_mmpp_bursts_have_the_declared_rate_and_share() -> None:
     """Counting in cells of 100 ms: with long sojourns almost every cell is in one state."""
     process = Mmpp(rate_rps=1600, duration_ns=400 * NS, mean_burst_ns=4 * NS)
@@ -97,6 +149,10 @@ def test_mmpp_bursts_have_the_declared_rate_and_share() -> None:
     assert bursting.mean() == pytest.approx(0.2, abs=0.08)
     assert np.median(counts[bursting]) == pytest.approx(400, rel=0.05)
     assert np.median(counts[~bursting]) == pytest.approx(100, rel=0.05)
+
+
+def test_instants_make_a_recorded_trace() -> None:
+    assert Recorded.of(np.array([0, 5, 9])) == Recorded(at_ns=(0, 5, 9))
 
 
 def test_a_recorded_trace_is_offered_as_it_is() -> None:
@@ -117,6 +173,7 @@ def test_a_trace_that_goes_back_in_time_is_refused() -> None:
         Poisson(rate_rps=1e9, duration_ns=NS),
         Gamma(rate_rps=1e9, duration_ns=NS, gap_cv=1),
         Mmpp(rate_rps=1e9, duration_ns=NS),
+        Curve(at_ns=(0, NS), rates_rps=(0, 1e9)),
     ],
     ids=lambda process: type(process).__name__,
 )

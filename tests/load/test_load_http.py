@@ -51,6 +51,56 @@ def test_a_reader_is_used_again_after_a_reset() -> None:
         reader.reset()
 
 
+@given(parts=st.lists(bodies, max_size=4), cuts=cut_lists, is_chunked=st.booleans())
+def test_the_bytes_so_far_are_those_of_the_body(
+    parts: list[bytes], cuts: list[int], is_chunked: bool
+) -> None:
+    body = b"".join(parts)
+    framing = b"Transfer-Encoding: chunked" if is_chunked else b"Content-Length: %d" % len(body)
+    head = b"HTTP/1.1 200 OK\r\n" + framing + b"\r\n\r\n"
+    reader, so_far = AnswerReader(), b""
+    message = head + (chunked(parts) if is_chunked else body)
+    before = 0
+    for piece in pieces(message, cuts):
+        reader.feed(piece)
+        so_far += piece
+        marks = so_far[len(head) :]
+        expected = received(marks) if is_chunked else len(marks)
+        assert before <= reader.num_body_bytes == expected
+        before = expected
+    assert before == len(body)
+
+
+def received(data: bytes) -> int:
+    """Bytes of chunks in what has come of a chunked body, by walking over it."""
+    total = 0
+    while b"\r\n" in data:
+        line, _, data = data.partition(b"\r\n")
+        size = int(line.split(b";")[0], 16)
+        total += min(size, len(data))
+        data = data[size + 2 :]
+    return total
+
+
+@given(
+    bodies=st.lists(bodies, min_size=2, max_size=5),
+    statuses=st.lists(st.sampled_from([200, 503]), min_size=5),
+)
+def test_answers_with_the_same_head_as_the_last_are_read_as_any_other(
+    bodies: list[bytes], statuses: list[int]
+) -> None:
+    reader = AnswerReader()
+    for body, status in zip(bodies, statuses, strict=False):
+        message = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\nServer-Timing: a;dur=1\r\n\r\n" % (
+            status,
+            len(body),
+        )
+        assert reader.feed(message + body)
+        assert (reader.head.status, reader.body(), reader.num_body_bytes) == (status, body, len(body))
+        assert reader.head.server_timing == b"a;dur=1"
+        reader.reset()
+
+
 def test_interim_answers_are_skipped() -> None:
     reader = AnswerReader()
     assert not reader.feed(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 P")

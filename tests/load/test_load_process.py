@@ -7,12 +7,13 @@ import pytest
 
 from tests.load.scripted_target import ScriptedTarget, always, ok
 from trivet.load.arrivals import Constant
-from trivet.load.client import Record
 from trivet.load.job import HttpRequest, Job, OpenLoop
+from trivet.load.record import Record
 from trivet.load.result import Result, generator_of
 from trivet.spec.row import ABSENT
 
 MS = 1_000_000
+LOAD = OpenLoop(arrivals=Constant(rate_rps=200, duration_ns=50 * MS))
 
 
 def run_process(stdin: bytes, *options: str) -> "subprocess.CompletedProcess[bytes]":
@@ -23,8 +24,7 @@ def run_process(stdin: bytes, *options: str) -> "subprocess.CompletedProcess[byt
 def test_a_job_on_stdin_gives_a_result_on_stdout() -> None:
     core = min(os.sched_getaffinity(0))
     with ScriptedTarget(always(ok())) as target:
-        load = OpenLoop(arrivals=Constant(rate_rps=200, duration_ns=50 * MS))
-        job = Job(target=target.name, load=load, requests=[HttpRequest(path="/", body=b"\xff")], seed=1)
+        job = Job(target=target.name, load=LOAD, requests=[HttpRequest(path="/", body=b"\xff")], seed=1)
         done = run_process(msgspec.json.encode(job), "--core", str(core))
     assert (done.returncode, done.stderr) == (0, b"")
     result = msgspec.msgpack.decode(done.stdout, type=Result)
@@ -50,6 +50,13 @@ def test_a_bad_job_is_refused_in_one_line(stdin: bytes, options: list[str], comp
     assert done.stderr.count(b"\n") == 1
 
 
+def test_nobody_at_the_target_has_an_exit_code_of_its_own() -> None:
+    job = Job(target="127.0.0.1:1", load=LOAD, requests=[HttpRequest(path="/")], seed=1)
+    done = run_process(msgspec.json.encode(job))
+    assert done.returncode == 3
+    assert b"nothing answers at 127.0.0.1:1" in done.stderr
+
+
 def record(send_lag_ns: list[int], idle_ns: int = 50) -> Record:
     """Requests intended at 0, 1, 2 ... in a run of 100 ns."""
     lagging = Record(list(range(len(send_lag_ns))))
@@ -73,6 +80,16 @@ def test_a_single_late_send_in_a_hundred_is_reported_and_valid() -> None:
 def test_a_generator_that_was_always_busy_is_the_limit_itself() -> None:
     assert "itself was the limit; it was busy 96%" in generator_of(record([1], 4), 1.0, MS, 0).invalid
     assert generator_of(record([1], 5), 1.0, MS, 0).invalid == ""
+
+
+def test_a_generator_without_its_core_is_no_judge_though_no_send_was_late() -> None:
+    generator = generator_of(record([ABSENT] * 9), 0.79, MS, 0)
+    assert (
+        "others ran on the load generator's core; it was busy 50% of the time and had 79%"
+        in generator.invalid
+    )
+    assert generator_of(record([ABSENT] * 9), 0.8, MS, 0).invalid == ""
+    assert generator_of(record([ABSENT] * 9), 0.1, 2 * MS, 0).invalid == ""
 
 
 def test_lags_of_the_warm_up_do_not_count() -> None:

@@ -63,8 +63,53 @@ class Steps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return _poisson(np.array(self.rates_rps), np.array(self.durations_ns), rng)
 
 
+class Curve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="curve"):
+    """Poisson arrivals whose rate runs in straight lines from point to point: the shape of a day.
+
+    `at_ns` ascends from 0 to the duration; the same instant twice is a jump. Rate 0 is a pause.
+    """
+
+    at_ns: tuple[Annotated[int, Meta(ge=0)], ...]
+    rates_rps: tuple[Annotated[float, Meta(ge=0)], ...]
+
+    def __post_init__(self) -> None:
+        at, rates = np.array(self.at_ns, np.int64), np.array(self.rates_rps, np.float64)
+        if len(at) != len(rates) or len(at) < 2:
+            raise SpecError(
+                f"a curve needs one rate for each instant, at least two: got {len(at)} instants, {len(rates)} rates"
+            )
+        if at[0] != 0 or at[-1] == 0 or (np.diff(at) < 0).any():
+            raise SpecError(f"a curve's instants ascend from 0, got {_shortened(self.at_ns)}")
+        if not (np.isfinite(rates) & (rates >= 0)).all():
+            raise SpecError(f"a curve's rates are finite and not negative, got {_shortened(self.rates_rps)}")
+
+    @property
+    def duration_ns(self) -> int:
+        return self.at_ns[-1]
+
+    @property
+    def mean_rps(self) -> float:
+        at, rates = np.array(self.at_ns), np.array(self.rates_rps)
+        return float((np.diff(at) * (rates[1:] + rates[:-1])).sum() / 2 / self.duration_ns)
+
+    def times(self, factor: float, *, duration_ns: int | None = None) -> "Curve":
+        """The same shape with every rate times `factor`, stretched or squeezed to `duration_ns`."""
+        at = np.array(self.at_ns, np.int64)
+        if duration_ns is not None:
+            at = np.round(at * (duration_ns / self.duration_ns)).astype(np.int64)
+        rates = np.array(self.rates_rps) * factor
+        return Curve(at_ns=tuple(at.tolist()), rates_rps=tuple(rates.tolist()))
+
+    def instants_ns(self, rng: np.random.Generator) -> Instants:
+        at, rates = np.array(self.at_ns, np.int64), np.array(self.rates_rps, np.float64)
+        return _poisson_lines(at, rates, rng)
+
+
 class Gamma(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="gamma"):
-    """Independent gamma gaps of a given coefficient of variation: 1 is Poisson, above it arrivals clump."""
+    """Independent gamma gaps of a given coefficient of variation: 1 is Poisson, above it arrivals clump.
+
+    Tools that speak of a burstiness mean gap_cv ** -2, the shape of the gamma distribution: less of it, more bursts.
+    """
 
     rate_rps: Rate
     duration_ns: DurationNs
@@ -119,6 +164,10 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     at_ns: tuple[Annotated[int, Meta(ge=0)], ...]
 
+    @classmethod
+    def of(cls, instants_ns: Instants) -> "Recorded":
+        return cls(at_ns=tuple(instants_ns.tolist()))
+
     @property
     def duration_ns(self) -> int:
         return self.at_ns[-1] + 1 if self.at_ns else 0
@@ -134,7 +183,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return instants
 
 
-Arrivals = Constant | Poisson | Steps | Gamma | Mmpp | Recorded
+Arrivals = Constant | Poisson | Steps | Curve | Gamma | Mmpp | Recorded
 
 
 def _poisson(
@@ -149,6 +198,32 @@ def _poisson(
     instants = np.repeat(starts, counts) + offsets.astype(np.int64)
     instants.sort()
     return instants
+
+
+def _poisson_lines(
+    at_ns: NDArray[np.int64], rates_rps: NDArray[np.float64], rng: np.random.Generator
+) -> Instants:
+    """Rates in straight lines between points: a Poisson count for each piece, its instants by inversion.
+
+    Within a piece from rate a to rate b, the share of arrivals before the share x of its length is
+    (a x + (b - a) x^2 / 2) / ((a + b) / 2); solved for x in the form that needs no case for a = b.
+    """
+    lengths_ns, begin, end = np.diff(at_ns), rates_rps[:-1], rates_rps[1:]
+    means = (begin + end) / 2 * lengths_ns / NS
+    _check_count(float(means.sum()))
+    counts = rng.poisson(means)
+    share = rng.random(int(counts.sum()))
+    a, b, length_ns = (np.repeat(values, counts) for values in (begin, end, lengths_ns))
+    x = share * (a + b) / np.maximum(a + np.sqrt(a * a + share * (b * b - a * a)), np.finfo(np.float64).tiny)
+    offsets = np.minimum((x * length_ns).astype(np.int64), length_ns - 1)
+    instants: Instants = np.repeat(at_ns[:-1], counts) + offsets
+    instants.sort()
+    return instants
+
+
+def _shortened(values: tuple[float, ...]) -> str:
+    shown = ", ".join(f"{value:g}" for value in values[:8])
+    return f"({shown}, ...)" if len(values) > 8 else f"({shown})"
 
 
 def _bounded(rate_rps: float, duration_ns: int) -> int:

@@ -17,39 +17,17 @@ from collections.abc import Sequence
 
 from trivet.load.connection import BROKEN, NO_REQUEST, READ_BYTES, READABLE, WRITABLE, Connection, Target
 from trivet.load.http import BadAnswerError
+from trivet.load.progress import Monitor, OnProgress, Stop
+from trivet.load.record import Record
 from trivet.spec.row import ABSENT
 
 MAX_EVENTS = 32  # answers read between two looks at the schedule: they delay a send by 0.2 ms at most
 START_NS = 20_000_000  # from set-up to the first instant of the schedule
+LOOK_NS = 1_000_000  # between two looks at what can wait: timeouts, progress, the wish to stop
+DRAIN_NS = 1_000_000_000  # for answers under way, after the wish to stop
 CONNECT_TIMEOUT_S = 5.0
 
 now_ns = time.monotonic_ns
-
-
-class Record:
-    """What happened to each request, by index. Lists, not arrays: the loop writes one element at a time."""
-
-    def __init__(self, intended_ns: list[int]) -> None:
-        num = len(intended_ns)
-        self.intended_ns = intended_ns
-        self.sent_ns = [ABSENT] * num
-        self.first_byte_ns = [ABSENT] * num
-        self.done_ns = [ABSENT] * num
-        self.status = [0] * num
-        self.server_timing: list[bytes | None] = [None] * num
-        self.answers: list[bytes] = [b""] * num
-        self.failures: dict[int, tuple[str, str]] = {}  # outcome and reason of what got no whole answer
-        self.send_lag_ns = [ABSENT] * num  # ABSENT for a request that had to wait for a free connection
-        self.idle_ns = 0  # time in turns of the loop that found nothing to do
-        self.start_ns = self.end_ns = 0
-
-    def add(self, intended_ns: int) -> None:
-        for column in (self.sent_ns, self.first_byte_ns, self.done_ns, self.send_lag_ns):
-            column.append(ABSENT)
-        self.intended_ns.append(intended_ns)
-        self.status.append(0)
-        self.server_timing.append(None)
-        self.answers.append(b"")
 
 
 class Client:
@@ -57,7 +35,8 @@ class Client:
 
     Args: picks: request i carries payload `picks[i % len(picks)]`.  min_connections: opened before the
     start; more are opened on demand up to max_connections, then requests wait.  timeout_ns: so long after its
-    intended time a request is given up, and its connection closed.
+    intended time a request is given up (within a millisecond), and its connection closed.  stop: once it is
+    set nothing more is sent, and answers under way have a second.
     """
 
     def __init__(
@@ -70,24 +49,28 @@ class Client:
         max_connections: int,
         timeout_ns: int,
         keep_answers: bool = False,
+        keep_chunks: bool = False,
+        on_progress: OnProgress | None = None,
+        stop: Stop | None = None,
     ) -> None:
         self._target, self._payloads, self._picks = target, payloads, picks
-        self._max_connections, self._timeout_ns, self._keep_answers = (
-            max_connections,
-            timeout_ns,
-            keep_answers,
-        )
-        self._min_connections = min_connections
+        self._min_connections, self._max_connections = min_connections, max_connections
+        self._timeout_ns, self._keep_answers, self._keep_chunks = timeout_ns, keep_answers, keep_chunks
+        self._monitor = None if on_progress is None else Monitor(on_progress)
+        self._stop = stop
         self._epoll = select.epoll()
         self._by_fd: dict[int, Connection] = {}
         # Oldest first: all connections take turns, so that all workers of a server see the same load.
         self._idle: deque[Connection] = deque()
-        self._holders: dict[int, Connection] = {}  # by request in flight
         self._next = 0  # the next request to send
         self._oldest = 0  # no request before it is in flight
         self._num_done = 0
         self._exhausted_ns = ABSENT  # when a request last found no free connection
-        self._think_ns, self._until_ns, self._max_requests = 0, 0, 0
+        self._look_ns = 0
+        self._stopped_ns = ABSENT
+        self._think_ns, self._until_ns, self._min_requests, self._max_requests = 0, 0, 0, 0
+        self._group = 1
+        self._num_left: dict[int, int] = {}  # by group in flight: its requests that have not ended
 
     def run_open(self, instants_ns: Sequence[int]) -> Record:
         """Send one request at each instant, counted from the start, whatever comes back.
@@ -96,14 +79,28 @@ class Client:
         """
         return self._run(list(instants_ns))
 
-    def run_closed(self, num_users: int, think_ns: int, duration_ns: int, max_requests: int) -> Record:
-        """Each user sends, waits for the answer, thinks and sends again, until time or count is over."""
-        self._think_ns, self._until_ns, self._max_requests = think_ns, duration_ns, max_requests
-        return self._run([0] * min(num_users, max_requests))
+    def run_closed(
+        self,
+        num_users: int,
+        think_ns: int,
+        duration_ns: int,
+        max_requests: int,
+        *,
+        min_requests: int = 0,
+        group: int = 1,
+    ) -> Record:
+        """Each user sends `group` requests at once, waits for all answers, thinks and sends again.
+
+        It ends with the time, but not before `min_requests`, or with `max_requests`.
+        """
+        self._think_ns, self._until_ns, self._group = think_ns, duration_ns, group
+        self._min_requests, self._max_requests = min_requests, max_requests
+        return self._run([0] * min(num_users * group, max_requests))
 
     def _run(self, offsets_ns: list[int]) -> Record:
         gc_was_enabled = gc.isenabled()
         try:
+            self._target = self._target.resolved()
             for _ in range(self._min_connections):
                 connection = Connection.opened(self._target, CONNECT_TIMEOUT_S)
                 self._watch(connection, READABLE)
@@ -112,10 +109,16 @@ class Client:
             gc.disable()  # nothing here makes cycles, and a full collection takes longer than a millisecond
             start_ns = now_ns() + START_NS
             self._until_ns += start_ns
-            self._record = Record([start_ns + offset_ns for offset_ns in offsets_ns])
+            self._record = Record(
+                [start_ns + offset_ns for offset_ns in offsets_ns], keep_chunks=self._keep_chunks
+            )
             self._record.start_ns = start_ns
+            if self._monitor is not None:
+                self._monitor.start(start_ns)
             self._loop()
             self._record.end_ns = now_ns()
+            if self._monitor is not None:
+                self._monitor.tell(self._record.end_ns, self._next)
         finally:
             if gc_was_enabled:
                 gc.enable()
@@ -125,7 +128,7 @@ class Client:
         return self._record
 
     def _loop(self) -> None:
-        record, poll, by_fd = self._record, self._epoll.poll, self._by_fd
+        record, poll, by_fd, receive = self._record, self._epoll.poll, self._by_fd, self._receive
         last_ns = record.start_ns
         while self._num_done < len(record.intended_ns):
             now = now_ns()
@@ -134,12 +137,26 @@ class Client:
             events = poll(0, MAX_EVENTS)
             for fd, mask in events:
                 connection = by_fd.get(fd)
-                if connection is not None:  # else: closed by an earlier event of this turn
+                if connection is None:  # closed by an earlier event of this turn
+                    continue
+                if mask == READABLE and connection.is_open:
+                    receive(connection)
+                else:
                     self._on_event(connection, mask)
-            self._expire(now)
+            if now >= self._look_ns:
+                self._look(now)
             if not events and self._next == num_before and now > last_ns:
                 record.idle_ns += now - last_ns
             last_ns = max(now, last_ns)
+
+    def _look(self, now: int) -> None:
+        """What can wait for a millisecond."""
+        self._look_ns = now + LOOK_NS
+        self._expire(now)
+        if self._stop is not None and self._stop.is_set():
+            self._wind_up(now)
+        if self._monitor is not None and self._monitor.is_due(now):
+            self._monitor.tell(now, self._next)
 
     def _send_due(self, now: int) -> None:
         intended = self._record.intended_ns
@@ -152,32 +169,33 @@ class Client:
             moment = now_ns()
             if intended[request] > self._exhausted_ns:
                 self._record.send_lag_ns[request] = moment - intended[request]
-            self._dispatch(request, moment)
+            payload = self._payloads[self._picks[request % len(self._picks)]]
+            if self._idle:
+                connection = self._idle.popleft()
+            elif (opening := self._opening(request, moment)) is not None:
+                connection = opening
+            else:
+                continue
+            connection.request, connection.unsent = request, payload
+            if connection.is_open:
+                self._send(connection, moment)
 
-    def _dispatch(self, request: int, now: int) -> None:
-        """Give a request to an idle connection, or to a new one that sends it once it is connected."""
-        payload = self._payloads[self._picks[request % len(self._picks)]]
-        if self._idle:
-            connection = self._idle.popleft()
-        else:
-            try:
-                connection = Connection.opening(self._target)
-            except OSError as error:
-                self._fail(request, now, "disconnected", _reason(error))
-                return
-            self._watch(connection, READABLE | WRITABLE)
-        connection.request, connection.unsent = request, payload
-        self._holders[request] = connection
-        if connection.is_open:
-            self._send(connection)
+    def _opening(self, request: int, now: int) -> Connection | None:
+        """A new connection, which sends once it is connected; None: not even that, and the request is over."""
+        try:
+            connection = Connection.opening(self._target)
+        except OSError as error:
+            self._fail(request, now, "disconnected", _reason(error))
+            return None
+        self._watch(connection, READABLE | WRITABLE)
+        return connection
 
-    def _send(self, connection: Connection) -> None:
-        sent_ns = self._record.sent_ns
+    def _send(self, connection: Connection, now: int) -> None:
         try:
             if not connection.is_open:
                 connection.finish_opening()
-            if sent_ns[connection.request] == ABSENT:
-                sent_ns[connection.request] = now_ns()
+            if self._record.sent_ns[connection.request] == ABSENT:
+                self._record.sent_ns[connection.request] = now
             is_flushed = connection.flush()
         except OSError as error:
             self._lose(connection, now_ns(), _reason(error))
@@ -192,7 +210,7 @@ class Client:
         if mask & (WRITABLE | BROKEN) and connection.unsent:
             if mask & WRITABLE:
                 self._epoll.modify(connection.fd, READABLE)
-            self._send(connection)
+            self._send(connection, now_ns())
 
     def _receive(self, connection: Connection) -> None:
         try:
@@ -214,6 +232,8 @@ class Client:
         except BadAnswerError as error:
             self._lose(connection, now, str(error))
             return
+        if self._keep_chunks and data:
+            self._record.chunks[request].append((now, connection.reader.num_body_bytes))
         if is_whole:
             self._finish(connection, request, now)
 
@@ -222,23 +242,36 @@ class Client:
         head = reader.head
         record.done_ns[request] = now
         record.status[request] = head.status
-        record.server_timing[request] = head.header(b"server-timing")
+        record.server_timing[request] = head.server_timing
         if self._keep_answers:
             record.answers[request] = reader.body()
         connection.request = NO_REQUEST
-        del self._holders[request]
         if head.keep_alive and not connection.unsent:
             reader.reset()
             self._idle.append(connection)
         else:
             self._drop(connection)
-        self._ended(now)
+        if self._monitor is not None:
+            is_result = 200 <= head.status < 300
+            self._monitor.ended(now - record.intended_ns[request], is_result=is_result)
+        self._ended(request, now)
 
-    def _ended(self, now: int) -> None:
-        """A request is over; in a closed loop its user comes back."""
+    def _ended(self, request: int, now: int) -> None:
+        """A request is over; in a closed loop its user comes back when that was the last of the group."""
         self._num_done += 1
-        if self._max_requests > len(self._record.intended_ns) and now + self._think_ns < self._until_ns:
-            self._record.add(now + self._think_ns)
+        if not self._max_requests:
+            return
+        if self._group > 1:
+            group = request // self._group
+            self._num_left[group] = self._num_left.get(group, self._group) - 1
+            if self._num_left[group]:
+                return
+            del self._num_left[group]
+        for _ in range(self._group):
+            num = len(self._record.intended_ns)
+            is_over = now + self._think_ns >= self._until_ns and num >= self._min_requests
+            if num < self._max_requests and (not is_over or num % self._group):
+                self._record.add(now + self._think_ns)
 
     def _expire(self, now: int) -> None:
         """Give up what is older than the timeout. Intended times ascend, so only the oldest is looked at."""
@@ -248,27 +281,41 @@ class Client:
             if record.done_ns[request] == ABSENT:
                 if record.intended_ns[request] + self._timeout_ns > now:
                     return
-                connection = self._holders.get(request)
-                if connection is not None:
+                if request < self._next:
                     outcome = "unsent" if record.sent_ns[request] == ABSENT else "unanswered"
-                    self._lose(connection, now_ns(), "timeout of the load generator", outcome)
+                    holder = next(c for c in self._by_fd.values() if c.request == request)
+                    self._lose(holder, now_ns(), "timeout of the load generator", outcome)
                 else:  # it is the next to be sent, and waits for a connection
                     self._next = request + 1
                     self._fail(request, now_ns(), "unsent", "no free connection")
             self._oldest += 1
+
+    def _wind_up(self, now: int) -> None:
+        """Send nothing more, and after a second wait no longer."""
+        record = self._record
+        if self._stopped_ns == ABSENT:
+            self._stopped_ns, self._max_requests = now, 0
+            record.cut(now, self._next)
+            while self._next < len(record.intended_ns):  # due, and waiting for a connection
+                self._next += 1
+                self._fail(self._next - 1, now_ns(), "cancelled", "the run was stopped")
+        elif now - self._stopped_ns > DRAIN_NS:
+            for connection in [c for c in self._by_fd.values() if c.request != NO_REQUEST]:
+                self._lose(connection, now_ns(), "the run was stopped", "cancelled")
 
     def _lose(self, connection: Connection, now: int, reason: str, outcome: str = "disconnected") -> None:
         """The connection is of no use any more; so is the request on it, if there is one."""
         request = connection.request
         self._drop(connection)
         if request != NO_REQUEST:
-            del self._holders[request]
             self._fail(request, now, outcome, reason)
 
     def _fail(self, request: int, now: int, outcome: str, reason: str) -> None:
         self._record.done_ns[request] = now
         self._record.failures[request] = (outcome, reason)
-        self._ended(now)
+        if self._monitor is not None:
+            self._monitor.ended(now - self._record.intended_ns[request], is_result=False)
+        self._ended(request, now)
 
     def _watch(self, connection: Connection, mask: int) -> None:
         self._by_fd[connection.fd] = connection

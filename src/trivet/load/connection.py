@@ -39,6 +39,18 @@ class Target:
             raise SpecError(f"target {text!r} is neither host:port nor unix:PATH")
         return cls(socket.AF_INET6 if ":" in host else socket.AF_INET, (host.strip("[]"), int(port)), text)
 
+    def resolved(self) -> "Target":
+        """With a number for a host name, so that no connection waits for a name server. Raises: TargetError."""
+        if isinstance(self.address, str):
+            return self
+        try:
+            found = socket.getaddrinfo(*self.address, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise TargetError(f"no host of the name {self.address[0]} ({error}); check the target") from None
+        # IPv4 where there is a choice: `localhost` has both, and most servers listen on that.
+        family, _, _, _, address = min(found, key=lambda entry: entry[0] != socket.AF_INET)
+        return Target(family, (str(address[0]), self.address[1]), self.name)
+
     def socket(self) -> socket.socket:
         sock = socket.socket(self.family, socket.SOCK_STREAM)
         if self.family != socket.AF_UNIX:

@@ -45,6 +45,7 @@ class Head:
     length: int
     raw: bytes
     lower: bytes  # for look-ups
+    server_timing: bytes | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The value of the first header of this name (lower case), as it was sent."""
@@ -75,21 +76,34 @@ def parse_head(raw: bytes) -> Head:
         length = int(digits)
     connection = found.header(b"connection") or (b"close" if raw[7] == ord("0") else b"keep-alive")
     keep_alive = connection.lower() == b"keep-alive" and length != UNTIL_CLOSE
-    return dataclasses.replace(found, keep_alive=keep_alive, length=length)
+    server_timing = found.header(b"server-timing")
+    return dataclasses.replace(found, keep_alive=keep_alive, length=length, server_timing=server_timing)
 
 
 class AnswerReader:
     """Collects the bytes of one answer. `feed` until it says True, read the answer, `reset`, and so on."""
 
-    __slots__ = ("_buffer", "_chunk_at", "_chunks", "_end", "_head", "_head_end")
+    __slots__ = (
+        "_buffer",
+        "_chunk_at",
+        "_chunks",
+        "_end",
+        "_head",
+        "_head_end",
+        "_last",
+        "_num_part",
+        "_num_whole",
+    )
 
     def __init__(self) -> None:
+        self._last: Head | None = None  # the last head of an answer whose length it told
         self.reset()
 
     def reset(self) -> None:
         self._buffer = b""
         self._head: Head | None = None
         self._end = -1  # where the answer ends; -1: not known yet
+        self._num_whole = self._num_part = 0  # bytes of whole chunks, and of the one that is coming
 
     @property
     def head(self) -> Head:
@@ -103,6 +117,16 @@ class AnswerReader:
 
         Raises: BadAnswerError: these bytes can never become one answer.
         """
+        last = self._last
+        # The usual: one whole answer, whose head is that of the one before.
+        if (
+            last is not None
+            and not self._buffer
+            and len(data) == len(last.raw) + last.length
+            and data.startswith(last.raw)
+        ):
+            self._buffer, self._head, self._head_end, self._end = data, last, len(last.raw), len(data)
+            return True
         self._buffer = self._buffer + data if self._buffer else data
         if self._head is None and not self._find_head():
             return False
@@ -122,6 +146,15 @@ class AnswerReader:
             return b"".join(self._chunks)
         return self._buffer[self._head_end :]
 
+    @property
+    def num_body_bytes(self) -> int:
+        """How much of the body has come so far, without the marks between its chunks."""
+        if self._head is None:
+            return 0
+        if self._head.length == CHUNKED:
+            return self._num_whole + self._num_part
+        return len(self._buffer) - self._head_end
+
     def _find_head(self) -> bool:
         """True when the head is whole; interim answers before it are skipped."""
         while (head_end := self._buffer.find(b"\r\n\r\n") + 4) > 3:
@@ -129,7 +162,7 @@ class AnswerReader:
             if not 100 <= head.status < 200:
                 self._head, self._head_end = head, head_end
                 if head.length >= 0:
-                    self._end = head_end + head.length
+                    self._last, self._end = head, head_end + head.length
                 elif head.length == CHUNKED:
                     self._chunk_at, self._chunks = head_end, list[bytes]()
                 return True
@@ -159,6 +192,8 @@ class AnswerReader:
             if size < 0 or (len(buffer) >= data_end + 2 and buffer[data_end : data_end + 2] != b"\r\n"):
                 raise BadAnswerError(f"a chunk of {size} bytes does not end where it says")
             if len(buffer) < data_end + 2:
+                self._num_part = max(0, min(size, len(buffer) - line_end - 2))
                 return
             self._chunks.append(buffer[line_end + 2 : data_end])
+            self._num_whole, self._num_part = self._num_whole + size, 0
             self._chunk_at = data_end + 2

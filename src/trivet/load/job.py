@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from trivet.errors import SpecError
 from trivet.load.arrivals import Arrivals
+from trivet.load.seeds import check_purposes
 
 NS_PER_MS = 1_000_000
 
@@ -30,12 +31,22 @@ class OpenLoop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ClosedLoop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="closed"):
-    """Users who wait for their answers: the loop for maxima. It ends with the time or the count."""
+    """Users who wait for their answers: the loop for maxima.
+
+    Each sends `group` requests at once, and waits for the answers to all of them. It ends with the time, but not
+    before `min_requests`, or with `max_requests`.
+    """
 
     num_users: Count
     duration_ns: Annotated[int, Meta(gt=0)]
     think_ns: Duration = 0
+    min_requests: Annotated[int, Meta(ge=0)] = 0
     max_requests: Count = 2_000_000
+    group: Count = 1
+
+    def __post_init__(self) -> None:
+        if self.min_requests > self.max_requests:
+            raise SpecError(f"min_requests {self.min_requests} is over max_requests {self.max_requests}")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -44,6 +55,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     `order`: payloads drawn at random, or one after the other. `warmup_ns`: requests intended before it has
     passed are recorded, and not measured. `deadline_ns`: after the intended time; an answer past it is late.
     `max_send_lag_ns`: a run whose sends left later than this at the 99th percentile is invalid.
+    `seeds`: by purpose (see seeds.py), instead of what follows from `seed`. `server_cores`: of a server on this
+    machine; a run whose generator may run on one of them is invalid. `keep_answers`: their bodies, in the rows.
+    `keep_chunks`: when how much of each body was there, in the result: the times of an answer that is a stream.
     """
 
     target: str
@@ -58,8 +72,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_connections: Count = 512
     keep_answers: bool = False
     max_send_lag_ns: Annotated[int, Meta(gt=0)] = NS_PER_MS
+    seeds: dict[str, Annotated[int, Meta(ge=0)]] = {}
+    server_cores: tuple[int, ...] = ()
+    keep_chunks: bool = False
 
     def __post_init__(self) -> None:
+        check_purposes(list(self.seeds))
         if self.min_connections > self.max_connections:
             raise SpecError(
                 f"min_connections {self.min_connections} is over max_connections {self.max_connections}"
