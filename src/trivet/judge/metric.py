@@ -18,6 +18,7 @@ from trivet.judge.user_code import called, load_function
 from trivet.spec.fields import nearest
 from trivet.spec.service import METRICS, SMALLER_IS_BETTER
 from trivet.stats.interval import Interval
+from trivet.stats.proportion import proportion_interval
 
 Values = NDArray[np.float64]  # one value a row
 
@@ -140,7 +141,7 @@ class Rows:
         values = self.values[chosen]
         zero_or_one = ((self.values == 0) | (self.values == 1)).all()
         if zero_or_one and (self.metric == "accuracy" or self.metric not in METRICS):
-            return intervals.share(int(values.sum()), len(values), confidence)
+            return proportion_interval(int(values.sum()), len(values), confidence)
         found = intervals.mean(values, confidence, rng, _BOUNDS.get(self.metric, (-np.inf, np.inf)))
         if self.metric == "rmse":
             return Interval(found.estimate**0.5, found.low**0.5, found.high**0.5)
