@@ -89,6 +89,7 @@ def test_a_generator_without_its_core_is_no_judge_though_no_send_was_late() -> N
         in generator.invalid
     )
     assert generator_of(record([ABSENT] * 9), 0.8, MS, 0).invalid == ""
+    assert generator_of(record([ABSENT] * 9), 0.1, 2 * MS, 0).invalid == ""
 
 
 def test_lags_of_the_warm_up_do_not_count() -> None:

@@ -134,9 +134,8 @@ class _Target:
         self.name = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._epoll = select.epoll()
         self._epoll.register(self._listener.fileno(), select.EPOLLIN)
-        self._unread: dict[
-            int, tuple[socket.socket, bytes]
-        ] = {}  # by descriptor: what is no whole request yet
+        # By descriptor: what is no whole request yet.
+        self._unread: dict[int, tuple[socket.socket, bytes]] = {}
         self._timeout = 0 if spin else -1
 
     def serve(self, until: int | None) -> None:
