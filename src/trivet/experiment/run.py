@@ -27,7 +27,7 @@ from trivet.experiment.placement import Placement, place
 from trivet.experiment.probe import NUM_USERS, comfortable_rate_rps, highest_rate_rps
 from trivet.experiment.processes import affinity
 from trivet.experiment.recording import Recording, draft_of
-from trivet.experiment.scenario import check_scenario
+from trivet.experiment.scenario import ONE_RATE, check_scenario
 from trivet.experiment.session import (
     DEFAULTS,
     Progressed,
@@ -194,7 +194,9 @@ def _finished(
     if state == "complete" and (why := _invalid(session, recording, len(valid))):
         state, reason = "invalid", why
     used = valid or recording.blocks
-    found = figures(used, slo_latency_ns=session.workload.slo_latency_ns)
+    found = {}
+    if session.workload.scenario in ONE_RATE:
+        found = figures(used, slo_latency_ns=session.workload.slo_latency_ns)
     if recording.judged is not None:
         found |= accuracy_figures(recording.judged)
     found |= token_figures(recording.side, used)
