@@ -44,6 +44,13 @@ class ProcessTree:
     def __init__(self, pid: int) -> None:
         self.pid = pid
 
+    def cores(self) -> tuple[int, ...]:
+        """Those that the process may run on; none where it is gone."""
+        try:
+            return tuple(sorted(os.sched_getaffinity(self.pid)))
+        except ProcessLookupError:
+            return ()
+
     def memory(self) -> list[Memory]:
         """Of the whole tree, by process."""
         return [memory for pid in tree(self.pid) if (memory := _memory(pid)) is not None]
