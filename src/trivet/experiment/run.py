@@ -243,7 +243,7 @@ def _invalid(session: Session, recording: Recording, num_valid: int) -> str:
     is_here = recording.side.started.processes is not None  # a server elsewhere shares no core with us
     if (is_here and session.placement.invalid) or session.of_scenario.invalid:
         return session.placement.invalid or session.of_scenario.invalid
-    if num_valid * 2 >= max(2, num):
+    if num_valid * 2 >= max(2, num) or session.workload.scenario not in ONE_RATE:
         return ""
     reasons = [measured.invalid for measured in recording.blocks if measured.invalid]
     where = f"{num - num_valid} of {num} blocks: " if num > 1 else ""
