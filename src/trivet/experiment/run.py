@@ -81,6 +81,10 @@ def run(
     session = Session(workload, settings, placement or place(), catalog, on_progress, say)
     with contextlib.ExitStack() as stack:
         for subject in subjects:
+            if subject.is_ours:
+                say(
+                    f"starting {subject.text}"
+                )  # takes seconds where its models are profiled for the first time
             made = stack.enter_context(side(subject, workload, session.placement))
             session.recordings.append(Recording(made, catalog))
         _settle_workload(session)
