@@ -38,6 +38,13 @@ _EXIT_CODES = {"complete": 0, "failed": 1, "invalid": 2, "partial": 130}
 @click.option(
     "--input", "inputs", metavar="FILE", help="Rows of inputs: CSV, Parquet, npz, Perf Analyzer's JSON."
 )
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="NAME:16",
+    help="Of an input with free dimensions.  [default: 1 each]",
+)
 @click.option("--binary/--json-tensors", help="How V2 tensors travel.  [default: JSON]")
 @click.option(
     "--dialect",
@@ -76,7 +83,10 @@ def bench(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
     """
     from trivet.cli.bench_run import measure_targets
 
-    states = measure_targets(targets, options)
+    try:
+        states = measure_targets(targets, options)
+    except KeyboardInterrupt:  # before any run had begun: there is nothing to keep
+        context.exit(_EXIT_CODES["partial"])
     context.exit(max((_EXIT_CODES[state] for state in states), default=0))
 
 
