@@ -57,7 +57,7 @@ def world(service: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     catalog = Catalog.open(str(folder / "catalog"))
     settings = Settings(measure_floor=False, num_alone=NUM_ALONE)
     (finished,) = run([subject_of(str(here))], WORKLOAD, catalog=catalog, settings=settings)
-    assert finished.state == "complete"
+    assert (finished.state, finished.reason) == ("complete", "")
     return World(here, folder / "catalog", catalog.run(finished.run_id))
 
 

@@ -21,6 +21,7 @@ BASELINE, CANDIDATE = "baseline", "candidate"
 NUM_PAIRS = 10  # of a round: a start of both servers is worth so many blocks
 REQUESTS = 1000  # of a block: its p99 is the tenth worst
 MIN_BLOCK_NS, MAX_BLOCK_NS = 500_000_000, 4_000_000_000
+SHORTEST_NS = 100_000_000  # where the budget has no room for more: it will decide nothing, and says so soon
 OVERHEAD_NS = 700_000_000  # of a block beside its load: warm-up, and the load generator's start
 
 
@@ -56,7 +57,8 @@ def rounds(
 def round_workload(workload: Workload, num_sides: int, budget_ns: int) -> Workload:
     """The load in blocks long enough for a p99 and short enough for many pairs; at most half the budget a round."""
     rate_rps = workload.rate_rps or REQUESTS
-    block_ns = round(min(MAX_BLOCK_NS, max(MIN_BLOCK_NS, REQUESTS / rate_rps * 1e9)))
+    wanted_ns = round(min(MAX_BLOCK_NS, max(MIN_BLOCK_NS, REQUESTS / rate_rps * 1e9)))
+    block_ns = max(SHORTEST_NS, min(wanted_ns, budget_ns // (4 * num_sides)))
     fits = budget_ns // 2 // (num_sides * (block_ns + OVERHEAD_NS))
     num_blocks = max(1, min(NUM_PAIRS, fits))
     return msgspec.structs.replace(
