@@ -133,10 +133,10 @@ def test_markdown_has_a_line_for_each_figure_and_nothing_ends_a_cell() -> None:
     ("rate_rps", "num_sides", "budget_s", "expected"),
     [
         (400, 2, 300, (10, 2.5)),  # a thousand requests a block, ten pairs a round
-        (400, 3, 60, (3, 2.5)),  # of half the budget
+        (400, 3, 60, (10, 0.3)),  # shorter blocks, so that half the budget holds a round
         (10_000, 2, 300, (10, 0.5)),
         (5, 2, 300, (10, 4.0)),
-        (400, 2, 1, (1, 0.125)),
+        (400, 2, 1, (1, 0.1)),
         (None, 2, 300, (10, 1.0)),  # a closed loop
     ],
 )

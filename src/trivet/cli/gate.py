@@ -193,7 +193,7 @@ def _notes(run: "Run", candidate: "Subject") -> list[str]:
             "candidate and baseline are the same configuration: a change of libraries or of trivet cannot be seen here, "
             f"as both sides run with what is installed; `trivet replay {run.id}` looks for one"
         )
-    if around := surroundings(run.environment, fingerprint(noise=run.environment.noise_before)):
+    if around := surroundings(run.environment, fingerprint(pinning=run.environment.pinning)):
         notes.append(
             "not as it was for the baseline, and the same for both sides: " + "; ".join(map(str, around))
         )

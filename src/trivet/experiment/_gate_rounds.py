@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from trivet.catalog.catalog import Catalog
+from trivet.experiment._check_answers import MIN_ANSWERED
 from trivet.experiment._gate_decision import Finding, accuracy_finding
 from trivet.experiment.gate import Round
 from trivet.experiment.pairs import block_values
@@ -14,7 +16,6 @@ from trivet.experiment.run import Finished, Settings, run
 from trivet.experiment.target import Subject
 from trivet.experiment.workload import Workload
 from trivet.spec.service import SMALLER_IS_BETTER
-from trivet.stats.interval import Interval
 from trivet.stats.proportion import paired_difference
 
 BASELINE, CANDIDATE = "baseline", "candidate"
@@ -55,10 +56,11 @@ def rounds(
 
 
 def round_workload(workload: Workload, num_sides: int, budget_ns: int) -> Workload:
-    """The load in blocks long enough for a p99 and short enough for many pairs; at most half the budget a round."""
+    """The load in blocks long enough for a p99, and shorter where half the budget would not hold a round of them."""
     rate_rps = workload.rate_rps or REQUESTS
     wanted_ns = round(min(MAX_BLOCK_NS, max(MIN_BLOCK_NS, REQUESTS / rate_rps * 1e9)))
-    block_ns = max(SHORTEST_NS, min(wanted_ns, budget_ns // (4 * num_sides)))
+    room_ns = budget_ns // 2 // (NUM_PAIRS * num_sides) - OVERHEAD_NS
+    block_ns = max(SHORTEST_NS, min(wanted_ns, room_ns))
     fits = budget_ns // 2 // (num_sides * (block_ns + OVERHEAD_NS))
     num_blocks = max(1, min(NUM_PAIRS, fits))
     return msgspec.structs.replace(
@@ -95,22 +97,20 @@ def _accuracy(baseline: Finished, candidate: Finished) -> list[Finding]:
     first, second = baseline.judged, candidate.judged
     if first is None or second is None or first.metric != second.metric:
         return []
-    return [
-        accuracy_finding(
-            first.metric,
-            first.judgement.overall.estimate,
-            second.judgement.overall.estimate,
-            _difference(first, second) if first.metric == "accuracy" else None,
-            first.metric in SMALLER_IS_BETTER,
-        )
-    ]
+    estimates = first.judgement.overall.estimate, second.judgement.overall.estimate
+    hits = _hits(first, second)
+    num_rows = len(msgspec.json.decode(first.predictions)["labels"])
+    if len(hits[0]) < MIN_ANSWERED * num_rows:
+        detail = f"only {len(hits[0])} of {num_rows} labelled rows were answered by both sides"
+        return [Finding("accuracy", "not enough data", detail, None, *estimates, first.metric)]
+    difference = paired_difference(*hits) if first.metric == "accuracy" else None
+    return [accuracy_finding(first.metric, *estimates, difference, first.metric in SMALLER_IS_BETTER)]
 
 
-def _difference(first: Judged, second: Judged) -> Interval | None:
-    """Of the shares of rows that were answered right, candidate minus baseline; None: no row was answered by both."""
+def _hits(first: Judged, second: Judged) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which labelled rows each side answered right, of those that both answered."""
     sides = [msgspec.json.decode(judged.predictions) for judged in (first, second)]
-    labels = sides[0]["labels"]
-    predicted = list(zip(sides[0]["predictions"], sides[1]["predictions"], labels, strict=True))
-    both = [triple for triple in predicted if triple[0] is not None and triple[1] is not None]
-    hits = [[str(triple[side]) == str(triple[2]) for triple in both] for side in (0, 1)]
-    return paired_difference(np.array(hits[0], bool), np.array(hits[1], bool)) if both else None
+    predicted = zip(sides[0]["predictions"], sides[1]["predictions"], sides[0]["labels"], strict=True)
+    both = [(str(a) == str(label), str(b) == str(label)) for a, b, label in predicted if None not in (a, b)]
+    hits = np.array(both, np.bool_).reshape(-1, 2)
+    return hits[:, 0], hits[:, 1]
