@@ -122,6 +122,18 @@ def test_on_other_hardware_a_comparison_is_about_its_ratio(second_ms: float, ver
     assert "m a1: answers" in {check.name for check in result.checks}
 
 
+def test_a_load_that_took_another_course_cannot_be_compared() -> None:
+    longer = replace(evidence("r2", 2), timed=Timed(rows(num=4200, seed=2), STEADY))
+    result, _ = outcome(evidence(), longer, longer)
+    assert result.verdict == "cannot tell"
+    assert any("4,000 and 4,200" in check.detail for check in result.checks)
+    users = evidence(workload={"users": 8}), replace(longer, run=run("r2", workload={"users": 8}))
+    checks = outcome(users[0], users[1], users[1])[0].checks
+    assert not any(
+        "another course" in check.detail for check in checks
+    )  # users who wait ask as often as they can
+
+
 @pytest.mark.parametrize("state", ["failed", "partial"])
 def test_a_replay_that_failed_cannot_tell_and_says_why(state: str) -> None:
     result, num_rounds = outcome(evidence(), evidence("r2", state=state, reason="the server died"))

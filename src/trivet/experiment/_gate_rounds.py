@@ -4,18 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from trivet.catalog.catalog import Catalog
 from trivet.experiment._check_answers import MIN_ANSWERED
 from trivet.experiment._gate_decision import Finding, accuracy_finding
 from trivet.experiment.gate import Round
 from trivet.experiment.pairs import block_values
-from trivet.experiment.passes import Judged
 from trivet.experiment.run import Finished, Settings, run
 from trivet.experiment.target import Subject
 from trivet.experiment.workload import Workload
-from trivet.spec.service import SMALLER_IS_BETTER
 from trivet.stats.proportion import paired_difference
 
 BASELINE, CANDIDATE = "baseline", "candidate"
@@ -64,7 +61,11 @@ def round_workload(workload: Workload, num_sides: int, budget_ns: int) -> Worklo
     fits = budget_ns // 2 // (num_sides * (block_ns + OVERHEAD_NS))
     num_blocks = max(1, min(NUM_PAIRS, fits))
     return msgspec.structs.replace(
-        workload, num_blocks=num_blocks, duration_ns=block_ns * num_blocks, until_decided=False
+        workload,
+        num_blocks=num_blocks,
+        duration_ns=block_ns * num_blocks,
+        until_decided=False,
+        scenario="steady",
     )
 
 
@@ -94,23 +95,20 @@ def _culprit(finished: Mapping[str, Finished]) -> str:
 
 
 def _accuracy(baseline: Finished, candidate: Finished) -> list[Finding]:
-    first, second = baseline.judged, candidate.judged
-    if first is None or second is None or first.metric != second.metric:
+    if (
+        baseline.judged is None
+        or candidate.judged is None
+        or baseline.judged.metric != candidate.judged.metric
+    ):
         return []
-    estimates = first.judgement.overall.estimate, second.judgement.overall.estimate
-    hits = _hits(first, second)
-    num_rows = len(msgspec.json.decode(first.predictions)["labels"])
-    if len(hits[0]) < MIN_ANSWERED * num_rows:
-        detail = f"only {len(hits[0])} of {num_rows} labelled rows were answered by both sides"
-        return [Finding("accuracy", "not enough data", detail, None, *estimates, first.metric)]
-    difference = paired_difference(*hits) if first.metric == "accuracy" else None
-    return [accuracy_finding(first.metric, *estimates, difference, first.metric in SMALLER_IS_BETTER)]
-
-
-def _hits(first: Judged, second: Judged) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which labelled rows each side answered right, of those that both answered."""
-    sides = [msgspec.json.decode(judged.predictions) for judged in (first, second)]
-    predicted = zip(sides[0]["predictions"], sides[1]["predictions"], sides[0]["labels"], strict=True)
-    both = [(str(a) == str(label), str(b) == str(label)) for a, b, label in predicted if None not in (a, b)]
-    hits = np.array(both, np.bool_).reshape(-1, 2)
-    return hits[:, 0], hits[:, 1]
+    first, second = baseline.judged.judgement, candidate.judged.judgement
+    metric, estimates = baseline.judged.metric, (first.overall.estimate, second.overall.estimate)
+    pairs = zip(first.predictions, second.predictions, strict=True)
+    both = np.array([a is not None and b is not None for a, b in pairs], np.bool_)
+    if both.mean() < MIN_ANSWERED:
+        detail = f"only {both.sum()} of {len(both)} labelled rows were answered by both sides"
+        return [Finding("accuracy", "not enough data", detail, None, *estimates, metric)]
+    difference = None
+    if metric == "accuracy" and first.values is not None and second.values is not None:
+        difference = paired_difference(first.values[both] == 1, second.values[both] == 1)
+    return [accuracy_finding(metric, *estimates, difference, first.smaller_is_better)]

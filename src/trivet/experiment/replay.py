@@ -28,6 +28,9 @@ from trivet.spec.service import SMALLER_IS_BETTER
 
 ACCURACY_MARGIN = 0.005  # half a point: of the same rows and labels, so that it has no sampling error
 MAX_REPEATS = 2
+MAX_OTHER_COURSE = (
+    1.02  # times as many requests: a scenario that looks for a limit, or blocks that were invalid
+)
 
 Again = Callable[[int], Sequence[Evidence]]  # measures all runs once more, for the n-th time
 
@@ -129,6 +132,10 @@ def _times(then: Evidence, repeats: Sequence[Evidence]) -> list[Check]:
         why = f": {invalid[0].reason}" if invalid else ""
         return [Check("timing", "times", "cannot tell", f"nothing valid was measured{why}")]
     timed = then.timed
+    numbers = [timed.rows.num_rows, *(side.rows.num_rows for side in usable)]
+    if not then.run.workload.get("users") and max(numbers) > MAX_OTHER_COURSE * min(numbers):
+        detail = f"another course than then: {' and '.join(f'{num:,}' for num in numbers)} requests"
+        return [Check("timing", "times", "cannot tell", detail)]
     found = [check_timing(quantity, timed, usable) for quantity in QUANTITIES]
     restless = [why for side in (then, *repeats) if (why := unrest(side.run.environment))]
     return [_explained(check, timed, usable[-1], restless) for check in found]
