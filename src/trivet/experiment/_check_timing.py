@@ -180,7 +180,7 @@ def _judged(
     interval = f"{ratio} [{math.exp(estimate - reach):.3f}, {math.exp(estimate + reach):.3f}]"
     changed = (Change(name, "x1", ratio),) if status == "differs" else ()
     detail = f"{interval}, margin {quantity.margin:.0%}, {len(shifts)} x {len(shifts[0])} windows"
-    return Check("timing", name, status, detail, changed)
+    return Check("timing", name, status, detail, changed, once_more=status != "same")
 
 
 def _error(shifts: Sequence[Logs], mood: float, errors: Sequence[float]) -> tuple[float, int]:
