@@ -16,12 +16,12 @@ from trivet.stats.errors import TooFewError
 from trivet.stats.quantile_interval import quantile_interval
 
 LOADS = (0.3, 0.5, 0.7, 0.8, 0.9)
-UNSEEN_LOADS = (0.5, 0.8, 0.9)
+UNSEEN_LOADS = SIZE_LOADS = (0.8, 0.9)
+PERCENTILE_LOADS = (0.5, 0.8)
 NUM = 50_000
 OTHER_SIZES = (10_000, 200_000)
 OTHER_PERCENTILES = (0.5, 0.95, 0.999)
 TRUTH_SEED, RUN_SEED = 90_000, 70_000  # the method was set on seeds below 1,000
-CHUNK = 50  # runs simulated at once: about 100 MB
 UNIT_NS = 1_000_000  # the mean service time, in the nanoseconds that the method is given
 Record = dict[str, Any]
 
@@ -47,10 +47,10 @@ def cells() -> Iterator[Cell]:
         for load in UNSEEN_LOADS:
             yield Cell("unseen", queue, load)
     for p in OTHER_PERCENTILES:
-        for load in UNSEEN_LOADS:
+        for load in PERCENTILE_LOADS:
             yield Cell("percentiles", JUDGED[0], load, p=p)
     for num in OTHER_SIZES:
-        for load in UNSEEN_LOADS:
+        for load in SIZE_LOADS:
             yield Cell("sizes", JUDGED[0], load, num=num)
 
 
@@ -125,7 +125,7 @@ def _truth_runs(cell: Cell, num: int) -> Iterator[NDArray[np.float64]]:
 
 def _runs(cell: Cell, num: int, seed: int) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     rng = np.random.default_rng([seed, round(100 * cell.load), cell.num, sum(map(ord, cell.queue.name))])
-    chunk = max(1, min(CHUNK, CHUNK * NUM // cell.num))
+    chunk = max(1, min(cell.queue.at_once, cell.queue.at_once * NUM // cell.num))
     for begin in range(0, num, chunk):
         yield cell.queue.simulate(cell.load, min(chunk, num - begin), cell.num, rng)
 

@@ -22,12 +22,13 @@ BATCH_LIMIT, BATCH_COST, ROW_COST = 16, 1.0, 0.1
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """`percentile` gives the latency at a load and a share, where theory knows it."""
+    """`percentile` gives the latency at a load and a share, where theory knows it.  `at_once`: runs simulated together."""
 
     name: str
     told: str
     simulate: Simulation
     percentile: Callable[[float, float], float] | None = None
+    at_once: int = 50  # about 100 MB; where a loop goes from event to event, more runs share its cost
 
 
 def exponential(rng: np.random.Generator, shape: tuple[int, int]) -> Times:
@@ -148,17 +149,41 @@ def batches(load: float, runs: int, num: int, rng: np.random.Generator) -> tuple
 
 
 JUDGED = (
-    Queue("M/M/1", "exponential service times", one_server(poisson, exponential), mm1_percentile),
-    Queue("M/D/1", "constant service", one_server(poisson, constant)),
-    Queue("M/G/1", "0.2 % of the requests take 30 times as long", one_server(poisson, hiccups)),
-    Queue("MMPP/M/1", "bursts at 4 times the calm rate", one_server(Mmpp(), exponential)),
-    Queue("batches", "up to 16 at once, 1 + 0.1 a row", batches),
+    Queue(
+        "M/M/1",
+        "Poisson arrivals, exponential service times",
+        one_server(poisson, exponential),
+        mm1_percentile,
+    ),
+    Queue("M/D/1", "constant service times", one_server(poisson, constant)),
+    Queue(
+        "M/G/1",
+        "hiccups: service times within 5 %, and 2 in 1,000 take 30 times as long",
+        one_server(poisson, hiccups),
+    ),
+    Queue(
+        "MMPP/M/1",
+        "bursts at 4 times the calm rate, a fifth of the time, 5 service times long on average",
+        one_server(Mmpp(), exponential),
+    ),
+    Queue(
+        "batches",
+        "up to 16 requests at once take 1 + 0.1 a request; load 1 is full batches",
+        batches,
+        at_once=200,
+    ),
 )
 UNSEEN = (
-    Queue("M/E2/1", "Erlang service of two stages", one_server(poisson, erlang2)),
-    Queue("M/M/2", "two servers, one queue", servers(2, exponential)),
+    Queue("M/E2/1", "service times of two exponential stages", one_server(poisson, erlang2)),
+    Queue("M/M/2", "two servers, one queue", servers(2, exponential), at_once=200),
     Queue(
-        "on-off", "arrivals in bursts of 200 service times", one_server(Mmpp(50.0, 0.5, 200.0), exponential)
+        "on-off",
+        "arrivals at 50 times the calm rate for half of the time, 200 service times at once",
+        one_server(Mmpp(50.0, 0.5, 200.0), exponential),
     ),
-    Queue("MMPP slow", "bursts ten times as long", one_server(Mmpp(mean_burst=50.0), exponential)),
+    Queue(
+        "MMPP slow",
+        "the bursts of MMPP/M/1, ten times as long",
+        one_server(Mmpp(mean_burst=50.0), exponential),
+    ),
 )

@@ -22,7 +22,7 @@ from trivet.catalog.errors import (
     RunEndedError,
 )
 from trivet.catalog.records import Figure, RunFilter, RunSummary
-from trivet.catalog.schema import audit, sa
+from trivet.catalog.schema import audit, run_documents, sa
 from trivet.spec.row import Row, RowColumns, RowsHeader
 
 Place = dict[str, str]
@@ -242,9 +242,26 @@ class CatalogContract:
         ):
             Catalog.open(**place)
 
-    def test_a_place_that_fsspec_does_not_know_is_told(self, place: Place) -> None:
+    def test_a_place_that_fsspec_does_not_know_is_told_and_not_remembered(self, place: Place) -> None:
         with pytest.raises(CatalogError, match="cannot be kept at 'nowhere://x'"):
             Catalog.open(**place | {"artifacts": "nowhere://x"})
+        assert Catalog.open(**place).put(b"x")
+
+    def test_the_place_of_artifacts_is_remembered(self, place: Place, tmp_path: Path) -> None:
+        digest = Catalog.open(**place).put(b"x")
+        assert Catalog.open(place["url"]).get(digest) == b"x"
+        with pytest.raises(CatalogError, match=r"keeps its artifacts at .*/artifacts, not at .*/b"):
+            Catalog.open(place["url"], artifacts=str(tmp_path / "b"))
+
+    def test_what_a_newer_writer_added_to_a_record_is_passed_over(self, catalog: Catalog) -> None:
+        run_id = catalog.begin(DRAFT)
+        with catalog._database.writing() as connection:
+            text = connection.scalar(sa.select(run_documents.c.draft))
+            newer = msgspec.json.decode(text) | {"energy": {"joule": 3}}
+            newer["environment"] |= {"colour": "blue"}
+            connection.execute(run_documents.update().values(draft=msgspec.json.encode(newer).decode()))
+        run = catalog.run(run_id)
+        assert (run.environment, run.workload) == (DRAFT.environment, DRAFT.workload)
 
 
 def test_a_figure_is_a_number_and_its_bounds_may_be_open() -> None:

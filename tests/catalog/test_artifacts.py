@@ -1,6 +1,7 @@
 """The store of artifacts by itself: in a folder, and at another place that fsspec knows."""
 
 import hashlib
+import os
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,7 +83,9 @@ def test_drafts_of_the_dead_are_removed_and_those_of_the_living_kept(url: str) -
     store._files.makedirs(f"{store._root}/drafts", exist_ok=True)
     for name in names:
         store._files.pipe_file(name, b"half")
-    assert sorted(drafts(Artifacts(url))) == sorted(names[1:])
+    after = Artifacts(url)
+    assert after.has(after.put(b"more"))
+    assert sorted(drafts(after)) == sorted(names[1:])
 
 
 def test_a_file_that_changes_while_it_is_stored_is_told(
@@ -118,3 +121,18 @@ def test_equal_contents_are_kept_once(
     digests = [store.put(content) for content in contents]
     assert [store.get(digest) for digest in digests] == contents
     assert len(list(folder.glob("sha256/*/*"))) == len(set(contents))
+
+
+def test_a_file_and_its_name_are_on_disk_before_its_digest_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a power cut leaves cannot be tested; that the disk is waited for, in this order, can."""
+    synced: list[str] = []
+
+    def note(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).parent.name)
+
+    monkeypatch.setattr("os.fsync", note)
+    digest = Artifacts(str(tmp_path)).put(b"data").removeprefix("sha256:")
+    assert synced == ["drafts", "sha256"]
+    assert (tmp_path / "sha256" / digest[:2] / digest[2:]).is_file()

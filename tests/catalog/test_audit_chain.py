@@ -39,6 +39,11 @@ def log(tmp_path: Path) -> AuditLog:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> AuditLog:
     """One database for all examples: its log is emptied before each."""
     log = Catalog.open(str(tmp_path_factory.mktemp("audit")), now=Calendar()).audit
+
+    def do_not_wait_for_the_disk(connection: Any, _: object) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    sa.event.listen(log._database._engine, "connect", do_not_wait_for_the_disk)
     tampered(log)
     return log
 

@@ -23,14 +23,9 @@ class TestPostgres(CatalogContract):
         return {"url": postgres.new_database(), "artifacts": str(tmp_path / "artifacts")}
 
 
-def test_a_database_remembers_where_its_artifacts_are(postgres: Postgres, tmp_path: Path) -> None:
-    url = postgres.new_database()
+def test_a_server_has_to_be_told_once_where_artifacts_are(postgres: Postgres) -> None:
     with pytest.raises(CatalogError, match=r"no place for artifacts yet.*TRIVET_ARTIFACTS"):
-        Catalog.open(url)
-    digest = Catalog.open(url, artifacts=str(tmp_path / "a")).put(b"x")
-    assert Catalog.open(url).get(digest) == b"x"
-    with pytest.raises(CatalogError, match=r"keeps its artifacts at .*/a, not at .*/b"):
-        Catalog.open(url, artifacts=str(tmp_path / "b"))
+        Catalog.open(postgres.new_database())
 
 
 def test_a_server_that_cannot_be_reached_is_told_without_the_password(tmp_path: Path) -> None:

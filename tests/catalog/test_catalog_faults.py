@@ -51,9 +51,10 @@ def test_a_killed_process_loses_at_most_its_run(place: Place, point: str) -> Non
             assert f"process {process.pid} on " in found.reason
     assert [entry.subject for entry in catalog.audit.entries()] == ["before the kill"] * (len(runs) > 0)
     assert catalog.audit.verify() is None
-    drafts = Path(place["artifacts"], "drafts")
-    assert not drafts.exists() or list(drafts.iterdir()) == []
-    catalog.finish(catalog.begin(DRAFT), "complete", figures=FIGURES)
+    catalog.finish(
+        catalog.begin(DRAFT), "complete", figures=FIGURES, artifacts={"rows": catalog.put(b"later")}
+    )
+    assert list(Path(place["artifacts"], "drafts").iterdir()) == []
     assert len(catalog.runs()) == len(runs) + 1
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.catalog.catalog_support import FIGURES, Calendar, draft
 from trivet.catalog.catalog import Catalog
@@ -13,6 +14,7 @@ from trivet.catalog.environment import Environment
 from trivet.catalog.machine import Processor
 from trivet.catalog.mlflow_export import export_runs, params
 from trivet.catalog.records import Run
+from trivet.cli.main import cli
 from trivet.errors import ExtraMissingError, UserError
 from trivet.spec.row import Row, RowColumns, RowsHeader
 
@@ -115,3 +117,26 @@ def test_without_mlflow_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "mlflow.exceptions", None)
     with pytest.raises(ExtraMissingError, match=r"trivet\[mlflow\]"):
         export_runs(catalog, [run], "mlruns")
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_listed_runs_are_copied_by_the_command(
+    catalog: Catalog, run: Run, store: str, tmp_path: Path
+) -> None:
+    catalog.begin(draft(service="another"))
+    arguments = [
+        "runs",
+        "--service",
+        "tiny",
+        "--json",
+        "--mlflow",
+        store,
+        "--catalog",
+        str(tmp_path / "catalog"),
+    ]
+    result = CliRunner().invoke(cli, arguments)
+    assert (result.exit_code, result.stderr) == (0, f"in MLflow at {store}: 1 runs\n")
+    assert [item["id"] for item in json.loads(result.stdout)] == [run.id]
+    found = client(store)
+    experiment = found.get_experiment_by_name("trivet").experiment_id
+    assert [one.data.tags["trivet.run"] for one in found.search_runs([experiment])] == [run.id]

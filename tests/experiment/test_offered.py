@@ -7,7 +7,7 @@ import pytest
 from trivet.errors import SpecError
 from trivet.experiment.offered import arrivals, job, needs_rate, trace_in_words
 from trivet.experiment.workload import Workload
-from trivet.load.arrivals import Constant, Gamma, Mmpp, Poisson, Recorded
+from trivet.load.arrivals import Constant, Curve, Gamma, Mmpp, Poisson, Recorded
 from trivet.load.job import ClosedLoop, HttpRequest, OpenLoop
 
 S = 1_000_000_000
@@ -92,6 +92,18 @@ def test_a_scaled_trace_is_described_before_and_after(tmp_path: Path) -> None:
     made = arrivals(workload, 0)
     assert isinstance(made, Recorded)
     assert np.diff(made.at_ns).tolist()[:3] == [S // 20] * 3
+
+
+def test_a_curve_is_squeezed_into_a_block_at_its_own_rate_or_another(tmp_path: Path) -> None:
+    path = tmp_path / "day.csv"
+    path.write_text("second,requests\n0,10\n1,30\n2,20\n3,20\n")
+    workload = Workload(arrivals=f"curve:{path}", duration_ns=2 * S)
+    assert not needs_rate(workload)
+    for rate_rps, mean_rps in ((None, 20), (100, 100)):
+        made = arrivals(msgspec.structs.replace(workload, rate_rps=rate_rps), 0)
+        assert isinstance(made, Curve)
+        assert made.mean_rps == pytest.approx(mean_rps)
+        assert made.duration_ns == workload.warmup_ns + 2 * S
 
 
 def test_a_trace_takes_the_rate_that_is_asked_for(tmp_path: Path) -> None:

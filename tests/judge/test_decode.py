@@ -83,9 +83,9 @@ def test_axes_of_one_are_left_out() -> None:
 
 
 def test_a_function_is_given_one_row(tmp_path: Path) -> None:
-    (tmp_path / "helper.py").write_text("NAMES = ['low', 'high']\n")
+    (tmp_path / "neighbour.py").write_text("NAMES = ['low', 'high']\n")
     (tmp_path / "steps.py").write_text(
-        "import numpy as np\nfrom helper import NAMES\n"
+        "import numpy as np\nfrom neighbour import NAMES\n"
         "class Namer:\n"
         "    @staticmethod\n"
         "    def name(row):\n"

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivet.judge.errors import JudgeError
+from trivet.judge.intervals import NUM_RESAMPLES
 from trivet.judge.metric import figure, measure, smaller_is_better
 from trivet.stats import student_t
 from trivet.stats.errors import EmptySampleError, TooFewError
@@ -28,15 +29,50 @@ def test_mae_and_rmse_are_their_formulas(rows: list[tuple[float, float]]) -> Non
     assert 0 <= rmse.low <= rmse.high
 
 
-def test_the_interval_of_a_mean_is_students() -> None:
-    found = figure("mae", [1.0, 2.0, 6.0], [0.0, 0.0, 0.0], root=ROOT)
-    margin = student_t.quantile(0.975, 2) * np.std([1, 2, 6], ddof=1) / 3**0.5
-    assert pytest.approx((3, 3 - margin, 3 + margin)) == (found.estimate, found.low, found.high)
+def test_the_interval_of_a_mean_is_that_of_resampled_t_values() -> None:
+    """A slow loop over the same draws."""
+    errors = [0.1, 0.2, 0.3, 0.1, 2.5, 0.4, 0.2, 9.0]
+    mean, error = np.mean(errors), np.std(errors, ddof=1) / len(errors) ** 0.5
+    t_values = []
+    for row in np.random.default_rng(3).integers(0, len(errors), (NUM_RESAMPLES, len(errors))):
+        sample = [errors[i] for i in row]
+        if len(set(sample)) > 1:
+            t_values.append((np.mean(sample) - mean) / (np.std(sample, ddof=1) / len(sample) ** 0.5))
+    found = figure("mae", errors, [0.0] * len(errors), root=ROOT, seed=3)
+    students = student_t.quantile(0.975, len(errors) - 1)
+    lowest, highest = (
+        min(-students, np.quantile(t_values, 0.025)),
+        max(students, np.quantile(t_values, 0.975)),
+    )
+    assert highest == students  # the long tail is on the other side
+    assert pytest.approx((max(0, mean - highest * error), mean - lowest * error)) == (found.low, found.high)
+
+
+def test_the_interval_of_two_rows_is_students() -> None:
+    """Resamples of two rows have no spread, or are the sample itself."""
+    found = figure("cosine", [1.0, -1.0], [1.0, 1.0], root=ROOT)
+    assert (found.estimate, found.low, found.high) == (0, -1, 1)
+    found = figure("rmse", [3.0, 4.0], [0.0, 0.0], root=ROOT)
+    margin = student_t.quantile(0.975, 1) * np.std([9, 16], ddof=1) / 2**0.5
+    assert pytest.approx((12.5**0.5, 0, (12.5 + margin) ** 0.5)) == (found.estimate, found.low, found.high)
+
+
+@pytest.mark.parametrize("law", ["normal", "exponential", "square"])
+def test_intervals_of_means_cover_what_they_promise(law: str) -> None:
+    """200 samples of 30 rows each, fixed seed."""
+    rng = np.random.default_rng(8)
+    covered = 0
+    for seed in range(200):
+        values = rng.normal(size=30) + 5 if law == "normal" else rng.exponential(size=30)
+        values = rng.normal(size=30) ** 2 if law == "square" else values
+        found = figure("mae", values.tolist(), [0.0] * 30, root=ROOT, seed=seed)
+        covered += found.low <= (5 if law == "normal" else 1) <= found.high
+    assert covered >= 0.93 * 200
 
 
 def test_errors_of_zero_and_one_are_no_shares() -> None:
     found = figure("mae", [0.0, 1.0, 1.0, 0.0], [0.0] * 4, root=ROOT)
-    assert pytest.approx(0.5 + (0.5 - found.low)) == found.high
+    assert found.high > 1  # no error is bound to be 1 at most
 
 
 def test_rows_may_have_several_elements() -> None:

@@ -11,7 +11,8 @@ from tests.load.simulated_target import SimulatedTarget, constant, exponential
 from trivet.errors import SpecError
 from trivet.load.arrivals import NS, Constant, Mmpp, Recorded
 from trivet.load.job import ClosedLoop, HttpRequest, Job
-from trivet.load.knee import NoKneeError, Ramp, find_knee
+from trivet.load.knee import NoKneeError, Ramp, StoppedError, find_knee
+from trivet.load.result import Result
 from trivet.spec.levers import Slo
 
 MS = 1_000_000
@@ -100,6 +101,46 @@ def test_a_generator_that_gives_up_first_is_said() -> None:
     knee = find_knee(Ramp(min_rps=50, max_rps=5000, num_searches=1, arrivals=EVEN), BASE, target.offer, SLO)
     assert knee.rate_rps == pytest.approx(300, rel=0.03)
     assert knee.invalid == "the load generator fell behind"
+
+
+def test_a_hiccup_of_the_generator_is_tried_again_and_does_not_count() -> None:
+    target = SimulatedTarget(constant(5 * MS))
+    calls = []
+
+    def offer(job: Job) -> Result:
+        """Every second one is invalid."""
+        calls.append(job)
+        result = target.offer(job)
+        if len(calls) % 2:
+            generator = msgspec.structs.replace(result.generator, invalid="a hiccup")
+            return msgspec.structs.replace(result, generator=generator)
+        return result
+
+    ramp = Ramp(min_rps=20, max_rps=5000, step_ns=10 * NS, num_searches=1, arrivals=EVEN)
+    knee = find_knee(ramp, BASE, offer, SLO)
+    assert knee.rate_rps == pytest.approx(200, rel=0.03)
+    assert knee.invalid == ""
+    assert len(knee.steps) == len(calls)
+
+
+def test_a_generator_that_is_never_a_judge_finds_no_knee() -> None:
+    target = SimulatedTarget(constant(MS), invalid_from_rps=0)
+    with pytest.raises(
+        NoKneeError, match=r"nothing can be said of 50 requests.*: the load generator fell behind"
+    ):
+        find_knee(Ramp(min_rps=50, max_rps=500, arrivals=EVEN), BASE, target.offer, SLO)
+    assert len(target.jobs) == 3
+
+
+def test_a_stop_ends_the_search() -> None:
+    target = SimulatedTarget(constant(MS))
+
+    def offer(job: Job) -> Result:
+        return msgspec.structs.replace(target.offer(job), partial=True)
+
+    with pytest.raises(StoppedError, match="the ramp was stopped at 50 requests a second"):
+        find_knee(Ramp(min_rps=50, max_rps=500, arrivals=EVEN), BASE, offer, SLO)
+    assert len(target.jobs) == 1
 
 
 def test_no_knee_is_an_error_that_says_where_to_look() -> None:

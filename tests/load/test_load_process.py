@@ -82,6 +82,16 @@ def test_a_generator_that_was_always_busy_is_the_limit_itself() -> None:
     assert generator_of(record([1], 5), 1.0, MS, 0).invalid == ""
 
 
+def test_a_generator_without_its_core_is_no_judge_though_no_send_was_late() -> None:
+    generator = generator_of(record([ABSENT] * 9), 0.79, MS, 0)
+    assert (
+        "others ran on the load generator's core; it was busy 50% of the time and had 79%"
+        in generator.invalid
+    )
+    assert generator_of(record([ABSENT] * 9), 0.8, MS, 0).invalid == ""
+    assert generator_of(record([ABSENT] * 9), 0.1, 2 * MS, 0).invalid == ""
+
+
 def test_lags_of_the_warm_up_do_not_count() -> None:
     generator = generator_of(record([9 * MS] * 10 + [1, ABSENT, 3]), 1.0, MS, measured_from_ns=10)
     assert (generator.send_lag_max_ns, generator.num_waited, generator.invalid) == (3, 1, "")

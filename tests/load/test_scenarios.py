@@ -10,6 +10,7 @@ from trivet.errors import SpecError
 from trivet.load.arrivals import NS, Constant, Curve, Gamma, Poisson, Recorded, Steps
 from trivet.load.job import ClosedLoop, HttpRequest, Job
 from trivet.load.rates import at_rate
+from trivet.load.result import Result
 from trivet.load.scenarios import Overload, Soak, Spike, Steady, overload, soak, spike, steady
 from trivet.spec.levers import Slo
 from trivet.spec.row import ABSENT, RowColumns
@@ -53,6 +54,16 @@ def test_overload_of_a_server_that_refuses_nothing_loses_its_goodput() -> None:
     target = SimulatedTarget(constant(10 * MS))
     found = overload(Overload(capacity_rps=100, duration_ns=20 * NS, arrivals=EVEN), BASE, target.offer, SLO)
     assert found.goodput_kept < 0.05
+
+
+def test_overload_ends_with_a_run_that_was_stopped() -> None:
+    target = SimulatedTarget(constant(MS))
+
+    def offer(job: Job) -> Result:
+        return msgspec.structs.replace(target.offer(job), partial=True)
+
+    found = overload(Overload(capacity_rps=100, duration_ns=NS, arrivals=EVEN), BASE, offer, SLO)
+    assert [multiple for multiple, _, _ in found.steps] == [1.0]
 
 
 def test_recovery_after_a_spike_is_when_the_queue_is_gone() -> None:

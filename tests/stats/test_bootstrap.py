@@ -21,15 +21,15 @@ def f1(rows: NDArray[np.generic]) -> float:
 
 
 def test_for_a_mean_it_is_the_paired_t_interval() -> None:
-    """The resampled spread of a mean of block differences is known; 20,000 resamples come within 2 % of it."""
+    """The resampled spread of a mean of block differences is known; 4,000 resamples come within 4 % of it."""
     rng = np.random.default_rng(1)
     a, b = rng.normal(5, 1, 12), rng.normal(6, 1, 12)
     found = paired_block_interval(
-        mean, list(a[:, np.newaxis]), list(b[:, np.newaxis]), rng, num_resamples=20_000
+        mean, list(a[:, np.newaxis]), list(b[:, np.newaxis]), rng, num_resamples=4_000
     )
     expected = scipy.stats.ttest_rel(b, a).confidence_interval()
     assert found.estimate == pytest.approx((b - a).mean())
-    assert found.high - found.low == pytest.approx(expected.high - expected.low, rel=0.02)
+    assert found.high - found.low == pytest.approx(expected.high - expected.low, rel=0.04)
 
 
 def test_what_a_pair_shares_cancels() -> None:
@@ -52,16 +52,16 @@ def test_rows_of_labels_have_an_f1_with_an_interval() -> None:
 
 
 def test_it_covers_the_truth_for_a_median_of_skewed_values() -> None:
-    """200 comparisons on fixed seeds: binomial(200, 0.95), 180 is 3.2 standard deviations below."""
+    """80 comparisons on fixed seeds: binomial(80, 0.95), 70 is 3.1 standard deviations below."""
     rng = np.random.default_rng(4)
     covered = 0
-    for _ in range(200):
+    for _ in range(80):
         a, b = rng.exponential(1, (8, 40)), rng.exponential(2, (8, 40))
         interval = paired_block_interval(
-            lambda rows: float(np.median(rows.astype(float))), list(a), list(b), rng, num_resamples=100
+            lambda rows: float(np.median(rows.astype(float))), list(a), list(b), rng, num_resamples=60
         )
         covered += interval.low <= math.log(2) <= interval.high
-    assert covered >= 180
+    assert covered >= 70
 
 
 def test_what_cannot_be_resampled_is_refused() -> None:

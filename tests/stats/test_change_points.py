@@ -39,6 +39,8 @@ def test_three_runs_after_a_change_are_enough_two_are_not() -> None:
 
 def test_what_went_away_is_no_change() -> None:
     assert change_points(runs((20, 15), (25, 10), (20, 15))) == []
+    [change] = change_points(runs((20, 15), (25, 10), (20, 15), (22, 10)))
+    assert (change.index, change.ratio) == (40, pytest.approx(1.1, abs=0.01))
 
 
 def test_what_came_back_halfway_and_stayed_up_still_is_one() -> None:

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trivet.stats.multiple import benjamini_hochberg, closed_e_values, hochberg, holm
@@ -19,16 +19,19 @@ def bonferroni_closed(p: list[float], k: int) -> float:
     return min(1.0, max(len(members) * min(p[i] for i in members) for members in sets))
 
 
+@settings(max_examples=50, deadline=None)
 @given(p=p_values)
 def test_holm_is_closed_testing_with_bonferroni(p: list[float]) -> None:
     assert holm(p) == pytest.approx([bonferroni_closed(p, k) for k in range(len(p))])
 
 
+@settings(max_examples=50, deadline=None)
 @given(p=p_values)
 def test_benjamini_hochberg_is_scipys(p: list[float]) -> None:
     assert benjamini_hochberg(p) == pytest.approx(scipy.stats.false_discovery_control(p, method="bh"))
 
 
+@settings(max_examples=50, deadline=None)
 @given(p=p_values, alpha=st.floats(0.001, 0.5))
 def test_hochberg_rejects_by_its_step_up_rule(p: list[float], alpha: float) -> None:
     """The largest k with p_(k) <= alpha / (m - k + 1), and all below it."""
@@ -39,6 +42,7 @@ def test_hochberg_rejects_by_its_step_up_rule(p: list[float], alpha: float) -> N
     assert (hochberg(p) <= holm(p)).all()
 
 
+@settings(max_examples=50, deadline=None)
 @given(p=p_values)
 def test_adjusting_never_helps_a_single_test_and_keeps_the_order(p: list[float]) -> None:
     for adjusted in (holm(p), hochberg(p), benjamini_hochberg(p)):
@@ -46,6 +50,7 @@ def test_adjusting_never_helps_a_single_test_and_keeps_the_order(p: list[float])
         assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0).all()
 
 
+@settings(max_examples=50, deadline=None)
 @given(e=e_values)
 def test_adjusted_e_values_are_the_least_mean_of_any_set_with_them(e: list[float]) -> None:
     expected = []

@@ -14,6 +14,7 @@ from trivet.stats.errors import EmptySampleError
 from trivet.stats.proportion import paired_difference, proportion_interval
 
 
+@settings(max_examples=30, deadline=None)
 @given(n=st.integers(1, 200), share=st.floats(0, 1), confidence=st.sampled_from([0.8, 0.95, 0.99]))
 def test_the_interval_of_a_share_is_scipys_exact_one(n: int, share: float, confidence: float) -> None:
     successes = round(share * n)

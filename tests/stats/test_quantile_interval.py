@@ -25,27 +25,27 @@ def mm1(load: float, num_runs: int, num: int, seed: int) -> Latencies:
     return (latencies * 1e6).astype(np.int64)
 
 
-@pytest.mark.parametrize(("load", "least", "most_refused"), [(0.5, 38, 0), (0.8, 38, 0), (0.9, 35, 8)])
-def test_intervals_of_a_queue_cover_its_p99(load: float, least: int, most_refused: int) -> None:
-    """40 runs of 50,000 requests; 95 % of 40 is 38."""
+@pytest.mark.parametrize(("load", "num"), [(0.5, 20_000), (0.8, 50_000), (0.9, 50_000)])
+def test_intervals_of_a_queue_cover_its_p99(load: float, num: int) -> None:
+    """Of 30 runs two may miss and one may be refused: 95 % of 30 is 28.5, and the seed is fixed."""
     truth = math.log(100) / (1 - load) * 1e6
     covered, refused = 0, 0
-    for run in mm1(load, 40, 50_000, seed=17):
+    for run in mm1(load, 30, num, seed=17):
         try:
             found = quantile_interval(run, 0.99)
         except TooFewError:
             refused += 1
         else:
             covered += found.low <= truth <= found.high
-    assert refused <= most_refused
-    assert covered >= least - refused
+    assert refused <= 1
+    assert covered >= 28 - refused
 
 
 @pytest.mark.parametrize("p", [0.5, 0.95, 0.99, 0.999])
 def test_intervals_of_independent_latencies_cover_and_are_no_wider_than_they_must_be(p: float) -> None:
     truth = -math.log(1 - p) * 1e6
-    found = [quantile_interval(independent(20_000, seed), p) for seed in range(60)]
-    assert sum(one.low <= truth <= one.high for one in found) >= 55
+    found = [quantile_interval(independent(20_000, seed), p) for seed in range(30)]
+    assert sum(one.low <= truth <= one.high for one in found) >= 27
     # 1.96 standard errors of a sample quantile: sqrt(p (1 - p) / n) over the density.
     half = 1.96 * math.sqrt(p / (1 - p) / 20_000) * 1e6
     assert float(np.median([one.high - one.low for one in found])) < 1.4 * 2 * half
@@ -102,14 +102,17 @@ def test_constant_latencies_have_no_width() -> None:
 
 def test_the_number_that_is_asked_for_is_enough_and_no_more_than_that() -> None:
     """Fewer than ln(1 / 0.025) / 0.01 independent requests hold none above p99 too often."""
-    with pytest.raises(TooFewError, match=r"368 latencies .* p99: .* at least 369, 1 more"):
+    with pytest.raises(
+        TooFewError, match=r"^368 latencies are too few .* p99; measure at least 369, 1 more$"
+    ):
         quantile_interval(np.full(368, 7), 0.99)
     assert quantile_interval(np.full(369, 7), 0.99).high == 7
 
 
 def test_a_run_with_less_than_one_cluster_above_its_percentile_is_refused() -> None:
     with pytest.raises(
-        TooFewError, match=r"p99\.9: they depend on each other, [\d.]+ count as one; measure at least"
+        TooFewError,
+        match=r"20,000 latencies that depend on each other \([\d.]+ count as one\) .* p99\.9; measure at least",
     ):
         quantile_interval(mm1(0.8, 1, 20_000, seed=5)[0], 0.999)
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trivet.stats.equivalence import effect_of_blocks
@@ -61,6 +61,7 @@ def test_a_margin_that_is_none_is_refused(margin: float) -> None:
         verdict_of_difference(Interval(0, 0, 0), Interval(0, 0, 0), margin, smaller_is_better=True)
 
 
+@settings(max_examples=50, deadline=None)
 @given(pairs=blocks, margin=st.floats(0.01, 0.3))
 def test_equivalent_is_what_two_one_sided_t_tests_say(
     pairs: list[tuple[float, float]], margin: float

@@ -18,7 +18,7 @@ class Postgres:
         self._user = _user()
         # Not below pytest's folders: those are closed to the user that the server runs as where the tests run as root.
         self._folder = Path(tempfile.mkdtemp(prefix="trivet-postgres-"))
-        self._num_databases = 0
+        self._num_schemas = 0
 
     def __enter__(self) -> Self:
         try:
@@ -40,16 +40,15 @@ class Postgres:
             shutil.rmtree(self._folder)
 
     def new_database(self) -> str:
+        """As good as a database: a schema that all names of its connections mean. Making one takes a millisecond."""
         import psycopg
 
-        self._num_databases += 1
-        name = f"test_{self._num_databases}"
-        with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return self._url(name)
-
-    def _url(self, database: str) -> str:
-        return f"postgresql://postgres@/{database}?host={self._folder}"
+        self._num_schemas += 1
+        name = f"test_{self._num_schemas}"
+        url = f"postgresql://postgres@/postgres?host={self._folder}"
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"CREATE SCHEMA {name}")
+        return f"{url}&options=-csearch_path%3D{name}"
 
     def _run(self, tool: str, *arguments: str) -> None:
         command = [str(self._tools / tool), "-D", str(self._folder / "data"), *arguments]

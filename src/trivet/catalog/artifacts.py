@@ -1,14 +1,16 @@
 """Files by the digest of their content, in a folder or at any place that fsspec knows.
 
 `sha256/ab/cdef...` appears whole: it is written under another name and then renamed, so a reader never sees half of
-it, and a writer that dies leaves only a draft, which the next one to open the store removes. What is read is checked
-against its name.
+it, and a writer that dies leaves only a draft, which the next one that writes removes. What is read is checked against
+its name.
 """
 
 import hashlib
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,13 +29,26 @@ class Artifacts:
     """Everything is told as a CatalogError: a place that is full, cannot be reached, or may not be written."""
 
     def __init__(self, url: str) -> None:
-        """Args: url: a folder, or an fsspec URL such as s3://bucket/folder.
-
-        Raises: CatalogError: fsspec knows no such place.  ExtraMissingError: fsspec is not installed.
-        """
+        """Nothing is looked at before it is needed. Args: url: a folder, or an fsspec URL such as s3://bucket/folder."""
         self.url = url
-        self._files, self._root = _filesystem(url)
-        self._remove_drafts()
+        self._has_swept = False
+
+    def check(self) -> None:
+        """Raises: CatalogError: fsspec knows no such place.  ExtraMissingError: fsspec is not installed."""
+        _ = self._place
+
+    @cached_property
+    def _place(self) -> tuple[Any, str]:
+        """The filesystem, and the store's folder in it."""
+        return _filesystem(self.url)
+
+    @property
+    def _files(self) -> Any:
+        return self._place[0]
+
+    @property
+    def _root(self) -> str:
+        return self._place[1]
 
     def put(self, data: bytes | Path) -> str:
         """Store the bytes, or the file's, and return their digest. What is there already is not written again."""
@@ -71,9 +86,11 @@ class Artifacts:
             return bool(self._files.exists(self._path(_hex(digest))))
 
     def _write(self, data: bytes | Path, path: str, digest: str) -> None:
+        drafts = f"{self._root}/drafts"
         writer = msgspec.json.encode(Writer.current()).hex()
-        draft = f"{self._root}/drafts/{writer}-{secrets.token_hex(4)}"
-        self._files.makedirs(f"{self._root}/drafts", exist_ok=True)
+        draft = f"{drafts}/{writer}-{secrets.token_hex(4)}"
+        self._remove_dead_drafts(drafts)
+        self._files.makedirs(drafts, exist_ok=True)
         self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
         try:
             with self._files.open(draft, "wb") as file:
@@ -81,6 +98,9 @@ class Artifacts:
                     file.write(data)
                 else:
                     _copy_unchanged(data, file, digest)
+                if _is_local(self._files):
+                    file.flush()
+                    os.fsync(file.fileno())  # before its name: a power cut must not leave the name of nothing
             self._move(draft, path)
         except BaseException:
             if self._files.exists(draft):
@@ -89,6 +109,8 @@ class Artifacts:
 
     def _move(self, draft: str, path: str) -> None:
         self._files.mv(draft, path)
+        if _is_local(self._files):
+            _sync_folder(path.rpartition("/")[0])
 
     @contextmanager
     def _reading(self, digest: str) -> Iterator[IO[bytes]]:
@@ -110,14 +132,15 @@ class Artifacts:
     def _path(self, digest: str) -> str:
         return f"{self._root}/sha256/{digest[:2]}/{digest[2:]}"
 
-    def _remove_drafts(self) -> None:
-        """Of processes that are gone. Those of other machines are theirs to remove."""
-        with self._told():
-            folder = f"{self._root}/drafts"
-            for path in self._files.ls(folder, detail=False) if self._files.exists(folder) else []:
-                writer, _, _ = path.rpartition("/")[2].partition("-")
-                if msgspec.json.decode(bytes.fromhex(writer), type=Writer).fate() == "gone":
-                    self._files.rm(path)
+    def _remove_dead_drafts(self, folder: str) -> None:
+        """Once, and only of processes that are gone. Those of other machines are theirs to remove."""
+        if self._has_swept or not self._files.exists(folder):
+            return
+        self._has_swept = True
+        for path in self._files.ls(folder, detail=False):
+            writer, _, _ = path.rpartition("/")[2].partition("-")
+            if msgspec.json.decode(bytes.fromhex(writer), type=Writer).fate() == "gone":
+                self._files.rm(path)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -128,6 +151,7 @@ class Artifacts:
 
 
 def _filesystem(url: str) -> tuple[Any, str]:
+    """Raises: CatalogError: fsspec knows no such place.  ExtraMissingError: fsspec is not installed."""
     try:
         import fsspec
     except ImportError:
@@ -139,6 +163,21 @@ def _filesystem(url: str) -> tuple[Any, str]:
             f"artifacts cannot be kept at {url!r}: {error}; give a folder or a URL that fsspec knows"
         ) from None
     return files, root.rstrip("/")
+
+
+def _is_local(files: Any) -> bool:
+    from fsspec.implementations.local import LocalFileSystem
+
+    return isinstance(files, LocalFileSystem)
+
+
+def _sync_folder(folder: str) -> None:
+    """Its names are on disk after this."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _hex(digest: str) -> str:

@@ -57,8 +57,8 @@ class Catalog:
         """The catalog at a folder or URL; made, or brought up to date, where that is needed.
 
         Args: url: a folder, sqlite:///FILE or postgresql://...; None: TRIVET_CATALOG, else ./.trivet.
-            artifacts: a folder or an fsspec URL; None: TRIVET_ARTIFACTS, else beside the database file, or where a
-            database in PostgreSQL says since its first use.  create: False: only one that is there already.
+            artifacts: a folder or an fsspec URL, remembered from the first time; None: TRIVET_ARTIFACTS, else what is
+            remembered, else beside the database file.  create: False: only one that is there already.
             fate: whether the writer of a run still runs.
 
         Raises: NoCatalogError, NewerCatalogError, CatalogError: see errors.py.  ExtraMissingError.
@@ -170,33 +170,41 @@ def _parquet() -> Any:
 
 
 def _artifacts_url(database: Database) -> str:
-    """Where artifacts are. A database in PostgreSQL remembers it: one URL is all that a team has to share.
+    """Where artifacts are: where somebody has said, once and for all users of the database; else beside its file.
 
-    Raises: CatalogError: nobody has said it yet, or another place is named than the database knows.
+    Raises: CatalogError: a server's database does not know yet, or it knows another place than is named now.
     """
     location = database.location
-    if location.file is not None and location.artifacts is not None:
-        return location.artifacts
     is_place = settings.c.name == "artifacts"
     with database.reading() as connection:
         known = connection.scalar(sa.select(settings.c.value).where(is_place))
-    if known is None and location.artifacts is None:
+    if known is None and location.artifacts is not None:
+        known = _remember(database, location.artifacts)
+    if known is None and location.file is not None:
+        return str(location.file.parent / "artifacts")
+    if known is None:
         raise CatalogError(
             f"the catalog {location} has no place for artifacts yet: name one that everybody who uses it can reach, "
             f"a folder or an fsspec URL such as s3://bucket/folder, with {ARTIFACTS_VARIABLE}; it is remembered"
         )
-    if known is None:
-        from sqlalchemy.dialects.postgresql import insert
-
-        with (
-            database.writing() as connection
-        ):  # two may open it first at the same time: the first one's word holds
-            values = {"name": "artifacts", "value": location.artifacts}
-            connection.execute(insert(settings).values(values).on_conflict_do_nothing())
-            known = connection.scalar(sa.select(settings.c.value).where(is_place))
     if location.artifacts not in (None, known):
         raise CatalogError(
             f"the catalog {location} keeps its artifacts at {known}, not at {location.artifacts}: "
             f"leave {ARTIFACTS_VARIABLE} out"
         )
     return str(known)
+
+
+def _remember(database: Database, artifacts: str) -> str | None:
+    """The place that is remembered now: two may name one at the same time, and the first one's word holds."""
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    Artifacts(artifacts).check()
+    with database.writing() as connection:
+        insert = sqlite.insert if database.location.file is not None else postgresql.insert
+        values = {"name": "artifacts", "value": artifacts}
+        connection.execute(insert(settings).values(values).on_conflict_do_nothing())
+        known: str | None = connection.scalar(
+            sa.select(settings.c.value).where(settings.c.name == "artifacts")
+        )
+    return known

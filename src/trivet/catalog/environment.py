@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -112,9 +113,10 @@ def installed_packages() -> dict[str, str]:
     """Name (normalised as in PEP 503) to version, of everything that this Python would import."""
     found: dict[str, str] = {}
     for distribution in importlib.metadata.distributions():
-        name = distribution.metadata["Name"]
+        fields = distribution.metadata  # parsed at each look
+        name = fields["Name"]
         if name:  # a folder that pip left behind half removed has no name
-            found.setdefault(name.lower().replace("_", "-").replace(".", "-"), distribution.version)
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), fields["Version"])
     return dict(sorted(found.items()))
 
 

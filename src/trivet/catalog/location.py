@@ -18,7 +18,7 @@ _POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
 class Location:
     """Exactly one of `file` (SQLite) and `server` (a PostgreSQL URL) is given.
 
-    artifacts: a folder or an fsspec URL; None: where the database says.
+    artifacts: a folder or an fsspec URL, where one was named.
     """
 
     file: Path | None
@@ -35,25 +35,22 @@ class Location:
 
 def locate(url: str | None, artifacts: str | None, environ: Mapping[str, str] = os.environ) -> Location:
     """Args: url: a folder, sqlite:///FILE or postgresql://...; None: TRIVET_CATALOG, else ./.trivet.
-        artifacts: a folder or fsspec URL; None: TRIVET_ARTIFACTS, else beside the database file.
+        artifacts: a folder or fsspec URL; None: TRIVET_ARTIFACTS.
 
     Raises: CatalogError: a URL of another kind.
     """
     given = url or environ.get(CATALOG_VARIABLE) or DEFAULT_FOLDER
     chosen = artifacts or environ.get(ARTIFACTS_VARIABLE) or None
+    if chosen is not None and "://" not in chosen:
+        chosen = str(Path(chosen).absolute())
     scheme, separator, rest = given.partition("://")
     if not separator:
-        return _file(Path(given) / DATABASE_FILE, chosen)
+        return Location((Path(given) / DATABASE_FILE).absolute(), None, chosen)
     if scheme == "sqlite" and rest.startswith("/") and len(rest) > 1:
-        return _file(Path(rest[1:]), chosen)
+        return Location(Path(rest[1:]).absolute(), None, chosen)
     if scheme in _POSTGRES:
         return Location(None, f"postgresql://{rest}", chosen)
     raise CatalogError(
         f"a catalog cannot be at {given!r}; give a folder, sqlite:///FILE, or postgresql://USER@HOST/DATABASE "
         f"(argument or {CATALOG_VARIABLE})"
     )
-
-
-def _file(path: Path, artifacts: str | None) -> Location:
-    path = path.absolute()
-    return Location(path, None, artifacts or str(path.parent / "artifacts"))

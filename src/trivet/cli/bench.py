@@ -76,7 +76,10 @@ def bench(context: click.Context, /, targets: tuple[str, ...], **options: Any) -
     """
     from trivet.cli.bench_run import measure_targets
 
-    states = measure_targets(targets, options)
+    try:
+        states = measure_targets(targets, options)
+    except KeyboardInterrupt:  # before any run had begun: there is nothing to keep
+        context.exit(_EXIT_CODES["partial"])
     context.exit(max((_EXIT_CODES[state] for state in states), default=0))
 
 

@@ -53,6 +53,11 @@ def complete_run(context: click.Context, parameter: click.Parameter, incomplete:
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="The newest so many.")
 @click.option("--all", "no_limit", is_flag=True, help="However many there are.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--mlflow",
+    metavar="URI",
+    help="Also copy the listed runs to MLflow: a server's URL, or sqlite:///FILE.",
+)
 @click.option("--catalog", help=CATALOG_HELP)
 def runs(
     service: str | None,
@@ -64,6 +69,7 @@ def runs(
     limit: int,
     no_limit: bool,
     as_json: bool,
+    mlflow: str | None,
     catalog: str | None,
 ) -> None:
     """List the runs of the catalog, newest first."""
@@ -81,7 +87,13 @@ def runs(
         configuration=configuration,
         limit=None if no_limit else limit,
     )
-    found = Catalog.open(catalog, create=False).runs(where)
+    opened = Catalog.open(catalog, create=False)
+    found = opened.runs(where)
+    if mlflow is not None:
+        from trivet.catalog.mlflow_export import export_runs
+
+        copied = export_runs(opened, [opened.run(run.id) for run in found], mlflow)
+        click.echo(f"in MLflow at {mlflow}: {len(copied)} runs", err=True)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
     elif found:

@@ -29,7 +29,7 @@ def floor_of(side: Side, workload: Workload, placement: Placement) -> Floor:
 
 def floor_figures(measured: Floor) -> Mapping[str, Figure]:
     """Plain numbers: a bound for others, not a claim."""
-    note = measured.invalid or f"null target at {measured.rate_rps:g}/s"
+    note = f"null target at {measured.rate_rps:g}/s" + (": INVALID" if measured.invalid else "")
     return {
         "floor_p50_ms": Figure(estimate=measured.p50_ns / NS_PER_MS, unit="ms", verdict=note),
         "floor_p99_ms": Figure(estimate=measured.p99_ns / NS_PER_MS, unit="ms", verdict=note),

@@ -44,6 +44,13 @@ class ProcessTree:
     def __init__(self, pid: int) -> None:
         self.pid = pid
 
+    def cores(self) -> tuple[int, ...]:
+        """Those that the process may run on; none where it is gone."""
+        try:
+            return tuple(sorted(os.sched_getaffinity(self.pid)))
+        except ProcessLookupError:
+            return ()
+
     def memory(self) -> list[Memory]:
         """Of the whole tree, by process."""
         return [memory for pid in tree(self.pid) if (memory := _memory(pid)) is not None]
@@ -85,7 +92,7 @@ class Server(ProcessTree):
         answers GET with 200 there.
 
         Args: target: host:port, or a pattern whose first group finds it in what the server prints.  dies_with_us: it is
-        asked to end when this process is gone, however that came.
+        asked to end when the thread that started it is gone, and with it this process, however that came.
         Raises: StartError: it ended, or was not ready in time; it is stopped then.
         """
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ from trivet.experiment.placement import Placement, place
 from trivet.experiment.probe import NUM_USERS, comfortable_rate_rps, highest_rate_rps
 from trivet.experiment.processes import affinity
 from trivet.experiment.recording import Recording, draft_of
-from trivet.experiment.scenario import check_scenario
+from trivet.experiment.scenario import ONE_RATE, check_scenario
 from trivet.experiment.session import (
     DEFAULTS,
     Progressed,
@@ -37,10 +37,11 @@ from trivet.experiment.session import (
     offer_blocks,
     offer_scenario,
 )
-from trivet.experiment.side import side
+from trivet.experiment.side import Side, side
 from trivet.experiment.streams import token_figures
 from trivet.experiment.target import Subject
 from trivet.experiment.workload import Workload
+from trivet.load.interrupt import wish_to_stop
 from trivet.load.process import offer_from
 
 __all__ = ["Finished", "Measured", "Settings", "measure", "run"]
@@ -80,6 +81,10 @@ def run(
     session = Session(workload, settings, placement or place(), catalog, on_progress, say)
     with contextlib.ExitStack() as stack:
         for subject in subjects:
+            if subject.is_ours:
+                say(
+                    f"starting {subject.text}"
+                )  # takes seconds where its models are profiled for the first time
             made = stack.enter_context(side(subject, workload, session.placement))
             session.recordings.append(Recording(made, catalog))
         _settle_workload(session)
@@ -100,11 +105,7 @@ def _settle_workload(session: Session) -> None:
         )
     check_scenario(workload, len(sides))
     if needs_rate(workload) or workload.scenario != "steady":
-        core = session.placement.generator
-        session.highest_rps = min(
-            highest_rate_rps(lambda job: offer_from(core, job), made.target, made.requests, workload.seed)
-            for made in sides
-        )
+        session.highest_rps = min(_highest_rps(session, made) for made in sides)
         session.say(f"{NUM_USERS} users get {session.highest_rps:,.0f}/s")
     if needs_rate(workload) and workload.scenario == "steady":
         rate = comfortable_rate_rps(session.highest_rps)
@@ -115,13 +116,23 @@ def _settle_workload(session: Session) -> None:
     session.workload = workload
 
 
+def _highest_rps(session: Session, made: Side) -> float:
+    core = session.placement.generator
+    with wish_to_stop() as wish:
+        found = highest_rate_rps(
+            lambda job: offer_from(core, job, stop=wish), made.target, made.requests, session.workload.seed
+        )
+    if wish.is_set():
+        raise KeyboardInterrupt
+    return found
+
+
 def _begin(session: Session) -> None:
     """Look at the machine, and put the runs on disk."""
     core = session.placement.generator
     noise = probe(core) if session.settings.probe_noise else None
-    pinning = {"generator": (core,), "server": session.placement.server}
     keep = session.catalog.put if session.catalog is not None else None
-    session.environment = fingerprint(pinning=pinning, noise=noise, keep=keep)
+    session.environment = fingerprint(pinning=_pinning(session), noise=noise, keep=keep)
     group = session.settings.group or (secrets.token_hex(6) if len(session.recordings) > 1 else "")
     for recording in session.recordings:
         recording.begin(
@@ -137,6 +148,16 @@ def _begin(session: Session) -> None:
         )
 
 
+def _pinning(session: Session) -> dict[str, tuple[int, ...]]:
+    """Where the load generator and the servers may run; of a server elsewhere nothing is known."""
+    started = [recording.side.started for recording in session.recordings]
+    cores = {core for one in started if one.processes is not None for core in one.processes.cores()}
+    return {
+        "generator": (session.placement.generator,),
+        **({"server": tuple(sorted(cores))} if cores else {}),
+    }
+
+
 def _carry_out(session: Session) -> tuple[RunState, str]:
     """All that is measured; how it ended, and why."""
     try:
@@ -145,7 +166,10 @@ def _carry_out(session: Session) -> tuple[RunState, str]:
             recording.keep_sources(session.workload)
             _ask(session, recording)
         if session.settings.measure_floor:
-            session.floor = floor_of(session.recordings[0].side, session.workload, session.placement)
+            with wish_to_stop() as wish:  # it takes a second or two: to the end, and no further
+                session.floor = floor_of(session.recordings[0].side, session.workload, session.placement)
+            if wish.is_set():
+                raise KeyboardInterrupt
             session.say(str(session.floor))
         # This process waits and shows progress: not on the server's cores.
         with affinity([session.placement.generator] if not session.placement.invalid else []):
@@ -194,7 +218,9 @@ def _finished(
     if state == "complete" and (why := _invalid(session, recording, len(valid))):
         state, reason = "invalid", why
     used = valid or recording.blocks
-    found = figures(used, slo_latency_ns=session.workload.slo_latency_ns)
+    found = {}
+    if session.workload.scenario in ONE_RATE:
+        found = figures(used, slo_latency_ns=session.workload.slo_latency_ns)
     if recording.judged is not None:
         found |= accuracy_figures(recording.judged)
     found |= token_figures(recording.side, used)
@@ -218,9 +244,10 @@ def _finished(
 def _invalid(session: Session, recording: Recording, num_valid: int) -> str:
     """Why the figures mean nothing; empty where they do. Of several blocks some may be invalid: they are left out."""
     num = len(recording.blocks)
-    if session.placement.invalid or session.of_scenario.invalid:
+    is_here = recording.side.started.processes is not None  # a server elsewhere shares no core with us
+    if (is_here and session.placement.invalid) or session.of_scenario.invalid:
         return session.placement.invalid or session.of_scenario.invalid
-    if num_valid * 2 >= max(2, num):
+    if num_valid * 2 >= max(2, num) or session.workload.scenario not in ONE_RATE:
         return ""
     reasons = [measured.invalid for measured in recording.blocks if measured.invalid]
     where = f"{num - num_valid} of {num} blocks: " if num > 1 else ""

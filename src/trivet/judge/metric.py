@@ -21,6 +21,8 @@ from trivet.stats.interval import Interval
 
 Values = NDArray[np.float64]  # one value a row
 
+_BOUNDS = {"mae": (0.0, np.inf), "rmse": (0.0, np.inf), "cosine": (-1.0, 1.0)}  # of means of rows' values
+
 
 def smaller_is_better(metric: str) -> bool:
     return metric in SMALLER_IS_BETTER
@@ -77,8 +79,9 @@ def figure(
 ) -> Interval:
     """The metric over all rows, with its interval; see `measure` for the arguments.
 
-    accuracy and a function's values of 0 and 1: Clopper-Pearson.  mae, cosine, functions: Student's t.  f1: of the
-    positive class where two are declared (exact), else macro (bootstrap).  auc, rmse: bootstrap.  `seed` is the bootstrap's.
+    accuracy and a function's values of 0 and 1: Clopper-Pearson.  f1 of the positive class where two are declared: exact.
+    f1, macro; auc; mae, rmse, cosine, functions: by a bootstrap, whose seed is `seed`, never narrower than a bound that
+    needs no resampling (see f1.py, auc.py, intervals.py).
     Raises: JudgeError: as `measure`.  EmptySampleError, TooFewError: too few rows, or a class without any.
     """
     rows = Rows.of(metric, predictions, labels, root=root, classes=classes)
@@ -135,12 +138,13 @@ class Rows:
             return auc(self.scores[0][chosen], self.scores[1][chosen], confidence, rng)
         assert self.values is not None  # f1 and auc apart, every metric has them
         values = self.values[chosen]
-        if self.metric == "rmse":
-            return intervals.root_mean_square(values, confidence, rng)
         zero_or_one = ((self.values == 0) | (self.values == 1)).all()
         if zero_or_one and (self.metric == "accuracy" or self.metric not in METRICS):
             return intervals.share(int(values.sum()), len(values), confidence)
-        return intervals.mean(values, confidence)
+        found = intervals.mean(values, confidence, rng, _BOUNDS.get(self.metric, (-np.inf, np.inf)))
+        if self.metric == "rmse":
+            return Interval(found.estimate**0.5, found.low**0.5, found.high**0.5)
+        return found
 
 
 def _pairs(metric: str, predictions: Sequence[Any], labels: Sequence[Any]) -> list[tuple[Values, Values]]:

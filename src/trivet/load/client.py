@@ -169,23 +169,26 @@ class Client:
             moment = now_ns()
             if intended[request] > self._exhausted_ns:
                 self._record.send_lag_ns[request] = moment - intended[request]
-            self._dispatch(request, moment)
+            payload = self._payloads[self._picks[request % len(self._picks)]]
+            if self._idle:
+                connection = self._idle.popleft()
+            elif (opening := self._opening(request, moment)) is not None:
+                connection = opening
+            else:
+                continue
+            connection.request, connection.unsent = request, payload
+            if connection.is_open:
+                self._send(connection, moment)
 
-    def _dispatch(self, request: int, now: int) -> None:
-        """Give a request to an idle connection, or to a new one that sends it once it is connected."""
-        payload = self._payloads[self._picks[request % len(self._picks)]]
-        if self._idle:
-            connection = self._idle.popleft()
-        else:
-            try:
-                connection = Connection.opening(self._target)
-            except OSError as error:
-                self._fail(request, now, "disconnected", _reason(error))
-                return
-            self._watch(connection, READABLE | WRITABLE)
-        connection.request, connection.unsent = request, payload
-        if connection.is_open:
-            self._send(connection, now)
+    def _opening(self, request: int, now: int) -> Connection | None:
+        """A new connection, which sends once it is connected; None: not even that, and the request is over."""
+        try:
+            connection = Connection.opening(self._target)
+        except OSError as error:
+            self._fail(request, now, "disconnected", _reason(error))
+            return None
+        self._watch(connection, READABLE | WRITABLE)
+        return connection
 
     def _send(self, connection: Connection, now: int) -> None:
         try:

@@ -24,11 +24,16 @@ from trivet.spec.levers import Slo
 from trivet.stats import student_t
 
 MAX_STEPS = 40  # of one search; a bracket of a factor of a million shrinks to 1 % in 22 halvings
+MAX_TRIES = 3  # of one rate
 MIN_MOVE = 0.15  # of the bracket: a secant that hugs one end would move it by nothing
 
 
 class NoKneeError(UserError):
     """The SLO holds at every rate that could be offered, or at none."""
+
+
+class StoppedError(UserError):
+    """The run of a rate was stopped (Ctrl-C), and the search with it."""
 
 
 class Ramp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="ramp"):
@@ -77,6 +82,7 @@ def find_knee(scenario: Ramp, base: Job, offer: Offer, slo: Slo) -> Knee:
     """The largest rate that holds the SLO: the middle (geometric) of the last bracket, over all searches.
 
     Raises: SpecError: the SLO has no latency.  NoKneeError: it holds at `max_rps`, or breaks at `min_rps`.
+    StoppedError: `offer` gave back a partial result.
     """
     budget_ns(slo)
     steps: list[Step] = []
@@ -148,6 +154,10 @@ class _Search:
             if step.holds:
                 return step, bad
             bad, growth = step, growth * growth
+        if bad.invalid:
+            raise NoKneeError(
+                f"nothing can be said of {bad.rate_rps:,.4g} requests a second, the least that was asked for: {bad.invalid}"
+            )
         raise NoKneeError(
             f"the SLO does not hold at {bad.rate_rps:,.4g} requests a second, the least that was asked for: "
             f"{_said(bad, self._slo)}; lower the smallest rate, or allow more"
@@ -166,18 +176,29 @@ class _Search:
         return math.exp(low + (high - low) * min(max(share, MIN_MOVE), 1 - MIN_MOVE))
 
     def _try(self, rate_rps: float) -> Step:
+        """Offer one rate; again where the generator was no judge, as a hiccup of its machine says nothing of the target."""
+        for _ in range(MAX_TRIES):
+            step = self._once(rate_rps)
+            self.steps.append(step)
+            if not step.invalid:
+                break
+        return step
+
+    def _once(self, rate_rps: float) -> Step:
         scenario = self._scenario
         duration_ns = self._base.warmup_ns + scenario.step_ns
         result = self._offer(loaded(self._base, scenario.arrivals, rate_rps, duration_ns))
+        if result.partial:
+            raise StoppedError(
+                f"the ramp was stopped at {rate_rps:,.4g} requests a second, before a knee was found"
+            )
         window = measured_window(result, self._slo)
         holds = (
             window.attainment >= self._slo.percentile / 100
             and window.error_share <= scenario.max_error_share
             and not result.generator.invalid
         )
-        step = Step(self._search, rate_rps, window, holds, result.generator.invalid)
-        self.steps.append(step)
-        return step
+        return Step(self._search, rate_rps, window, holds, result.generator.invalid)
 
 
 def _reseeded(base: Job, search: int) -> Job:
@@ -187,7 +208,5 @@ def _reseeded(base: Job, search: int) -> Job:
 
 
 def _said(step: Step, slo: Slo) -> str:
-    if step.invalid:
-        return step.invalid
     budget = f"p{slo.percentile:g} within {budget_ns(slo) / 1e6:g} ms"
     return f"{step.window.attainment:.2%} of the requests had a result in time ({budget} is asked for)"

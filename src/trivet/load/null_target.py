@@ -1,21 +1,23 @@
 """A target that answers every request at once with a constant: what is left is the measurement's own cost.
 
 `python -m trivet.load.null_target [--port N] [--core N]` prints `listening on 127.0.0.1:PORT`, and ends with its stdin
-(so it never outlives who started it), or with `--stay` when it is told to.
+(so it never outlives who started it), or with `--stay` when it is told to. On a core of its own it never sleeps.
 """
 
 import argparse
-import asyncio
 import contextlib
+import functools
 import os
+import re
+import select
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 from trivet.load.arrivals import NS, Poisson
-from trivet.load.connection import TargetError
+from trivet.load.connection import READ_BYTES, TargetError
 from trivet.load.job import ClosedLoop, HttpRequest, Job, OpenLoop
 from trivet.load.process import offer_from
 from trivet.load.result import Result
@@ -123,44 +125,68 @@ def null_target(core: int | None = None) -> Iterator[str]:
                 process.stdin.close()
 
 
-class NullProtocol(asyncio.Protocol):
-    """Finds the end of each request by its Content-Length; knows no other framing."""
+class _Target:
+    """One thread, one epoll set. With a core of its own it never sleeps: to wake it would cost the client time."""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        self._buffer = b""
+    def __init__(self, port: int, *, spin: bool) -> None:
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=1024)
+        self._listener.setblocking(False)
+        self.name = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self._epoll = select.epoll()
+        self._epoll.register(self._listener.fileno(), select.EPOLLIN)
+        # By descriptor: what is no whole request yet.
+        self._unread: dict[int, tuple[socket.socket, bytes]] = {}
+        self._timeout = 0 if spin else -1
 
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        num_answers = 0
-        while (head_end := self._buffer.find(b"\r\n\r\n") + 4) > 3:
-            head = self._buffer[:head_end].lower()
-            start = head.find(b"content-length:")
-            end = head_end + (int(head[start + 15 : head.index(b"\r\n", start)]) if start >= 0 else 0)
-            if len(self._buffer) < end:
-                break
-            self._buffer = self._buffer[end:]
-            num_answers += 1
-        if num_answers:
-            self._transport.write(ANSWER * num_answers)
+    def serve(self, until: int | None) -> None:
+        """Answer until the descriptor `until` is readable."""
+        if until is not None:
+            self._epoll.register(until, select.EPOLLIN)
+        while True:
+            for descriptor, _ in self._epoll.poll(self._timeout):
+                if descriptor in self._unread:
+                    self._answer(descriptor)
+                elif descriptor == until:
+                    return
+                else:
+                    sock, _ = self._listener.accept()
+                    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    self._unread[sock.fileno()] = (sock, b"")
+                    self._epoll.register(sock.fileno(), select.EPOLLIN)
+
+    def _answer(self, descriptor: int) -> None:
+        """Finds the end of each request by its Content-Length; knows no other framing."""
+        sock, buffer = self._unread[descriptor]
+        try:
+            data = sock.recv(READ_BYTES)
+            buffer += data
+            num_answers = 0
+            while (end := _end(buffer)) and len(buffer) >= end:
+                buffer = buffer[end:]
+                num_answers += 1
+            if num_answers:
+                sock.sendall(ANSWER * num_answers)
+        except OSError:
+            data = b""
+        self._unread[descriptor] = (sock, buffer)
+        if not data:
+            del self._unread[descriptor]
+            sock.close()
 
 
-async def _serve(port: int, *, stay: bool) -> None:
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(NullProtocol, "127.0.0.1", port)
-    over = asyncio.Event()
-    if not stay:
-        loop.add_reader(sys.stdin.fileno(), over.set)  # readable: it has been closed
-    port = server.sockets[0].getsockname()[1]
-    sys.stdout.write(f"listening on 127.0.0.1:{port}\n")
-    sys.stdout.flush()
-    await over.wait()
-    server.close()
+def _end(buffer: bytes) -> int:
+    """Where the first request ends; 0: its head is not there yet."""
+    head_end = buffer.find(b"\r\n\r\n") + 4
+    return head_end + _body_length(buffer[:head_end]) if head_end > 3 else 0
+
+
+@functools.lru_cache(maxsize=16)  # a client sends few different heads
+def _body_length(head: bytes) -> int:
+    found = re.search(rb"(?i)\r\ncontent-length:\s*(\d+)", head)
+    return int(found[1]) if found else 0
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    import uvloop
-
     parser = argparse.ArgumentParser(prog="python -m trivet.load.null_target", description="answer at once")
     parser.add_argument("--port", type=int, default=0, help="[any]")
     parser.add_argument("--core", type=int, help="run on this core only")
@@ -168,7 +194,10 @@ def main(args: Sequence[str] | None = None) -> None:
     options = parser.parse_args(args)
     if options.core is not None:
         os.sched_setaffinity(0, {options.core})
-    uvloop.run(_serve(options.port, stay=options.stay))
+    target = _Target(options.port, spin=options.core is not None)
+    sys.stdout.write(f"listening on {target.name}\n")
+    sys.stdout.flush()
+    target.serve(None if options.stay else sys.stdin.fileno())
 
 
 if __name__ == "__main__":

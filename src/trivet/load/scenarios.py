@@ -111,7 +111,7 @@ def steady(scenario: Steady, base: Job, offer: Offer) -> SteadyResult:
 
 
 def overload(scenario: Overload, base: Job, offer: Offer, slo: Slo) -> OverloadResult:
-    """Raises: SpecError: the SLO has no latency."""
+    """Ends with a run that was stopped. Raises: SpecError: the SLO has no latency."""
     budget_ns(slo)
     duration_ns = base.warmup_ns + scenario.duration_ns
     steps = []
@@ -119,6 +119,8 @@ def overload(scenario: Overload, base: Job, offer: Offer, slo: Slo) -> OverloadR
         rate_rps = multiple * scenario.capacity_rps
         result = offer(loaded(base, scenario.arrivals, rate_rps, duration_ns))
         steps.append((multiple, measured_window(result, slo), result))
+        if result.partial:
+            break
     return OverloadResult(tuple(steps))
 
 

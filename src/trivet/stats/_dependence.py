@@ -95,7 +95,7 @@ def _flags(series: NDArray[np.int64], ordered: NDArray[np.int64], share: float) 
     num = len(ordered)
     found = []
     wanted = [share * times for times in LEVELS if times == 1 or share * times <= MAX_SHARE]
-    for level in dict.fromkeys([int(ordered[max(0, num - 1 - round(one * num))]) for one in wanted]):
+    for level in dict.fromkeys([ordered[max(0, num - 1 - round(one * num))].item() for one in wanted]):
         above = series > level if level < ordered[-1] else series >= level
         if not above.all():
             found.append(above)

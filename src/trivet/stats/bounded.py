@@ -15,10 +15,10 @@ _LARGEST_BET = 0.5  # of what can be lost at most: a bettor that is ruined learn
 class BoundedMean:
     """An interval for a mean that holds at all looks together with at least `confidence`.
 
-    Wherever each value's mean, given those before it, is the same: independent rows in random order, or not. Nothing
-    else is assumed. Each possible mean is bet against, upwards and downwards with half of the capital each; those
-    whose bettor grew rich are left out. Bets follow the variance seen so far, so that an error rate of 1 % is
-    bounded with far fewer rows than one of 50 %.
+    Nothing is assumed but that each value's mean, given those before it, is the same: so it is for rows drawn
+    independently, and not where the traffic changes. Each possible mean is bet against, upwards and downwards with
+    half of the capital each; those whose bettor grew rich are left out. Bets follow the variance seen so far, so that
+    an error rate of 1 % is bounded with far fewer rows than one of 50 %.
 
     Args: confidence: in (0, 1).   Raises: ValueError: another confidence.
     Source: Waudby-Smith & Ramdas (2023), "Estimating means of bounded random variables by betting".
@@ -28,30 +28,30 @@ class BoundedMean:
         if not 0 < confidence < 1:
             raise ValueError(f"confidence is {confidence}, must be in (0, 1)")
         self._log_ruin = math.log(2 / (1 - confidence))
-        self._values = np.empty(0)
-        self._bets = np.empty(0)
+        self._pieces = [np.empty(0)]
         self._low, self._high = 0.0, 1.0
 
     @property
     def num_values(self) -> int:
-        return len(self._values)
+        return sum(map(len, self._pieces))
 
     def add(self, values: ArrayLike) -> None:
         """More rows, in the order in which they came. Raises: ValueError: outside of [0, 1]."""
-        more = np.atleast_1d(np.asarray(values, np.float64))
+        more = np.array(values, np.float64, ndmin=1)
         outside = ~((more >= 0) & (more <= 1))
         if outside.any():
             raise ValueError(f"values must be in [0, 1], got {more[outside][0]}")
-        self._values = np.concatenate([self._values, more])
-        self._bets = _bets(self._values, self._log_ruin)
+        self._pieces.append(more)
 
     def interval(self) -> Interval:
         """The mean with its interval, which only ever shrinks. Raises: EmptySampleError: no value yet."""
-        if not len(self._values):
+        values = np.concatenate(self._pieces)
+        self._pieces = [values]
+        if not len(values):
             raise EmptySampleError("no values, so no mean")
-        estimate = float(self._values.mean())
-        self._low = max(self._low, _lowest(self._values, self._bets, self._log_ruin))
-        self._high = min(self._high, 1 - _lowest(1 - self._values, self._bets, self._log_ruin))
+        bets, estimate = _bets(values, self._log_ruin), float(values.mean())
+        self._low = max(self._low, _lowest(values, bets, self._log_ruin))
+        self._high = min(self._high, 1 - _lowest(1 - values, bets, self._log_ruin))
         low, high = min(self._low, self._high), max(self._low, self._high)
         return Interval(min(max(estimate, low), high), low, high)
 

@@ -22,8 +22,8 @@ from trivet.stats import _hodges_lehmann, _splits
 _Finder = Callable[[NDArray[np.float64]], tuple[int, float]]  # of a part: its best cut, and a p value
 _NEAR = 2  # runs: votes so far apart are for the same change
 _MIN_PART = 3  # runs: a change has to have lasted so long
-_LEVEL = 0.01  # of each detector: a suspect costs one comparison, a change that was missed costs users
-_SPREADS = 2  # a shift under so many of its own standard errors is none
+_LEVEL = 0.03  # of each detector: a suspect costs one comparison, a change that was missed costs users
+_ERRORS = 2  # standard errors: a shift under so many of its own is none, and one is gone only beyond so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,16 @@ class _Shift(NamedTuple):
     size: float  # of the logarithms, with its sign
     error: float
     level: float  # before it
+    noise: float  # sd of a run
 
     def needed(self, min_effect: float) -> float:
-        return max(math.log1p(min_effect), _SPREADS * self.error)
+        return max(math.log1p(min_effect), _ERRORS * self.error)
 
     def lasting(self, logs: NDArray[np.float64]) -> float:
-        """The size without its sign, or 0 where the end of the series is back beyond the middle."""
-        moved = float(np.median(logs[-_MIN_PART:])) - self.level
-        return abs(self.size) if moved * self.size > 0 and abs(moved) >= abs(self.size) / 2 else 0.0
+        """The size without its sign, or 0 where the end of the series is back: beyond the middle, by more than noise."""
+        moved = (float(np.median(logs[-_MIN_PART:])) - self.level) * math.copysign(1, self.size)
+        doubt = _ERRORS * self.noise / math.sqrt(_MIN_PART)
+        return abs(self.size) if moved >= abs(self.size) / 2 - doubt else 0.0
 
 
 def change_points(series: ArrayLike, *, min_effect: float = 0.01, min_votes: int = 2) -> list[ChangePoint]:
@@ -54,7 +56,7 @@ def change_points(series: ArrayLike, *, min_effect: float = 0.01, min_votes: int
 
     Kept are those with the votes, whose shift (Hodges-Lehmann, between the changes on either side) is at least
     `min_effect` and twice its own standard error, and that have not gone away: the last three runs lie on the new
-    side of the middle. A change can be seen once three runs came after it.
+    side of the middle, give or take two standard errors. A change can be seen once three runs came after it.
 
     Args: series: shape (n,), positive, one value a run, oldest first.  min_effect: 0.01 is 1 %.
     Raises: ValueError: a value that is not positive, or other shapes.
@@ -63,16 +65,23 @@ def change_points(series: ArrayLike, *, min_effect: float = 0.01, min_votes: int
     if values.ndim != 1 or not (np.isfinite(values) & (values > 0)).all():
         raise ValueError("a history is a list of positive finite values")
     logs = np.log(values)
-    suspects = _elected(_candidates(logs), min_votes)
-    while suspects:
-        shifts = _shifts(logs, sorted(suspects))
-        # How far each falls short of what is asked for; what went away falls short by all of it.
-        short = {index: shift.needed(min_effect) - shift.lasting(logs) for index, shift in shifts.items()}
-        worst = max(short, key=lambda index: short[index])
-        if short[worst] <= 0:
-            return [ChangePoint(i, math.exp(shifts[i].size), suspects[i]) for i in shifts]
+    votes = _elected(_candidates(logs), min_votes)
+    changes = sorted(votes)
+    parts = [logs[begin:end] for begin, end in itertools.pairwise([0, *changes, len(logs)])]
+    while changes:
+        shifts = _shifts(parts)
+        lasting = [shift.lasting(logs) for shift in shifts]
+        short = [shift.needed(min_effect) - size for shift, size in zip(shifts, lasting, strict=True)]
         # One at a time: without it its neighbours have longer parts, and may look different.
-        del suspects[worst]
+        worst = int(np.argmax(short))
+        if short[worst] <= 0:
+            found = zip(changes, shifts, strict=True)
+            return [ChangePoint(index, math.exp(shift.size), votes[index]) for index, shift in found]
+        if lasting[worst] == 0 and worst + 1 < len(changes):
+            del parts[worst + 1]  # an excursion: the way back is no change either, compared with before it
+        else:
+            parts[worst : worst + 2] = [np.concatenate(parts[worst : worst + 2])]
+        del changes[worst]
     return []
 
 
@@ -133,19 +142,18 @@ def _elected(candidates: list[list[int]], min_votes: int) -> dict[int, int]:
     return elected
 
 
-def _shifts(logs: NDArray[np.float64], indices: list[int]) -> dict[int, _Shift]:
+def _shifts(parts: list[NDArray[np.float64]]) -> list[_Shift]:
     """What each change did to the parts on either side of it."""
-    bounds = [0, *indices, len(logs)]
-    parts = [logs[begin:end] for begin, end in itertools.pairwise(bounds)]
     noise = _robust_sd(np.concatenate([part - np.median(part) for part in parts]))
-    return {
-        index: _Shift(
+    return [
+        _Shift(
             _hodges_lehmann.shift(left, right),
             noise * math.sqrt(1 / len(left) + 1 / len(right)),
             float(np.median(left)),
+            noise,
         )
-        for index, (left, right) in zip(indices, itertools.pairwise(parts), strict=True)
-    }
+        for left, right in itertools.pairwise(parts)
+    ]
 
 
 def _robust_sd(residuals: NDArray[np.float64]) -> float:

@@ -129,9 +129,10 @@ def _check_num(tail: _Tail, known: Dependence) -> None:
         )
     )
     if num < needed:
+        why = f" that depend on each other ({known.factor:,.3g} count as one)" if known.factor > 1 else ""
         raise TooFewError(
-            f"{num:,} latencies are too few for an interval of p{100 * (1 - tail.share):g}: they depend on each other, "
-            f"{known.factor:,.3g} count as one; measure at least {needed:,}, {needed - num:,} more"
+            f"{num:,} latencies{why} are too few for an interval of p{100 * (1 - tail.share):g}; "
+            f"measure at least {needed:,}, {needed - num:,} more"
         )
 
 
