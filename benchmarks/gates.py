@@ -60,7 +60,10 @@ def live(shift: float, seed: int, *, options: argparse.Namespace) -> Measurement
     candidate = Changing(HOME / "candidate", rounds=round(ROUNDS * shift), queue="2s").write()
     began = time.monotonic()
     command = ["gate", str(candidate.path), "--baseline", "last:changing", "--budget", options.budget]
-    _, found = trivet(command, catalog)
+    try:
+        _, found = trivet(command, catalog)
+    except RuntimeError as error:
+        return Measurement(values={}, invalid=f"the gate did not begin: {error}")
     values = {outcome: float(found["outcome"] == outcome) for outcome in OUTCOMES}
     return Measurement(values=values | {"seconds": time.monotonic() - began})
 

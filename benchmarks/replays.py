@@ -96,7 +96,10 @@ def measure(change: Change | None, named: str, seed: int, *, options: argparse.N
     (recorded,) = Catalog.open(str(catalog)).runs(RunFilter(kind="bench", limit=1))
     variables = change(service, options) if change is not None else {}
     began = time.monotonic()
-    _, found = trivet(["replay", recorded.id], catalog, variables)
+    try:
+        _, found = trivet(["replay", recorded.id], catalog, variables)
+    except RuntimeError as error:
+        return Measurement(values={}, invalid=f"the replay did not begin: {error}")
     values = {verdict: float(found["verdict"] == verdict) for verdict in VERDICTS}
     values["named"] = float(any(text.startswith(named) for text in found["differs"])) if named else 0.0
     values |= {"run_seconds": run_seconds, "replay_seconds": time.monotonic() - began}

@@ -1,6 +1,7 @@
 """An anonymous bundle: no byte of it says who measured where, or what was asked."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,12 @@ SECRETS = (
 )
 
 
+def told_configuration(digest: str) -> dict[str, Any]:
+    found = configuration(digest) | {"source": "/home/alice/prayer-9/service.yaml"}
+    found["service"]["data"] = {"path": "/home/alice/prayer-9/data.csv", "columns": {"x": "f/1"}}
+    return found
+
+
 def telling(store: MemoryStore) -> Run:
     """A run with a secret in every place that can hold one."""
     digest = store.put(b"weights").removeprefix("sha256:")
@@ -42,7 +49,7 @@ def telling(store: MemoryStore) -> Run:
     )
     diff = store.put(b"diff --git of alice")
     return run(
-        configuration=configuration(digest) | {"source": "/home/alice/prayer-9/service.yaml"},
+        configuration=told_configuration(digest),
         workload={
             "arrivals": "trace:/home/alice/prayer-9/t.csv:users:2",
             "asking": {"inputs": "/home/alice/q.csv"},
@@ -67,6 +74,7 @@ def telling(store: MemoryStore) -> Run:
             "predictions": store.put(b"classified predictions"),
             "data": store.put(b"classified data"),
             "model:m.onnx": f"sha256:{digest}",
+            "configuration": store.put(b"data: {path: /home/alice/data.csv}"),
         },
     )
 
@@ -95,6 +103,7 @@ def test_what_the_figures_depend_on_stays(tmp_path: Path) -> None:
     (after,) = bundle.export(store, [before], tmp_path / "b.zip", anonymise=True).runs
     assert after.configuration_hash == before.configuration_hash
     assert after.configuration["files"] == before.configuration["files"]
+    assert after.configuration["service"]["data"] == {"path": "data.csv", "columns": {"x": "f/1"}}
     assert after.environment.packages == before.environment.packages
     assert after.environment.processor == before.environment.processor
     assert after.environment.code == CodeVersion(commit="c0ffee", dirty=True)

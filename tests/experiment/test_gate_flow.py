@@ -7,10 +7,12 @@ import pytest
 
 from trivet.clock import FakeClock
 from trivet.experiment._gate_decision import MARGINS, Finding
+from trivet.experiment._gate_rounds import round_workload
 from trivet.experiment.gate import Gate, Round, gate
 from trivet.experiment.history import Suspect
 from trivet.experiment.junit import junit_xml
 from trivet.experiment.markdown import markdown_text
+from trivet.experiment.workload import Workload
 
 SECOND = 1_000_000_000
 SAME = dict.fromkeys(MARGINS, 2.0)
@@ -125,3 +127,22 @@ def test_markdown_has_a_line_for_each_figure_and_nothing_ends_a_cell() -> None:
     assert "| latency_p50_ms | 2 ms | 2.4 ms | +20.0 % [" in text
     assert f"- {SUSPECT}" in text
     assert "runs `r1`, `r2`" in text
+
+
+@pytest.mark.parametrize(
+    ("rate_rps", "num_sides", "budget_s", "expected"),
+    [
+        (400, 2, 300, (10, 2.5)),  # a thousand requests a block, ten pairs a round
+        (400, 3, 60, (10, 0.3)),  # shorter blocks, so that half the budget holds a round
+        (10_000, 2, 300, (10, 0.5)),
+        (5, 2, 300, (10, 4.0)),
+        (400, 2, 1, (1, 0.1)),
+        (None, 2, 300, (10, 1.0)),  # a closed loop
+    ],
+)
+def test_a_round_fits_the_budget(
+    rate_rps: float | None, num_sides: int, budget_s: int, expected: tuple[int, float]
+) -> None:
+    found = round_workload(Workload(rate_rps=rate_rps, until_decided=True), num_sides, budget_s * SECOND)
+    assert (found.num_blocks, found.block_ns / SECOND) == expected
+    assert not found.until_decided

@@ -70,12 +70,21 @@ def test_a_doubt_that_the_second_round_ends() -> None:
         ),
         ({"environment": environment(packages={"numpy": "2.1.0", "onnxruntime": "1.20.0"})}, "library numpy"),
         ({"environment": environment(threads={"OMP_NUM_THREADS": "1"})}, "threads OMP_NUM_THREADS"),
-        ({"figures": {"accuracy": Figure(estimate=0.89, unit="accuracy")}}, "accuracy"),
     ],
 )
 def test_what_changed_is_named_and_measured_once(changed: dict[str, Any], named: str) -> None:
     result, num_rounds = outcome(evidence(), evidence("r2", 2, **changed))
     assert (result.verdict, num_rounds, result.differs[0].what) == ("differs", 1, named)
+
+
+def test_accuracy_differs_where_decisions_do_and_cannot_be_told_where_only_other_rows_were_refused() -> None:
+    worse = {"accuracy": Figure(estimate=0.89, unit="accuracy")}
+    result, num_rounds = outcome(evidence(), evidence("r2", 2, figures=worse))
+    assert (result.verdict, num_rounds) == ("cannot tell", 1)
+    result, _ = outcome(evidence(), replace(evidence("r2", 2, figures=worse), decisions=[1, 1, 1]))
+    assert [str(change) for change in result.differs][1] == "accuracy: 0.9000 -> 0.8900"
+    nearly = {"accuracy": Figure(estimate=0.896, unit="accuracy")}
+    assert outcome(evidence(), evidence("r2", 2, figures=nearly))[0].verdict == "reproduced"
 
 
 def test_other_answers_differ() -> None:
@@ -120,6 +129,18 @@ def test_on_other_hardware_a_comparison_is_about_its_ratio(second_ms: float, ver
         == "other hardware: the verdict is about accuracy and the ratios between the configurations"
     )
     assert "m a1: answers" in {check.name for check in result.checks}
+
+
+def test_a_load_that_took_another_course_cannot_be_compared() -> None:
+    longer = replace(evidence("r2", 2), timed=Timed(rows(num=4200, seed=2), STEADY))
+    result, _ = outcome(evidence(), longer, longer)
+    assert (result.verdict, len(result.runs)) == ("cannot tell", 1)
+    assert any("4,000 and 4,200" in check.detail for check in result.checks)
+    users = evidence(workload={"users": 8}), replace(longer, run=run("r2", workload={"users": 8}))
+    checks = outcome(users[0], users[1], users[1])[0].checks
+    assert not any(
+        "another course" in check.detail for check in checks
+    )  # users who wait ask as often as they can
 
 
 @pytest.mark.parametrize("state", ["failed", "partial"])

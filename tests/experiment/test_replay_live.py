@@ -15,10 +15,12 @@ from click.testing import CliRunner
 
 from trivet.catalog.catalog import Catalog
 from trivet.catalog.records import Run, RunDraft, RunFilter
+from trivet.cli.chosen import chosen_run
 from trivet.cli.main import cli
 from trivet.experiment import bundle
 from trivet.experiment._again import measure_again, subject_of_run, workload_of
 from trivet.experiment._evidence import Evidence, evidence
+from trivet.experiment.environments import BUILT, place_of
 from trivet.experiment.replay import replay
 from trivet.experiment.run import Settings, run
 from trivet.experiment.target import subject_of
@@ -57,7 +59,7 @@ def world(service: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     catalog = Catalog.open(str(folder / "catalog"))
     settings = Settings(measure_floor=False, num_alone=NUM_ALONE)
     (finished,) = run([subject_of(str(here))], WORKLOAD, catalog=catalog, settings=settings)
-    assert finished.state == "complete"
+    assert (finished.state, finished.reason) == ("complete", "")
     return World(here, folder / "catalog", catalog.run(finished.run_id))
 
 
@@ -172,6 +174,33 @@ def test_what_cannot_be_begun_is_named(
     Path("broken.zip").write_bytes(b"PK")
     done = CliRunner().invoke(cli, [*arguments, "--catalog", str(world.folder)])
     assert (done.exit_code, said in done.output) == (exit_code, True), done.output
+
+
+def test_last_is_what_was_measured_on_purpose(world: World) -> None:
+    fields = {name: getattr(world.run, name) for name in RunDraft.__struct_fields__}
+    for kind in ("replay", "gate"):
+        other = world.catalog.begin(RunDraft(**{**fields, "kind": kind}))
+        world.catalog.finish(other, "complete", figures={})
+    assert chosen_run(world.catalog, "last").id == world.run.id
+    assert chosen_run(world.catalog, f"last:{world.run.service}").id == world.run.id
+    assert chosen_run(world.catalog, other).id == other
+
+
+def test_the_recorded_environment_runs_the_same_command(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
+    place = place_of(world.run.environment, tmp_path / "cache" / "environments")
+    (place / "bin").mkdir(parents=True)
+    (place / BUILT).touch()
+    python = place / "bin" / "python"  # says what it was asked, instead of measuring
+    python.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\nexit 1\n')
+    python.chmod(0o755)
+    options = ["--recorded", "--json", "--catalog", str(world.folder)]
+    done = CliRunner().invoke(cli, ["replay", world.run.id, "--env", *options])
+    assert done.exit_code == 1
+    asked = (tmp_path / "asked").read_text().split()
+    assert asked == ["-m", "trivet.cli.main", "replay", world.run.id, *options]
 
 
 def test_a_run_that_failed_is_no_baseline_and_cannot_be_replayed(world: World) -> None:

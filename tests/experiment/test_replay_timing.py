@@ -47,6 +47,18 @@ def test_a_slower_machine_is_not_taken_for_a_slower_server() -> None:
         assert check_timing(quantity, Timed(then.rows), [Timed(now.rows)]).status == "differs"
 
 
+@pytest.mark.parametrize("quantity", [ENGINE, P50, P99])
+def test_hiccups_in_two_windows_of_twenty_decide_nothing(quantity: Quantity) -> None:
+    then, now = rows(seed=1), rows(seed=2)
+    held_up = np.isin(np.arange(now.num_rows) // 200, (3, 11)) * 5_000_000
+    numbers = {
+        name: values + held_up if name in ("done_ns", "compute_ns") else values
+        for name, values in now.numbers.items()
+    }
+    disturbed = type(now)(now.header, now.num_rows, numbers, now.words, now.blobs)
+    assert check_timing(quantity, Timed(then, STEADY), [Timed(disturbed, STEADY)]).status == "same"
+
+
 def test_a_machine_whose_speed_changed_during_a_run_tells_nothing() -> None:
     then = Timed(rows(seed=1), STEADY)
     assert check_timing(P50, then, [Timed(rows(seed=2), Speed(1.0, 1.15))]).status == "cannot tell"

@@ -44,6 +44,18 @@ def recorded(models: Path, tmp_path: Path) -> tuple[Run, MemoryStore]:
     return run(configuration=described, configuration_hash=found.hash), store
 
 
+def test_data_from_an_absolute_place_lies_beside_the_service(
+    recorded: tuple[Run, MemoryStore], tmp_path: Path
+) -> None:
+    one, store = recorded
+    service = one.configuration["service"]
+    moved = service | {"data": service["data"] | {"path": "/elsewhere/d.csv"}}
+    one = msgspec.structs.replace(one, configuration=one.configuration | {"service": moved})
+    path = restore(one, store, tmp_path / "new", data=b"t\nb\n")
+    assert (path.parent / "data.csv").read_text() == "t\nb\n"
+    assert load_configuration(path).hash == one.configuration_hash
+
+
 def changed(recorded: Run, index: int, **fields: Any) -> Run:
     files = [dict(file) for file in recorded.configuration["files"]]
     files[index] |= fields

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trivet.cli.chosen import chosen_run
 from trivet.cli.runs import CATALOG_HELP, complete_run
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ def export(
     if keep_data and not anonymise:
         raise UserError("--keep-data goes with --anonymise: without it the data is in the bundle anyway")
     opened = Catalog.open(catalog, create=False)
-    chosen = opened.run(run)
-    runs = [chosen] if alone else group_of(opened, chosen)
+    one = chosen_run(opened, run)
+    runs = [one] if alone else group_of(opened, one)
     made = bundle.export(opened, runs, output, anonymise=anonymise, keep_data=keep_data)
     values = {
         "bundle": str(output),

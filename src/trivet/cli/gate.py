@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trivet.cli.chosen import chosen_run
 from trivet.cli.exits import undecided_on_error
 from trivet.cli.runs import CATALOG_HELP, complete_run
 
@@ -69,10 +70,10 @@ def gate(
         subject = subject_of(candidate)
         with tempfile.TemporaryDirectory(prefix="trivet-gate-") as folder:
             result = _gate(opened, run, store, subject, Path(folder), budget_ns, margins, data)
+        details = {"outcome": result.outcome, "baseline": run.id, "runs": list(result.runs)}
+        opened.audit.append("trivet gate", "gate", run.service, details)
+        _print(result, run, as_json)  # first: minutes went into it, and a file may not be writable
         _write(result, opened, run.service, junit, markdown, bundle)
-    details = {"outcome": result.outcome, "baseline": run.id, "runs": list(result.runs)}
-    opened.audit.append("trivet gate", "gate", run.service, details)
-    _print(result, run, as_json)
     sys.exit(result.exit_code)
 
 
@@ -87,33 +88,23 @@ def _budget_ns(text: str) -> int:
 
 
 def _baseline(catalog: "Catalog", text: str) -> "tuple[Run, RecordStore]":
+    """Raises: UserError: no such run, or none that was measured to the end; a bundle of several."""
+    from trivet.errors import UserError
     from trivet.experiment import bundle
     from trivet.experiment.replay import check_replayable
 
     store: RecordStore = catalog
     if Path(text).is_file():
         found = bundle.read(Path(text))
+        if len(found.runs) != 1:
+            raise UserError(
+                f"{text} holds {len(found.runs)} runs; a baseline is one: trivet export RUN --alone"
+            )
         run, store = found.runs[0], found
-    elif text == "last" or text.startswith("last:"):
-        run = _last_bench(catalog, text.partition(":")[2])
     else:
-        run = catalog.run(text)
+        run = chosen_run(catalog, text)
     check_replayable([run])
     return run, store
-
-
-def _last_bench(catalog: "Catalog", service: str) -> "Run":
-    """The newest run that a gate did not make: a candidate that was stopped is no baseline for the next one."""
-    from trivet.catalog.records import RunFilter
-    from trivet.errors import UserError
-
-    where = RunFilter(service=service or None, kind="bench", states=("complete",), limit=1)
-    for summary in catalog.runs(where):
-        return catalog.run(summary.id)
-    raise UserError(
-        f"no complete run of trivet bench{f' of service {service}' if service else ''} in {catalog}: measure a baseline "
-        "first, or name a bundle"
-    )
 
 
 def _gate(
@@ -193,7 +184,7 @@ def _notes(run: "Run", candidate: "Subject") -> list[str]:
             "candidate and baseline are the same configuration: a change of libraries or of trivet cannot be seen here, "
             f"as both sides run with what is installed; `trivet replay {run.id}` looks for one"
         )
-    if around := surroundings(run.environment, fingerprint(noise=run.environment.noise_before)):
+    if around := surroundings(run.environment, fingerprint(pinning=run.environment.pinning)):
         notes.append(
             "not as it was for the baseline, and the same for both sides: " + "; ".join(map(str, around))
         )
@@ -242,7 +233,7 @@ def _write(
             markdown.write_text(markdown_text(result, service))
     except OSError as error:
         raise UserError(f"{error.filename} cannot be written: {error.strerror}") from None
-    if bundle is not None:
+    if bundle is not None and result.runs:
         export(catalog, [catalog.run(run_id) for run_id in result.runs], bundle)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trivet.cli.chosen import chosen_run
 from trivet.cli.exits import undecided_on_error
 from trivet.cli.runs import CATALOG_HELP, complete_run
 
@@ -78,7 +79,7 @@ def _recorded(catalog: "Catalog", text: str, alone: bool) -> "tuple[list[Run], R
     if Path(text).is_file():
         found = bundle.read(Path(text))
         return list(found.runs[:1] if alone else found.runs), found
-    run = catalog.run(text)
+    run = chosen_run(catalog, text)
     return ([run] if alone else group_of(catalog, run)), catalog
 
 

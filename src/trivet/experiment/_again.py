@@ -30,7 +30,9 @@ def workload_of(recorded: Run, store: RecordStore, folder: Path, data: Path | No
         found = msgspec.convert(recorded.workload, Workload)
     except msgspec.ValidationError as error:
         raise UserError(f"the workload of run {recorded.id} cannot be read: {error}") from None
-    num = len(blocks_of(recorded, store)) or found.num_blocks
+    num = found.num_blocks
+    if found.scenario == "steady":  # others make their blocks themselves
+        num = len(blocks_of(recorded, store)) or num
     asking, arrivals = found.asking, found.arrivals
     if asking.inputs:
         path = _put(folder / f"inputs{Path(asking.inputs).suffix}", _kept_data(recorded, store, data))

@@ -6,6 +6,7 @@ what was asked and answered (data, inputs, labels, answers that hold text). In: 
 
 import re
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import msgspec
@@ -24,6 +25,9 @@ REMOVED_DATA = (
     "data, inputs and labels, decisions on them, and answers that hold text: give the data with --data"
 )
 DATA_ARTIFACTS = ("data", "inputs", "predictions")
+TEXT_ARTIFACTS = (
+    "configuration",
+)  # the service file once more, as text: what is needed of it is in the record
 
 _PATH = re.compile(r"""(?<![\w./])(?:~|\.\.?)?/(?!/)(?:[^\s:/'",;()]+/)*([^\s:/'",;()]*)""")
 _ADDRESS = re.compile(r"\b(https?://)[^/\s'\"]+")
@@ -34,7 +38,7 @@ def anonymous_run(run: Run) -> Run:
     host = run.environment.host
     return msgspec.structs.replace(
         run,
-        configuration=scrubbed(run.configuration, host),
+        configuration=_anonymous_configuration(run.configuration),
         workload=scrubbed(run.workload, host),
         dataset=scrubbed(run.dataset, host),
         environment=anonymous_environment(run.environment),
@@ -47,6 +51,18 @@ def anonymous_run(run: Run) -> Run:
         tags={},
         writer="",
     )
+
+
+def _anonymous_configuration(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Without where it lay. Names from the service's own folder stay: they are what it is put together by."""
+    found = dict(configuration)
+    for key in ("source", "target"):
+        if key in found:
+            found[key] = scrubbed(found[key])
+    data = (found.get("service") or {}).get("data")
+    if data and PurePath(data["path"]).is_absolute():
+        found["service"] = found["service"] | {"data": data | {"path": PurePath(data["path"]).name}}
+    return found
 
 
 def anonymous_environment(environment: Environment) -> Environment:

@@ -2,10 +2,12 @@
 
 Both runs had the same arrivals and inputs, so windows of the same place in them are paired, and what the schedule does
 to them cancels. What remains is the noise inside the runs, which the spread of the pairs shows, and the machine's mood,
-which is shared by all windows of a run and which no spread inside it shows. Three things stand for the mood:
+which is shared by all windows of a run and which no spread inside it shows. These stand for the mood:
 
 - the speed of a fixed loop, probed before and after both runs: times are divided by it;
 - how far the probes before and after a run are apart: the error of that division;
+- means over the windows are trimmed by a tenth at either end: what held the machine up in two windows of twenty
+  decides nothing;
 - a share of the spread of the windows' medians (`MOOD`), and never less than `MIN_MOOD`: a machine whose windows wander
   by several per cent does not come back to the same place either.
 
@@ -38,6 +40,7 @@ from trivet.stats import student_t
 MIN_MOOD = 0.01  # log scale: between runs of an unchanged server on a quiet machine
 MOOD = 0.5  # of the spread of one run's windows
 TAIL_MOOD = 2.0  # a mood moves the p99 so many times as far as the median
+TRIMMED = 0.1  # of the windows at either end
 EQUIVALENT, DIFFERENT = 0.95, 0.975  # one-sided levels
 
 Logs = NDArray[np.float64]  # log ratios of paired windows
@@ -159,13 +162,34 @@ def _mood(shifts: Sequence[Logs]) -> float:
 
 
 def _spread(shifts: Sequence[Logs]) -> float:
-    return float(np.sqrt(np.mean([shift.var(ddof=1) for shift in shifts])))
+    """Such that its part by the root of the number of windows is the error of a trimmed mean: that of winsorised values
+    over the share that is kept.   Source: Tukey & McLaughlin (1963).
+    """
+    variances = []
+    for shift in shifts:
+        cut = _num_trimmed(len(shift))
+        ordered = np.sort(shift)
+        variances.append(
+            np.clip(shift, ordered[cut], ordered[-1 - cut]).var(ddof=1) / (1 - 2 * cut / len(shift)) ** 2
+        )
+    return float(np.sqrt(np.mean(variances)))
+
+
+def _centre(shift: Logs) -> float:
+    """The trimmed mean: a few windows in which somebody held up the machine do not decide."""
+    cut = _num_trimmed(len(shift))
+    return float(np.sort(shift)[cut : len(shift) - cut].mean())
+
+
+def _num_trimmed(num: int) -> int:
+    """At either end."""
+    return int(TRIMMED * num)
 
 
 def _judged(
     name: str, quantity: Quantity, shifts: Sequence[Logs], mood: float, errors: Sequence[float]
 ) -> Check:
-    means = [float(shift.mean()) for shift in shifts]
+    means = [_centre(shift) for shift in shifts]
     estimate, (error, degrees) = float(np.mean(means)), _error(shifts, mood, errors)
     bound = math.log(1 + quantity.margin)
     reach = student_t.quantile(EQUIVALENT, degrees) * error
@@ -180,7 +204,7 @@ def _judged(
     interval = f"{ratio} [{math.exp(estimate - reach):.3f}, {math.exp(estimate + reach):.3f}]"
     changed = (Change(name, "x1", ratio),) if status == "differs" else ()
     detail = f"{interval}, margin {quantity.margin:.0%}, {len(shifts)} x {len(shifts[0])} windows"
-    return Check("timing", name, status, detail, changed)
+    return Check("timing", name, status, detail, changed, once_more=status != "same")
 
 
 def _error(shifts: Sequence[Logs], mood: float, errors: Sequence[float]) -> tuple[float, int]:
@@ -192,4 +216,4 @@ def _error(shifts: Sequence[Logs], mood: float, errors: Sequence[float]) -> tupl
     within = _spread(shifts) ** 2 / (num_repeats * num)
     between = mood**2 * (1 + 1 / num_repeats)
     probes = 2 * float(np.mean(np.square(errors))) if errors else 0.0
-    return math.sqrt(within + between + probes), num - 1
+    return math.sqrt(within + between + probes), num - 2 * _num_trimmed(num) - 1

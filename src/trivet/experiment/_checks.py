@@ -26,13 +26,17 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One comparison of then and now. `detail` says what was compared and how far apart it is."""
+    """One comparison of then and now. `detail` says what was compared and how far apart it is.
+
+    once_more: measuring again may settle it.
+    """
 
     kind: Kind
     name: str
     status: Status
     detail: str
     changes: tuple[Change, ...] = ()
+    once_more: bool = False
 
 
 def verdict(checks: Sequence[Check]) -> Verdict:

@@ -6,21 +6,20 @@ import msgspec
 import numpy as np
 
 from trivet.catalog.catalog import Catalog
+from trivet.experiment._check_answers import MIN_ANSWERED
 from trivet.experiment._gate_decision import Finding, accuracy_finding
 from trivet.experiment.gate import Round
 from trivet.experiment.pairs import block_values
-from trivet.experiment.passes import Judged
 from trivet.experiment.run import Finished, Settings, run
 from trivet.experiment.target import Subject
 from trivet.experiment.workload import Workload
-from trivet.spec.service import SMALLER_IS_BETTER
-from trivet.stats.interval import Interval
 from trivet.stats.proportion import paired_difference
 
 BASELINE, CANDIDATE = "baseline", "candidate"
 NUM_PAIRS = 10  # of a round: a start of both servers is worth so many blocks
 REQUESTS = 1000  # of a block: its p99 is the tenth worst
 MIN_BLOCK_NS, MAX_BLOCK_NS = 500_000_000, 4_000_000_000
+SHORTEST_NS = 100_000_000  # where the budget has no room for more: it will decide nothing, and says so soon
 OVERHEAD_NS = 700_000_000  # of a block beside its load: warm-up, and the load generator's start
 
 
@@ -54,13 +53,19 @@ def rounds(
 
 
 def round_workload(workload: Workload, num_sides: int, budget_ns: int) -> Workload:
-    """The load in blocks long enough for a p99 and short enough for many pairs; at most half the budget a round."""
+    """The load in blocks long enough for a p99, and shorter where half the budget would not hold a round of them."""
     rate_rps = workload.rate_rps or REQUESTS
-    block_ns = round(min(MAX_BLOCK_NS, max(MIN_BLOCK_NS, REQUESTS / rate_rps * 1e9)))
+    wanted_ns = round(min(MAX_BLOCK_NS, max(MIN_BLOCK_NS, REQUESTS / rate_rps * 1e9)))
+    room_ns = budget_ns // 2 // (NUM_PAIRS * num_sides) - OVERHEAD_NS
+    block_ns = max(SHORTEST_NS, min(wanted_ns, room_ns))
     fits = budget_ns // 2 // (num_sides * (block_ns + OVERHEAD_NS))
     num_blocks = max(1, min(NUM_PAIRS, fits))
     return msgspec.structs.replace(
-        workload, num_blocks=num_blocks, duration_ns=block_ns * num_blocks, until_decided=False
+        workload,
+        num_blocks=num_blocks,
+        duration_ns=block_ns * num_blocks,
+        until_decided=False,
+        scenario="steady",
     )
 
 
@@ -90,25 +95,20 @@ def _culprit(finished: Mapping[str, Finished]) -> str:
 
 
 def _accuracy(baseline: Finished, candidate: Finished) -> list[Finding]:
-    first, second = baseline.judged, candidate.judged
-    if first is None or second is None or first.metric != second.metric:
+    if (
+        baseline.judged is None
+        or candidate.judged is None
+        or baseline.judged.metric != candidate.judged.metric
+    ):
         return []
-    return [
-        accuracy_finding(
-            first.metric,
-            first.judgement.overall.estimate,
-            second.judgement.overall.estimate,
-            _difference(first, second) if first.metric == "accuracy" else None,
-            first.metric in SMALLER_IS_BETTER,
-        )
-    ]
-
-
-def _difference(first: Judged, second: Judged) -> Interval | None:
-    """Of the shares of rows that were answered right, candidate minus baseline; None: no row was answered by both."""
-    sides = [msgspec.json.decode(judged.predictions) for judged in (first, second)]
-    labels = sides[0]["labels"]
-    predicted = list(zip(sides[0]["predictions"], sides[1]["predictions"], labels, strict=True))
-    both = [triple for triple in predicted if triple[0] is not None and triple[1] is not None]
-    hits = [[str(triple[side]) == str(triple[2]) for triple in both] for side in (0, 1)]
-    return paired_difference(np.array(hits[0], bool), np.array(hits[1], bool)) if both else None
+    first, second = baseline.judged.judgement, candidate.judged.judgement
+    metric, estimates = baseline.judged.metric, (first.overall.estimate, second.overall.estimate)
+    pairs = zip(first.predictions, second.predictions, strict=True)
+    both = np.array([a is not None and b is not None for a, b in pairs], np.bool_)
+    if both.mean() < MIN_ANSWERED:
+        detail = f"only {both.sum()} of {len(both)} labelled rows were answered by both sides"
+        return [Finding("accuracy", "not enough data", detail, None, *estimates, metric)]
+    difference = None
+    if metric == "accuracy" and first.values is not None and second.values is not None:
+        difference = paired_difference(first.values[both] == 1, second.values[both] == 1)
+    return [accuracy_finding(metric, *estimates, difference, first.smaller_is_better)]

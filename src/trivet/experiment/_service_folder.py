@@ -62,6 +62,10 @@ def restore(run: Run, store: Store, folder: Path, data: bytes | None = None) -> 
     check_portable(run.configuration)
     files = run.configuration["files"]
     service = msgspec.convert(run.configuration["service"], Service)
+    if service.data is not None and os.path.isabs(service.data.path):
+        # Where the data lies is no part of the configuration; an absolute place is nobody's but the recorder's.
+        beside = msgspec.structs.replace(service.data, path=f"data{Path(service.data.path).suffix}")
+        service = msgspec.structs.replace(service, data=beside)
     names = [file["path"] for file in files] + ([service.data.path] if service.data is not None else [])
     root = _root(folder, names)
     source = Path(run.configuration.get("source", "")).parent

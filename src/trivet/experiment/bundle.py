@@ -21,7 +21,14 @@ import msgspec
 from trivet import __version__
 from trivet.catalog.records import Run
 from trivet.errors import ExtraMissingError
-from trivet.experiment._anonymise import DATA_ARTIFACTS, REMOVED, REMOVED_DATA, anonymous_rows, anonymous_run
+from trivet.experiment._anonymise import (
+    DATA_ARTIFACTS,
+    REMOVED,
+    REMOVED_DATA,
+    TEXT_ARTIFACTS,
+    anonymous_rows,
+    anonymous_run,
+)
 from trivet.experiment._archive import Archive, BundleError, digest_of, write_archive
 from trivet.experiment._service_folder import check_portable, file_bytes
 from trivet.spec.row import RowColumns
@@ -185,7 +192,8 @@ def _anonymous(store: Artifacts, run: Run, keep_data: bool) -> tuple[Run, list[b
     artifacts, objects = {}, []
     for name, digest in sorted(run.artifacts.items()):
         data = store.get(digest)
-        if not keep_data and (name in DATA_ARTIFACTS or (name == "answers" and b":ends" in data)):
+        is_data = name in DATA_ARTIFACTS or (name == "answers" and b":ends" in data)
+        if name in TEXT_ARTIFACTS or (is_data and not keep_data):
             continue
         if name == "rows":
             data = _parquet(anonymous_rows(_rows_of(data)))

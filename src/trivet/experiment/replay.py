@@ -28,6 +28,9 @@ from trivet.spec.service import SMALLER_IS_BETTER
 
 ACCURACY_MARGIN = 0.005  # half a point: of the same rows and labels, so that it has no sampling error
 MAX_REPEATS = 2
+MAX_OTHER_COURSE = (
+    1.02  # times as many requests: a scenario that looks for a limit, or blocks that were invalid
+)
 
 Again = Callable[[int], Sequence[Evidence]]  # measures all runs once more, for the n-th time
 
@@ -104,8 +107,10 @@ def _checks_of_one(
         check_data(then.run, now.run),
         check_environment(*environments, packages),
         answers,
-        check_decisions(then.decisions, now.decisions, answers_are_same=answers.status == "same"),
-        _accuracy(then.run, now.run),
+        decisions := check_decisions(
+            then.decisions, now.decisions, answers_are_same=answers.status == "same"
+        ),
+        _accuracy(then.run, now.run, decisions),
         *_times(then, repeats),
     ]
 
@@ -127,8 +132,12 @@ def _times(then: Evidence, repeats: Sequence[Evidence]) -> list[Check]:
     usable = [side.timed for side in repeats if side.timed is not None and side.run.state == "complete"]
     if then.timed is None or not usable:
         why = f": {invalid[0].reason}" if invalid else ""
-        return [Check("timing", "times", "cannot tell", f"nothing valid was measured{why}")]
+        return [Check("timing", "times", "cannot tell", f"nothing valid was measured{why}", once_more=True)]
     timed = then.timed
+    numbers = [timed.rows.num_rows, *(side.rows.num_rows for side in usable)]
+    if not then.run.workload.get("users") and max(numbers) > MAX_OTHER_COURSE * min(numbers):
+        detail = f"another course than then: {' and '.join(f'{num:,}' for num in numbers)} requests"
+        return [Check("timing", "times", "cannot tell", detail)]
     found = [check_timing(quantity, timed, usable) for quantity in QUANTITIES]
     restless = [why for side in (then, *repeats) if (why := unrest(side.run.environment))]
     return [_explained(check, timed, usable[-1], restless) for check in found]
@@ -144,7 +153,7 @@ def _explained(check: Check, then: Timed, now: Timed, restless: Sequence[str]) -
     return replace(check, changes=(*check.changes, phase)) if phase is not None else check
 
 
-def _accuracy(then: Run, now: Run) -> Check:
+def _accuracy(then: Run, now: Run, decisions: Check) -> Check:
     """(d) Of the metric on the same labelled rows."""
     first, second = then.figures.get("accuracy"), now.figures.get("accuracy")
     if first is None or second is None:
@@ -153,6 +162,8 @@ def _accuracy(then: Run, now: Run) -> Check:
     text = f"{first.unit} {first.estimate:.4f} then, {second.estimate:.4f} now, margin {allowed:g}"
     if abs(second.estimate - first.estimate) <= allowed:
         return Check("accuracy", "accuracy", "same", text)
+    if decisions.status == "same":
+        return Check("accuracy", "accuracy", "cannot tell", f"{text}; other rows got no answer than then")
     change = Change(first.unit, f"{first.estimate:.4f}", f"{second.estimate:.4f}")
     return Check("accuracy", "accuracy", "differs", text, (change,))
 
@@ -165,7 +176,7 @@ def _ratios(then: Sequence[Evidence], rounds: Sequence[Sequence[Evidence]]) -> l
         pairs = [(sides[0].timed, sides[index].timed) for sides in (then, *rounds)]
         whole = [(a, b) for a, b in pairs if a is not None and b is not None]
         if len(whole) < len(pairs):
-            found.append(Check("timing", name, "cannot tell", "nothing valid was measured"))
+            found.append(Check("timing", name, "cannot tell", "nothing valid was measured", once_more=True))
             continue
         found += [check_ratio(quantity, name, whole[0], whole[1:]) for quantity in (P50, P99, THROUGHPUT)]
     return found
@@ -174,8 +185,7 @@ def _ratios(then: Sequence[Evidence], rounds: Sequence[Sequence[Evidence]]) -> l
 def _only_times_are_in_doubt(checks: Sequence[Check]) -> bool:
     """Whether a second round can change the verdict: what differs otherwise differs, however often it is measured."""
     otherwise = any(check.status == "differs" and check.kind != "timing" for check in checks)
-    in_doubt = any(check.kind == "timing" and check.status in ("differs", "cannot tell") for check in checks)
-    return in_doubt and not otherwise and not any(check.name.endswith("load") for check in checks)
+    return not otherwise and any(check.once_more for check in checks)
 
 
 def _notes(then: Sequence[Evidence], now: Sequence[Evidence]) -> tuple[str, ...]:
