@@ -16,6 +16,7 @@ import scipy
 from benchmarks import _histories, _other_ways, _paired_queues
 from benchmarks._comparisons_page import page
 from benchmarks._paired_queues import FIGURES, Floats, Pairs, Rng, coin
+from benchmarks._promises import promises
 from trivet.stats._sign_bets import log_evidence
 from trivet.stats.family import PairedFamily
 from trivet.stats.multiple import closed_e_values
@@ -48,7 +49,7 @@ def main(args: Sequence[str]) -> int:
         "--found", type=int, default=400, help="comparisons of a slowdown, for each cell [400]"
     )
     parser.add_argument(
-        "--histories", type=int, default=1_000, help="without a change, and as many with one [1000]"
+        "--histories", type=int, default=1_000, help="of each kind, and trials of other promises [1000]"
     )
     parser.add_argument("--seed", type=int, default=20_261)
     parser.add_argument("--json", type=Path, help="write the record")
@@ -66,7 +67,7 @@ def main(args: Sequence[str]) -> int:
 
 
 def measure(options: argparse.Namespace, pool: int = POOL) -> Record:
-    arms, looks, histories = np.random.default_rng(options.seed).spawn(3)
+    arms, looks, histories, trials = np.random.default_rng(options.seed).spawn(4)
     alike = pools(arms, pool)
     return {
         "machine": f"CPython {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}",
@@ -78,6 +79,7 @@ def measure(options: argparse.Namespace, pool: int = POOL) -> Record:
         "found": [slowdown(arms, Pairs(load, cv), options.found) for load in LOADS for cv in CVS],
         "histories": options.histories,
         "gate": gate(histories, options.histories),
+        "promises": promises(trials, options.histories),
     }
 
 
