@@ -21,7 +21,7 @@ QUESTION = "Do nominal 95 % intervals of p99 cover the truth 95 % of the time, o
 def main(args: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=QUESTION)
     parser.add_argument("--runs", type=int, default=400, help="of each cell")
-    parser.add_argument("--truth-runs", type=int, default=2000, help="of each cell, for truth and oracle")
+    parser.add_argument("--truth-runs", type=int, default=600, help="of each cell, for truth and oracle")
     parser.add_argument("--only", default="", help="cells whose key holds this text")
     parser.add_argument(
         "--json", type=Path, help="keep the records here; cells that it holds are not run again"
