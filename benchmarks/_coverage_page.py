@@ -21,9 +21,10 @@ def page_lines(report: Record) -> Iterator[str]:
     yield ""
     yield "## Intervals of a percentile"
     yield ""
+    num_runs = min([record["runs"] for record in report["cells"]])
     yield (
         f"Made by `python -m benchmarks coverage -- --write docs/benchmarks/statistics.md` ({report['machine']}; virtual "
-        f"time, so the machine does not matter). {min([one['runs'] for one in report['cells']])} runs a cell, all from fixed seeds. "
+        f"time, so the machine does not matter). {num_runs} runs a cell, all from fixed seeds. "
         f"An interval of 50,000 requests takes {report['cost_ms']['50000']:.0f} ms of one core, of a million "
         f"{report['cost_ms']['1000000']:.0f} ms."
     )
@@ -45,8 +46,8 @@ EXPLANATION = """\
 the interval for its p99 hold the p99 of that queue? Latencies of a queue depend on each other: 50,000 requests to M/M/1
 at load 0.8 are worth about 600 independent ones, of which 6 lie above p99; at load 0.9 it is one or two.
 
-**Truth and oracle.** Truth is theory's for M/M/1, else the mean percentile of 600 other runs of the same length. The oracle is
-the interval from the 2.5 % to the 97.5 % point of the estimates of those runs: what somebody would state who knows the
+**Truth and oracle.** Truth is theory's for M/M/1, else the mean percentile of 600 other runs of the same length. The oracle
+is the interval from the 2.5 % to the 97.5 % point of the estimates of those runs: what somebody would state who knows the
 sampling distribution. Widths are medians, divided by the oracle's. A refusal is an error that says how many more requests
 are needed, instead of an interval; coverage counts the runs that were not refused, and stands beside it with refusals
 counted as covered and as not.
