@@ -15,8 +15,8 @@ def cdf(t: float, degrees: float) -> float:
     square = t * t
     if square == 0:  # also where a tiny t underflows
         return 0.5
-    # The smaller of the two arguments of the incomplete beta function keeps all digits of the tail.
-    if square < degrees:
+    # A small tail is computed itself: as the rest of 1 it would lose its digits.
+    if square < 1:
         central = _incomplete_beta(0.5, degrees / 2, square / (degrees + square))
         tail = (1 - central) / 2
     else:
