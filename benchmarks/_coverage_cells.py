@@ -16,11 +16,10 @@ from trivet.stats.errors import TooFewError
 from trivet.stats.quantile_interval import quantile_interval
 
 LOADS = (0.3, 0.5, 0.7, 0.8, 0.9)
-UNSEEN_LOADS = SIZE_LOADS = (0.8, 0.9)
-PERCENTILE_LOADS = (0.5, 0.8)
+UNSEEN_LOADS = (0.8, 0.9)
 NUM = 50_000
-OTHER_SIZES = (10_000, 200_000)
-OTHER_PERCENTILES = (0.5, 0.95, 0.999)
+OTHER_SIZES = ((10_000, 0.8), (10_000, 0.9), (200_000, 0.8))  # requests and load
+OTHER_PERCENTILES = ((0.5, 0.8), (0.95, 0.8), (0.999, 0.5))  # percentile and load
 TRUTH_SEED, RUN_SEED = 90_000, 70_000  # the method was set on seeds below 1,000
 UNIT_NS = 1_000_000  # the mean service time, in the nanoseconds that the method is given
 Record = dict[str, Any]
@@ -46,12 +45,10 @@ def cells() -> Iterator[Cell]:
     for queue in UNSEEN:
         for load in UNSEEN_LOADS:
             yield Cell("unseen", queue, load)
-    for p in OTHER_PERCENTILES:
-        for load in PERCENTILE_LOADS:
-            yield Cell("percentiles", JUDGED[0], load, p=p)
-    for num in OTHER_SIZES:
-        for load in SIZE_LOADS:
-            yield Cell("sizes", JUDGED[0], load, num=num)
+    for p, load in OTHER_PERCENTILES:
+        yield Cell("percentiles", JUDGED[0], load, p=p)
+    for num, load in OTHER_SIZES:
+        yield Cell("sizes", JUDGED[0], load, num=num)
 
 
 def measured(cell: Cell, num_runs: int, num_truth: int) -> Record:

@@ -79,7 +79,7 @@ def test_drafts_of_the_dead_are_removed_and_those_of_the_living_kept(url: str) -
     alive = Writer.current()
     dead = msgspec.structs.replace(alive, started=alive.started - 1)
     elsewhere = msgspec.structs.replace(alive, host="another", boot="another")
-    names = [f"{store._root}/drafts/{msgspec.json.encode(w).hex()}-00" for w in (dead, alive, elsewhere)]
+    names = [f"{store._root}/drafts/00.{writer.file_name()}" for writer in (dead, alive, elsewhere)]
     store._files.makedirs(f"{store._root}/drafts", exist_ok=True)
     for name in names:
         store._files.pipe_file(name, b"half")
@@ -136,3 +136,13 @@ def test_a_file_and_its_name_are_on_disk_before_its_digest_is_told(
     digest = Artifacts(str(tmp_path)).put(b"data").removeprefix("sha256:")
     assert synced == ["drafts", "sha256"]
     assert (tmp_path / "sha256" / digest[:2] / digest[2:]).is_file()
+
+
+def test_a_folder_may_have_any_name(tmp_path: Path) -> None:
+    store = Artifacts(str(tmp_path / "a [1-9]* %20 ü"))
+    dead = msgspec.structs.replace(Writer.current(), started=0)
+    drafts_folder = tmp_path / "a [1-9]* %20 ü" / "drafts"
+    drafts_folder.mkdir(parents=True)
+    (drafts_folder / f"00.{dead.file_name()}").write_bytes(b"half")
+    assert store.get(store.put(b"data")) == b"data"
+    assert list(drafts_folder.iterdir()) == []

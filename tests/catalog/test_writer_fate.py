@@ -55,6 +55,14 @@ def test_of_another_container_nothing_is_known() -> None:
     assert msgspec.structs.replace(Writer.current(), namespace="pid:[1]").fate() == "unknown"
 
 
+def test_a_writer_is_named_in_a_file_name() -> None:
+    writer = msgspec.structs.replace(Writer.current(), host="h" * 50 + ".example.org")
+    name = writer.file_name()
+    assert Writer.of_file_name(name) == writer
+    assert len(name) < 200  # a file's name has 255 bytes, and a draft's has more in it
+    assert not set(name) & set("/*?[]:")
+
+
 def test_a_command_may_hold_spaces_and_parentheses() -> None:
     text = "7 (a) (b c) S 3 " + " ".join(str(number) for number in range(5, 53))
     parsed = parse_stat(text)

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from tests.load.scripted_target import ScriptedTarget, always, ok
 from trivet.catalog.catalog import Catalog
-from trivet.cli.bench_run import slo_of, tags_of
+from trivet.cli.bench_run import shapes_of, slo_of, tags_of
 from trivet.cli.main import cli
 from trivet.errors import UserError
 
@@ -73,6 +73,8 @@ def test_unknown_runs_and_targets_are_told_in_one_line(tmp_path: Path) -> None:
         (("--slo", "p99:5"), "--slo: expected a duration"),
         (("--tag", "main"), "--tag 'main': expected NAME=VALUE"),
         (("--until-decided",), "name a second one"),
+        (("--shape", "ids"), "--shape 'ids': expected NAME:SIZE"),
+        (("--shape", "ids:-1"), "expected NAME:SIZE"),
     ],
 )
 def test_options_that_make_no_sense_are_named(
@@ -89,6 +91,7 @@ def test_slo_and_tags_are_read() -> None:
     assert slo_of("20ms") == (99.0, 20 * MS)
     assert slo_of(None) == (99.0, None)
     assert tags_of(["a=b", "c=d=e"]) == {"a": "b", "c": "d=e"}
+    assert shapes_of(["ids:16", "a:b:3,224,224"]) == {"ids": (16,), "a:b": (3, 224, 224)}
     with pytest.raises(UserError):
         slo_of("p0:5ms")
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner, Result
@@ -13,9 +14,10 @@ from tests.catalog.catalog_support import FIGURES, draft, environ
 from trivet.catalog.audit import AuditLog
 from trivet.catalog.catalog import Catalog
 from trivet.catalog.finding import Finding
+from trivet.catalog.records import RunKind, RunState
 from trivet.catalog.schema import audit, sa
 from trivet.cli.main import cli
-from trivet.cli.runs import since_date
+from trivet.cli.runs import KINDS, STATES, since_date
 from trivet.errors import UserError
 
 
@@ -204,6 +206,23 @@ def test_the_commands_stay_light_until_they_run() -> None:
         [sys.executable, "-c", code], env=environ(), capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_choices_are_the_words_of_the_records() -> None:
+    """Written out once more in the command, so that its help does not need the records."""
+    assert get_args(RunState) == STATES
+    assert get_args(RunKind) == KINDS
+
+
+def test_the_doctor_needs_no_extra() -> None:
+    code = (
+        "import sys\nfor name in ('sqlalchemy', 'alembic', 'fsspec', 'pyarrow', 'scipy'): sys.modules[name] = None\n"
+        "from trivet.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", code, "doctor", "--json"]
+    done = subprocess.run(command, env=environ(), capture_output=True, text=True, check=False)
+    severities = {finding["severity"] for finding in json.loads(done.stdout)}
+    assert (done.returncode, done.stderr) == (int("warning" in severities), "")
 
 
 @pytest.mark.parametrize(("missing", "extra"), [("sqlalchemy", "bench"), ("psycopg", "postgres")])

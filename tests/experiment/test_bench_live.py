@@ -42,10 +42,10 @@ def is_gone(pid: int) -> bool:
 
 
 def test_a_service_is_started_measured_judged_and_recorded(service: Path, catalog: Catalog) -> None:
-    pids: list[int] = []
+    before, pids = ProcessTree(os.getpid()).members(), []
 
     def progress(label: str, block: int, progress: Progress) -> None:
-        pids.extend(ProcessTree(os.getpid()).members()[1:])
+        pids.extend(pid for pid in ProcessTree(os.getpid()).members() if pid not in before)
 
     (found,) = run([subject_of(str(service))], quick(), catalog=catalog, settings=QUICK, on_progress=progress)
     assert (found.state, found.reason) == ("complete", "")
@@ -211,7 +211,7 @@ def test_a_server_of_ours_that_is_killed_midway(service: Path, catalog: Catalog)
     def kill(label: str, block: int, progress: Progress) -> None:
         for pid in ProcessTree(os.getpid()).members()[1:]:
             command = Path(f"/proc/{pid}/cmdline")
-            if command.exists() and b"\0serve\0" in command.read_bytes():
+            if command.exists() and b"\0serve\0" + bytes(service) in command.read_bytes():
                 os.kill(pid, signal.SIGKILL)
 
     (found,) = run(

@@ -1,10 +1,13 @@
 """Calibration: the error as a slow loop, its interval on models whose calibration is known."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trivet.errors import ExtraMissingError
 from trivet.judge.calibration import (
     MAX_BINS,
     MIN_IN_BIN,
@@ -55,6 +58,12 @@ def test_a_large_error_is_told_from_none() -> None:
 def test_all_right_in_a_bin_is_not_certainty() -> None:
     found, _ = calibration_error(np.full(20, 0.99), np.ones(20, np.bool_))
     assert found.high > 0.1
+
+
+def test_without_scipy_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy.special", None)
+    with pytest.raises(ExtraMissingError, match=r"the interval of a calibration error needs an extra"):
+        calibration_error(np.ones(1), np.ones(1, np.bool_))
 
 
 def test_no_rows() -> None:

@@ -133,6 +133,7 @@ def test_a_users_metric_is_called_once(tmp_path: Path) -> None:
         ("accuracy", ANSWERS, ["a"], "4 answers and 1 cohorts for 4 labels"),
         ("accuracy", scores([1, 2], [1, 2, 3], None, None), (), "row 2: the output has 3 scores"),
         ("mae", ANSWERS, (), "row 1: the prediction is 'cat'; mae needs numbers"),
+        ("mae", scores(None, [0, 1], None, None), (), "row 2: the prediction is 'dog'; mae needs numbers"),
         ("auc", scores([1, 0], None, None, [1, 0]), (), "auc of 'dog': no row is positive"),
     ],
 )

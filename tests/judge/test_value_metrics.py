@@ -150,7 +150,7 @@ def test_a_function_returns_one_value_a_row(tmp_path: Path) -> None:
     [
         ("m:short", r"m:short returned values of the shape \[1\]; expected one for each of 2 rows"),
         ("m:words", "m:words returned list; expected one number for each row"),
-        ("m:nan", "m:nan returned nan for row 2"),
+        ("m:nan", "row 2: m:nan returned nan; expected a finite number"),
         ("m:fails", "m:fails raised ValueError: no"),
         ("m:none", "has no attribute 'none'"),
         ("acuracy", "unknown metric 'acuracy'; did you mean 'accuracy'"),

@@ -314,3 +314,35 @@ def test_a_target_of_another_form_is_refused(target: str) -> None:
 def test_more_connections_at_the_start_than_allowed_are_refused() -> None:
     with pytest.raises(SpecError, match="min_connections 3 is over max_connections 2"):
         Job(target="h:1", load=at(0), requests=[], seed=0, min_connections=3, max_connections=2)
+
+
+def test_a_target_that_dies_midway_costs_rows_and_not_the_run() -> None:
+    targets: list[ScriptedTarget] = []
+
+    def script(sock: socket.socket, request: bytes) -> None:
+        if len(targets[0].requests) <= 3:
+            sock.sendall(ok())
+        else:
+            targets[0].stop_listening()
+            sock.shutdown(socket.SHUT_RDWR)
+
+    with ScriptedTarget(script) as target:
+        targets.append(target)
+        result = offer(job(target, at(*range(0, 60, 6)), max_connections=1))
+    assert outcomes(result) == ["ok"] * 3 + ["disconnected"] * 7
+    assert set(reasons(result)[4:]) == {"ECONNREFUSED"}
+    assert not result.partial
+
+
+def test_a_closed_loop_with_a_dead_target_ends_with_its_count() -> None:
+    targets: list[ScriptedTarget] = []
+
+    def script(sock: socket.socket, request: bytes) -> None:
+        targets[0].stop_listening()
+        sock.shutdown(socket.SHUT_RDWR)
+
+    with ScriptedTarget(script) as target:
+        targets.append(target)
+        load = ClosedLoop(num_users=1, duration_ns=60_000 * MS, max_requests=20)
+        result = offer(job(target, load))
+    assert outcomes(result) == ["disconnected"] * 20

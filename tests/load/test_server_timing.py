@@ -21,6 +21,11 @@ def test_negative_durations_count_as_none() -> None:
     assert parse(b"queue;dur=-3") == {"queue": 0}
 
 
+def test_numbers_that_fit_no_column_are_left_out() -> None:
+    columns = phase_columns([b"queue;dur=1e300, batch;desc=99999999999999999999"])
+    assert (columns["queue_ns"][0], columns["batch_size"][0]) == (ABSENT, ABSENT)
+
+
 def test_columns_hold_phases_batch_size_and_words() -> None:
     columns = phase_columns(
         [

@@ -1,13 +1,15 @@
-"""A real PostgreSQL server for tests: its own folder, a Unix socket and no port, ended by its own tool."""
+"""A real PostgreSQL server for tests: its own folder, a Unix socket and no port; it ends with the process that asked."""
 
 import os
 import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+# The server lives as long as this shell's input is open: also where the tests are killed, nothing is left running.
+_UNTIL_THE_INPUT_ENDS = '"$@" & server=$!; read -r _; kill -QUIT $server; wait $server'
 
 
 class Postgres:
@@ -15,29 +17,29 @@ class Postgres:
 
     def __init__(self) -> None:
         self._tools = _tools()
-        self._user = _user()
+        user = _user()
+        self._options: dict[str, Any] = {}
         # Not below pytest's folders: those are closed to the user that the server runs as where the tests run as root.
         self._folder = Path(tempfile.mkdtemp(prefix="trivet-postgres-"))
+        if user is not None:
+            os.chown(self._folder, user.pw_uid, user.pw_gid)
+            self._options = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         self._num_schemas = 0
+        self._server: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         try:
-            if self._user is not None:
-                os.chown(self._folder, self._user.pw_uid, self._user.pw_gid)
-            self._run("initdb", "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync")
-            # Without fsync: what is tested is this program, not the disk's promises.
-            options = f"-c listen_addresses= -c fsync=off -k {self._folder}"
-            self._run("pg_ctl", "start", "--wait", "--silent", "-o", options, "-l", str(self._folder / "log"))
+            self._make()
+            self._start()
         except BaseException:
-            shutil.rmtree(self._folder)
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            self._run("pg_ctl", "stop", "--wait", "--silent", "-m", "immediate")
-        finally:
-            shutil.rmtree(self._folder)
+        if self._server is not None:
+            self._server.communicate()
+        shutil.rmtree(self._folder)
 
     def new_database(self) -> str:
         """As good as a database: a schema that all names of its connections mean. Making one takes a millisecond."""
@@ -50,32 +52,39 @@ class Postgres:
             connection.execute(f"CREATE SCHEMA {name}")
         return f"{url}&options=-csearch_path%3D{name}"
 
-    def _run(self, tool: str, *arguments: str) -> None:
-        command = [str(self._tools / tool), "-D", str(self._folder / "data"), *arguments]
-        options = {} if self._user is None else {"user": self._user.pw_uid, "group": self._user.pw_gid}
-        _check(command, options, self._folder)
-
-
-def _check(command: Sequence[str], options: dict[str, int], folder: Path) -> None:
-    with (
-        tempfile.TemporaryFile() as output
-    ):  # a pipe would stay open as long as the server that pg_ctl starts
+    def _make(self) -> None:
+        command = [str(self._tools / "initdb"), "-D", str(self._folder / "data"), "-U", "postgres"]
+        command += ["-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
         done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=folder,
-            check=False,
-            extra_groups=[] if options else None,
-            **options,  # type: ignore[call-overload]
+            command, capture_output=True, text=True, cwd=self._folder, check=False, **self._options
         )
-        output.seek(0)
-        assert done.returncode == 0, f"{' '.join(command)}:\n{output.read().decode()}"
+        assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
+
+    def _start(self) -> None:
+        command = [str(self._tools / "postgres"), "-D", str(self._folder / "data"), "-k", str(self._folder)]
+        # Without fsync: what is tested is this program, not the disk's promises. Errors of statements are the
+        # client's to tell: here they would fill the pipe, which is read only until the server is ready.
+        command += ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "log_min_messages=log"]
+        self._server = subprocess.Popen(
+            ["sh", "-c", _UNTIL_THE_INPUT_ENDS, "sh", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self._folder,
+            **self._options,
+        )
+        assert self._server.stderr is not None
+        said = []
+        for line in self._server.stderr:
+            said.append(line)
+            if "ready to accept connections" in line:
+                return
+        raise AssertionError(f"{' '.join(command)} ended:\n{''.join(said)}")
 
 
 def _tools() -> Path:
-    """The folder of initdb and pg_ctl: on the path, or where Debian puts it; the newest."""
+    """The folder of initdb and postgres: on the path, or where Debian puts it; the newest."""
     on_path = shutil.which("initdb")
     found = [Path(on_path)] if on_path else sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     assert found, "these tests need a PostgreSQL server: apt-get install postgresql"

@@ -14,8 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
-import msgspec
-
 from trivet.catalog.database_errors import file_error
 from trivet.catalog.errors import CatalogError, DamagedArtifactError, NoSuchArtifactError
 from trivet.catalog.writer import Writer
@@ -87,8 +85,7 @@ class Artifacts:
 
     def _write(self, data: bytes | Path, path: str, digest: str) -> None:
         drafts = f"{self._root}/drafts"
-        writer = msgspec.json.encode(Writer.current()).hex()
-        draft = f"{drafts}/{writer}-{secrets.token_hex(4)}"
+        draft = f"{drafts}/{secrets.token_hex(4)}.{Writer.current().file_name()}"
         self._remove_dead_drafts(drafts)
         self._files.makedirs(drafts, exist_ok=True)
         self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
@@ -104,7 +101,7 @@ class Artifacts:
             self._move(draft, path)
         except BaseException:
             if self._files.exists(draft):
-                self._files.rm(draft)
+                self._files.rm_file(draft)
             raise
 
     def _move(self, draft: str, path: str) -> None:
@@ -138,9 +135,9 @@ class Artifacts:
             return
         self._has_swept = True
         for path in self._files.ls(folder, detail=False):
-            writer, _, _ = path.rpartition("/")[2].partition("-")
-            if msgspec.json.decode(bytes.fromhex(writer), type=Writer).fate() == "gone":
-                self._files.rm(path)
+            _, _, writer = path.rpartition("/")[2].partition(".")
+            if Writer.of_file_name(writer).fate() == "gone":
+                self._files.rm_file(path)
 
     @contextmanager
     def _told(self) -> Iterator[None]:

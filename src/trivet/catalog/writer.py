@@ -43,6 +43,17 @@ class Writer(msgspec.Struct, frozen=True, kw_only=True):
             return "unknown"
         return "alive" if _started(self.pid, files) == self.started else "gone"
 
+    def file_name(self) -> str:
+        """A name that says it all and is short enough for a file's, without what patterns of names give a meaning."""
+        namespace = "".join(letter for letter in self.namespace if letter.isdecimal())
+        return f"{self.boot}.{namespace}.{self.pid}.{self.started}.{self.host}"
+
+    @classmethod
+    def of_file_name(cls, name: str) -> Self:
+        """The inverse of `file_name`."""
+        boot, namespace, pid, started, host = name.split(".", 4)
+        return cls(host=host, boot=boot, namespace=f"pid:[{namespace}]", pid=int(pid), started=int(started))
+
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
 

@@ -38,6 +38,13 @@ _EXIT_CODES = {"complete": 0, "failed": 1, "invalid": 2, "partial": 130}
 @click.option(
     "--input", "inputs", metavar="FILE", help="Rows of inputs: CSV, Parquet, npz, Perf Analyzer's JSON."
 )
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="NAME:16",
+    help="Of an input with free dimensions.  [default: 1 each]",
+)
 @click.option("--binary/--json-tensors", help="How V2 tensors travel.  [default: JSON]")
 @click.option(
     "--dialect",

@@ -69,6 +69,7 @@ def workload_of(options: Mapping[str, Any], num_targets: int) -> Workload:
             "template": template_text(options["template"]),  # as it is now: the record needs no file
             "answer": options["answer"],
             "inputs": options["inputs"] or "",
+            "shapes": shapes_of(options["shapes"]),
             "phases": options["phases"],
         },
     }
@@ -98,6 +99,18 @@ def slo_of(text: str | None) -> tuple[float, int | None]:
     if not 0 < share < 100:
         raise UserError(f"--slo {text!r}: expected p99:50ms, a percentile between 0 and 100 and a latency")
     return share, _duration_ns("--slo", latency)
+
+
+def shapes_of(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Sizes by input of `ids:16` and `image:3,224,224`. Raises: UserError: another form."""
+    shapes = {}
+    for text in texts:
+        name, _, sizes = text.rpartition(":")
+        parts = sizes.split(",")
+        if not name or not all(part.strip().isdecimal() for part in parts):
+            raise UserError(f"--shape {text!r}: expected NAME:SIZE,SIZE...")
+        shapes[name] = tuple(map(int, parts))
+    return shapes
 
 
 def tags_of(texts: Sequence[str]) -> dict[str, str]:

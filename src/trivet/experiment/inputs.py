@@ -27,7 +27,7 @@ def input_rows_of(
     Raises: UserError: the file or the data does not fit the model; an endpoint whose inputs nobody knows has no file.
     """
     if asking.inputs:
-        return read_inputs(Path(asking.inputs), signature, max_rows=asking.max_inputs)
+        return read_inputs(Path(asking.inputs), signature, shapes=asking.shapes, max_rows=asking.max_inputs)
     data = configuration.service.data if configuration is not None else None
     if configuration is not None and signature is not None and data is not None and data.columns:
         try:
@@ -37,7 +37,7 @@ def input_rows_of(
     rng = np.random.default_rng((seed, NUM_RANDOM))
     num = min(NUM_RANDOM, asking.max_inputs)
     if signature is not None:
-        return random_rows(signature, num, rng)
+        return random_rows(signature, num, rng, asking.shapes)
     if asking.dialect.startswith("openai"):
         return random_rows(_A_TEXT, num, rng)
     if "{{" not in asking.template:

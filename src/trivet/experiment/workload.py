@@ -21,6 +21,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     model, version: by name, where a server has several; empty: of the service, else the only one.
     template, answer: of json: the body with placeholders, and where in the answer the outputs are.
     inputs: a file of rows; empty: the service's data, else random values.
+    shapes: of inputs whose dimensions the model leaves free, without the batch axis; else each of those is 1.
     phases: our own servers say in each answer where the request's time went.
     """
 
@@ -31,6 +32,7 @@ class Asking(msgspec.Struct, frozen=True, kw_only=True):
     template: str = ""
     answer: str = ""
     inputs: str = ""
+    shapes: dict[str, tuple[Annotated[int, Meta(ge=0)], ...]] = {}
     max_inputs: Annotated[int, Meta(ge=1)] = 256
     phases: bool = True
 

@@ -17,7 +17,7 @@ from trivet.judge.calibration import (
 )
 from trivet.judge.classes import code
 from trivet.judge.decode import Decoder, Outputs, decoder
-from trivet.judge.errors import JudgeError
+from trivet.judge.errors import JudgeError, RowError
 from trivet.judge.metric import Rows, smaller_is_better
 from trivet.spec.service import Service
 from trivet.stats.errors import EmptySampleError, TooFewError
@@ -92,7 +92,10 @@ def judge(
     if not decoded.rows:
         raise JudgeError(f"none of {len(labels)} rows was answered, so there is nothing to judge")
 
-    rows = Rows.of(metric, decoded.predictions, decoded.labels, root=root, classes=decoded.classes)
+    try:
+        rows = Rows.of(metric, decoded.predictions, decoded.labels, root=root, classes=decoded.classes)
+    except RowError as error:  # which counts the answered rows only
+        raise RowError(decoded.rows[error.row - 1] + 1, error.problem) from None
     figure_of = partial(rows.figure, confidence=confidence, seed=seed)
     try:
         overall = figure_of(range(len(decoded.rows)))
@@ -127,7 +130,7 @@ def _decoded(decode: Decoder, metric: str, labels: Sequence[Any], outputs: Answe
             predictions.append(decode.score(answer) if metric == "auc" else decode(answer))
             classes = decode.classes(answer) if classes is None else classes
         except JudgeError as error:
-            raise JudgeError(f"row {row + 1}: {error}") from error
+            raise RowError(row + 1, str(error)) from error
         rows.append(row)
     return _Decoded(rows, predictions, [labels[row] for row in rows], classes)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.judge import intervals
+from trivet.errors import ExtraMissingError
 from trivet.stats.errors import EmptySampleError
 from trivet.stats.interval import Interval
 
@@ -73,8 +73,14 @@ def calibration_error(
         variances.append(max(float((hits - claimed).var()), share * (1 - share)) / len(rows))
         weights.append(len(rows) / num)
     estimate = float(np.dot(weights, gaps))
-    quantile = float(
-        intervals.special("the interval of a calibration error").chdtri(num_bins, 1 - confidence)
-    )
-    margin = (quantile * float(np.dot(np.square(weights), variances))) ** 0.5
+    margin = (_chi_squared(num_bins, confidence) * float(np.dot(np.square(weights), variances))) ** 0.5
     return Interval(estimate, max(0.0, estimate - margin), min(1.0, estimate + margin)), num_bins
+
+
+def _chi_squared(degrees: int, p: float) -> float:
+    """Its quantile."""
+    try:
+        from scipy.special import chdtri
+    except ImportError:
+        raise ExtraMissingError("the interval of a calibration error", "bench") from None
+    return float(chdtri(degrees, 1 - p))

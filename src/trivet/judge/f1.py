@@ -11,6 +11,7 @@ from trivet.judge import intervals
 from trivet.judge.classes import UNKNOWN, Coded
 from trivet.stats.errors import EmptySampleError
 from trivet.stats.interval import Interval
+from trivet.stats.proportion import proportion_interval
 
 
 def is_binary(coded: Coded) -> bool:
@@ -33,7 +34,7 @@ def _binary(coded: Coded, confidence: float) -> Interval:
     num = int((said | true).sum())
     if num == 0:
         raise EmptySampleError(f"no row is {coded.classes[1]!r} or was said to be, so there is no F1")
-    both = intervals.share(int((said & true).sum()), num, confidence)
+    both = proportion_interval(int((said & true).sum()), num, confidence)
     return Interval(*(2 * q / (1 + q) for q in (both.estimate, both.low, both.high)))
 
 
@@ -49,7 +50,7 @@ def _macro(coded: Coded, confidence: float, rng: np.random.Generator) -> Interva
     estimate = float(_macro_f1(actual, predicted, counts[None, :], len(coded.classes))[0])
     draws = rng.multinomial(num, counts / num, intervals.NUM_RESAMPLES)
     low, high = intervals.percentiles(_macro_f1(actual, predicted, draws, len(coded.classes)), confidence)
-    right = intervals.share(int((coded.actual == coded.predicted).sum()), num, confidence)
+    right = proportion_interval(int((coded.actual == coded.predicted).sum()), num, confidence)
     return Interval(
         estimate,
         max(0.0, min(low, estimate - (right.estimate - right.low))),

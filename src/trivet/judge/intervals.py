@@ -1,39 +1,14 @@
 """Intervals of figures of accuracy. Rows are taken as independent of each other."""
 
-from types import ModuleType
-
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.errors import ExtraMissingError
 from trivet.stats import student_t
 from trivet.stats.errors import EmptySampleError, TooFewError
 from trivet.stats.interval import Interval
 
 NUM_RESAMPLES = 1000
 _AT_ONCE = 1 << 22  # drawn indices that are held in memory
-
-
-def special(feature: str) -> ModuleType:
-    """`scipy.special`, which holds the distributions. Raises: ExtraMissingError: scipy is not installed."""
-    try:
-        import scipy.special
-    except ImportError:
-        raise ExtraMissingError(feature, "bench") from None
-    return scipy.special
-
-
-def share(num_right: int, num: int, confidence: float) -> Interval:
-    """A share of rows: Clopper-Pearson, which covers at least what it promises for every n.
-
-    Raises: EmptySampleError: num == 0.   Source: Clopper & Pearson (1934).
-    """
-    if num == 0:
-        raise EmptySampleError("no rows, so no share of them")
-    inverse, tail = special("the interval of a share").betaincinv, (1 - confidence) / 2
-    low = float(inverse(num_right, num - num_right + 1, tail)) if num_right else 0.0
-    high = float(inverse(num_right + 1, num - num_right, 1 - tail)) if num_right < num else 1.0
-    return Interval(num_right / num, low, high)
 
 
 def mean(

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from trivet.judge import intervals
 from trivet.judge.auc import auc
 from trivet.judge.classes import Coded, code, plain
-from trivet.judge.errors import JudgeError
+from trivet.judge.errors import JudgeError, RowError
 from trivet.judge.f1 import f1, is_binary
 from trivet.judge.user_code import called, load_function
 from trivet.spec.fields import nearest
 from trivet.spec.service import METRICS, SMALLER_IS_BETTER
 from trivet.stats.interval import Interval
+from trivet.stats.proportion import proportion_interval
 
 Values = NDArray[np.float64]  # one value a row
 
@@ -140,7 +141,7 @@ class Rows:
         values = self.values[chosen]
         zero_or_one = ((self.values == 0) | (self.values == 1)).all()
         if zero_or_one and (self.metric == "accuracy" or self.metric not in METRICS):
-            return intervals.share(int(values.sum()), len(values), confidence)
+            return proportion_interval(int(values.sum()), len(values), confidence)
         found = intervals.mean(values, confidence, rng, _BOUNDS.get(self.metric, (-np.inf, np.inf)))
         if self.metric == "rmse":
             return Interval(found.estimate**0.5, found.low**0.5, found.high**0.5)
@@ -152,9 +153,7 @@ def _pairs(metric: str, predictions: Sequence[Any], labels: Sequence[Any]) -> li
     for number, (prediction, label) in enumerate(zip(predictions, labels, strict=True), start=1):
         pair = _vector(metric, "prediction", prediction, number), _vector(metric, "label", label, number)
         if pair[0].shape != pair[1].shape:
-            raise JudgeError(
-                f"row {number}: the prediction has {pair[0].size} elements, the label {pair[1].size}"
-            )
+            raise RowError(number, f"the prediction has {pair[0].size} elements, the label {pair[1].size}")
         pairs.append(pair)
     return pairs
 
@@ -167,9 +166,9 @@ def _vector(metric: str, what: str, value: Any, number: int) -> Values:
             value = json.loads(value)
         array = np.asarray(value, np.float64).reshape(-1)
     except (ValueError, TypeError):
-        raise JudgeError(f"row {number}: the {what} is {value!r}; {metric} needs numbers") from None
+        raise RowError(number, f"the {what} is {value!r}; {metric} needs numbers") from None
     if not array.size or not np.isfinite(array).all():
-        raise JudgeError(f"row {number}: the {what} is {value!r}; {metric} needs finite numbers")
+        raise RowError(number, f"the {what} is {value!r}; {metric} needs finite numbers")
     return array
 
 
@@ -194,5 +193,5 @@ def _user_values(metric: str, predictions: Sequence[Any], labels: Sequence[Any],
         )
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise JudgeError(f"{metric} returned {values[row]} for row {row + 1}; expected finite numbers")
+        raise RowError(row + 1, f"{metric} returned {values[row]}; expected a finite number")
     return values

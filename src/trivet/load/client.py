@@ -15,7 +15,16 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from trivet.load.connection import BROKEN, NO_REQUEST, READ_BYTES, READABLE, WRITABLE, Connection, Target
+from trivet.load.connection import (
+    BROKEN,
+    LEFT,
+    NO_REQUEST,
+    READ_BYTES,
+    READABLE,
+    WRITABLE,
+    Connection,
+    Target,
+)
 from trivet.load.http import BadAnswerError
 from trivet.load.progress import Monitor, OnProgress, Stop
 from trivet.load.record import Record
@@ -201,15 +210,17 @@ class Client:
             self._lose(connection, now_ns(), _reason(error))
             return
         if not is_flushed:
-            self._epoll.modify(connection.fd, READABLE | WRITABLE)
+            self._epoll.modify(connection.fd, READABLE | LEFT | WRITABLE)
 
     def _on_event(self, connection: Connection, mask: int) -> None:
         # Reading comes first: a server that refuses a large body answers and closes before it was all sent.
         if mask & (READABLE | BROKEN) and connection.is_open:
             self._receive(connection)
+            if mask & LEFT and connection.is_open and connection.request == NO_REQUEST:
+                self._drop(connection)  # its last answer came with the end: nothing must be sent on it
         if mask & (WRITABLE | BROKEN) and connection.unsent:
             if mask & WRITABLE:
-                self._epoll.modify(connection.fd, READABLE)
+                self._epoll.modify(connection.fd, READABLE | LEFT)
             self._send(connection, now_ns())
 
     def _receive(self, connection: Connection) -> None:
@@ -319,7 +330,7 @@ class Client:
 
     def _watch(self, connection: Connection, mask: int) -> None:
         self._by_fd[connection.fd] = connection
-        self._epoll.register(connection.fd, mask)
+        self._epoll.register(connection.fd, mask | LEFT)
 
     def _drop(self, connection: Connection) -> None:
         if connection.request == NO_REQUEST and connection in self._idle:

@@ -15,6 +15,7 @@ NO_REQUEST = -1
 # As plain ints: looking an attribute of `select` up on each event costs more than testing its bit.
 READABLE, WRITABLE = select.EPOLLIN, select.EPOLLOUT
 BROKEN = select.EPOLLERR | select.EPOLLHUP
+LEFT = select.EPOLLRDHUP  # the server sends nothing more
 
 
 class TargetError(UserError):

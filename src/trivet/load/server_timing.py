@@ -1,6 +1,8 @@
 """The W3C `Server-Timing` header: where the server says the request's time went."""
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,31 +18,45 @@ def parse(header: bytes) -> dict[str, int | str]:
     Durations round down, so that their sum stays within what was measured around them. What does not parse
     is left out: the header is a hint of a foreign server, not a contract.
     """
-    metrics: dict[str, int | str] = {}
-    for metric in header.decode("latin-1").split(","):
-        name, *params = (part.strip() for part in metric.split(";"))
-        values = dict(param.split("=", 1) for param in params if "=" in param)
-        if "dur" in values:
-            try:
-                metrics[name] = max(0, int(float(values["dur"].strip('"')) * NS_PER_MS))
-            except (ValueError, OverflowError):
-                continue
-        elif "desc" in values:
-            metrics[name] = values["desc"].strip('"')
-    return metrics
+    return dict(metric for part in header.split(b",") if (metric := _metric(part)) is not None)
 
 
 def phase_columns(headers: Sequence[bytes | None]) -> dict[str, NDArray[np.int64] | list[str]]:
     """Row columns from the answers' headers: phases and `batch` size as numbers, the rest as words."""
-    numbers = {f"{phase}_ns": np.full(len(headers), ABSENT, np.int64) for phase in PHASES}
-    numbers["batch_size"] = np.full(len(headers), ABSENT, np.int64)
+    numbers = {f"{phase}_ns": [ABSENT] * len(headers) for phase in PHASES}
+    numbers["batch_size"] = [ABSENT] * len(headers)
     words = {name: [""] * len(headers) for name in ("configuration", "variant", "cache")}
+    columns: dict[str, list[Any]] = {**numbers, **words}
     for i, header in enumerate(headers):
-        for name, value in (parse(header) if header else {}).items():
-            if isinstance(value, int) and name in PHASES:
-                numbers[f"{name}_ns"][i] = value
-            elif isinstance(value, str) and name == "batch" and value.isdecimal():
-                numbers["batch_size"][i] = int(value)
-            elif isinstance(value, str) and name in words:
-                words[name][i] = value
-    return {**numbers, **words}
+        for part in header.split(b",") if header else ():
+            if (cell := _cell(part)) is not None:
+                columns[cell[0]][i] = cell[1]
+    return {**{name: np.array(values, np.int64) for name, values in numbers.items()}, **words}
+
+
+def _metric(part: bytes) -> tuple[str, int | str] | None:
+    """Name and value of one metric; None where it has no value that parses."""
+    name, *params = (param.strip() for param in part.decode("latin-1").split(";"))
+    values = dict(param.split("=", 1) for param in params if "=" in param)
+    if "dur" in values:
+        try:
+            return name, max(0, int(float(values["dur"].strip('"')) * NS_PER_MS))
+        except (ValueError, OverflowError):
+            return None
+    return (name, values["desc"].strip('"')) if "desc" in values else None
+
+
+@functools.lru_cache(
+    maxsize=1 << 16
+)  # metrics repeat from answer to answer, and reading one takes microseconds
+def _cell(part: bytes) -> tuple[str, int | str] | None:
+    """The row column that a metric fills, and what with; None for one that rows have no column for."""
+    metric = _metric(part)
+    if metric is None:
+        return None
+    name, value = metric
+    if isinstance(value, int):
+        return (f"{name}_ns", value) if name in PHASES and value < 2**63 else None
+    if name == "batch":
+        return ("batch_size", int(value)) if value.isdecimal() and len(value) < 19 else None
+    return metric if name in ("configuration", "variant", "cache") else None

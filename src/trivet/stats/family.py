@@ -85,11 +85,13 @@ class PairedFamily:
         return {name: sequence.interval_at(threshold) for name, sequence in self._sequences.items()}
 
     def effects(self) -> dict[str, Effect]:
-        """Each verdict with the interval that it rests on, as in `PairedSequence.effect`. Raises: EmptySampleError."""
-        verdicts, intervals = self.verdicts(), self.intervals()
+        """Each verdict with the figure's own interval, as in `PairedSequence.effect`: it rests on that one too.
+
+        Each of these intervals keeps its promise by itself; `intervals` are wider and keep it together.
+        Raises: EmptySampleError: no pair yet.
+        """
+        own = {name: sequence.effect() for name, sequence in self._sequences.items()}
         return {
-            name: sequence.effect()
-            if verdicts[name] == "equivalent"
-            else Effect(intervals[name], verdicts[name], sequence.margin)
-            for name, sequence in self._sequences.items()
+            name: Effect(own[name].ratio, verdict, own[name].margin)
+            for name, verdict in self.verdicts().items()
         }

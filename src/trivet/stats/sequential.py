@@ -135,7 +135,7 @@ def _lowest(differences: NDArray[np.float64], log_capital: float) -> float:
     left, right = centres[first - 1], centres[first]
     for _ in range(3):
         finer = np.linspace(left, right, _FINER)
-        first = int(np.argmax(~refuted(finer)))
+        first = max(1, int(np.argmax(~refuted(finer))))  # the leftmost is known to be refuted
         left, right = finer[first - 1], finer[first]
     return float(left)
 

@@ -221,6 +221,26 @@ def test_tokens_count_from_the_chunk_that_completes_their_event() -> None:
     assert times.time_per_output_token_ns == (210 - 130) / (NUM_TOKENS - 1)
 
 
+def test_tokens_of_answers_that_the_load_generator_received(server: ScriptedTarget) -> None:
+    chat = OpenAIChat("m")
+    job = Job(
+        target=server.name,
+        requests=chat.requests(rows("a b", "c")),
+        load=ClosedLoop(num_users=1, duration_ns=5_000_000_000, max_requests=2),
+        seed=1,
+        order="sequence",
+        keep_answers=True,
+        keep_chunks=True,
+        min_connections=1,
+    )
+    result = offer(job)
+    found = RowColumns.decode(result.rows)
+    for i, body in enumerate(found.blobs["answer"]):
+        times = chat.tokens(result.chunks[i], body, int(found["status"][i]))
+        assert found["first_byte_ns"][i] <= times.first_ns <= times.last_ns <= found["done_ns"][i]
+        assert times.num_tokens == NUM_TOKENS
+
+
 def test_without_counts_each_event_counts_as_one() -> None:
     body = b"".join(events({"messages": [{"content": "a b"}]}))
     assert TokenTimes(9, 9, NUM_TOKENS, "events") == OpenAIChat("m").tokens([(9, len(body))], body)
