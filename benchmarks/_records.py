@@ -175,11 +175,12 @@ def read_header(path: Path) -> Header:
 
 
 def newest_comparison(question: str, out: Path, min_blocks: int) -> Comparison | None:
-    """The newest record of a question that has so many whole blocks, of which at least one is valid."""
+    """The newest record of a question that has so many whole blocks, at least half of them valid."""
     for path in reversed(record_paths(question, out)):
         if read_header(path).version == VERSION:
             found = load_comparison(path).complete()
-            if found.num_blocks() >= min_blocks and not found.is_empty():
+            num_valid = found.num_blocks() - len(found.invalid_blocks())
+            if found.num_blocks() >= min_blocks and 2 * num_valid >= found.num_blocks() and num_valid:
                 return found
     return None
 
