@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ from trivet.catalog.records import Figure
 from trivet.errors import UserError
 from trivet.experiment.compare import Comparison, compare
 from trivet.report.distributions import draw
-from trivet.report.text import comparison_text, density_lines, figures_text
+from trivet.report.text import FIRST_VERDICT, comparison_text, density_lines, figures_text
+from trivet.stats.sequential import PairedSequence
 
 __all__ = ["catalog"]  # a fixture of another module
 
@@ -50,6 +52,21 @@ def test_the_text_has_a_line_for_each_figure_and_both_distributions(comparison: 
     assert "16 pairs of interleaved blocks" in text
     assert "worse" in text
     assert "latency\n  A " in text
+
+
+def test_too_few_pairs_are_told_before_their_figures(comparison: Comparison) -> None:
+    few = dataclasses.replace(comparison, num_pairs=FIRST_VERDICT - 1)
+    assert "more --blocks" in "\n".join(comparison_text(few))
+    assert "more --blocks" not in "\n".join(comparison_text(comparison))
+
+
+def test_the_first_verdict_is_that_of_the_sequence() -> None:
+    sequence = PairedSequence(0.05)
+    for _ in range(FIRST_VERDICT - 1):
+        sequence.add(1.0)
+    assert sequence.verdict() == "cannot tell"
+    sequence.add(1.0)
+    assert sequence.verdict() == "worse"
 
 
 def test_a_later_distribution_stands_further_right() -> None:

@@ -11,6 +11,7 @@ from trivet.experiment.compare import Compared, Comparison
 _BARS = " ▁▂▃▄▅▆▇█"
 _TAIL = 0.001  # of the latencies on each side that the picture leaves out
 MAX_DIFFERENCES = 20
+FIRST_VERDICT = 9  # pairs, in stats.sequential.PairedSequence at its defaults
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
@@ -42,6 +43,10 @@ def comparison_text(comparison: Comparison) -> list[str]:
         lines.append(
             f"{comparison.num_pairs} pairs of interleaved blocks; any wrong better or worse: in one comparison of a hundred"
         )
+        if comparison.num_pairs < FIRST_VERDICT:
+            lines.append(
+                f"note: fewer than {FIRST_VERDICT} pairs cannot tell better from worse: measure again with more --blocks"
+            )
     lines += [f"note: {note}" for note in comparison.notes]
     rows = [["", "A", "B", "B / A", "95 %" if not comparison.paired else "interval", "verdict"]]
     rows += [_compared_row(figure) for figure in comparison.figures]
