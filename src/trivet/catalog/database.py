@@ -144,9 +144,10 @@ def _revision(connection: sa.Connection) -> str | None:
 
 def _make_folder(folder: Path) -> None:
     try:
-        if not folder.exists():
-            folder.mkdir(parents=True)
-            (folder / ".gitignore").write_text("*\n")  # records of a machine are no part of a project's code
+        folder.mkdir(parents=True)
+        (folder / ".gitignore").write_text("*\n")  # records of a machine are no part of a project's code
+    except FileExistsError:
+        return  # also where another process has made it a moment ago
     except OSError as error:
         raise CatalogError(
             f"{folder} cannot be made: {error.strerror}; name another folder with TRIVET_CATALOG"
