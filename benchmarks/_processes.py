@@ -7,13 +7,13 @@ from trivet.experiment.processes import (
     Memory,
     Server,
     StartError,
-    affinity,
     ask,
     free_port,
     free_ports,
     tree,
     wait_for_answer,
 )
+from trivet.host import affinity
 from trivet.load.process import offer_from
 
 __all__ = [

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from trivet.load.traces import read_trace
 from trivet.schedule import Queue, Scheduler, ServiceTime
-from trivet.simulate.arrivals import azure_trace, bursty, mooncake_trace, poisson, replayed
+from trivet.simulate.arrivals import bursty, poisson, replayed, spread
 from trivet.simulate.baselines import Aimd, Fifo, NexusWindow
 from trivet.simulate.bound import WorkClock, clairvoyant
 from trivet.simulate.driver import IN_TIME, Policy, Trajectory, simulate
@@ -85,9 +86,9 @@ def traces() -> dict[str, NDArray[np.int64]]:
     mooncake = data / "mooncake-traces" / "conversation_trace.jsonl.gz"
     found = {}
     if azure.exists():
-        found["azure"] = azure_trace(azure)
+        found["azure"] = read_trace(azure)
     if mooncake.exists():
-        found["mooncake"] = mooncake_trace(mooncake, np.random.default_rng(0))
+        found["mooncake"] = spread(read_trace(mooncake), np.random.default_rng(0))
     return found
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks import _open_loop as open_loop
 from benchmarks._harness import (
     NS_PER_S,
     OUT,
@@ -27,8 +28,7 @@ from benchmarks._processes import ask
 from benchmarks._sides import model_file
 from benchmarks._tables import Goal, Report, count_goal
 from benchmarks._trivet import Trivet, whole
-from trivet.load.arrivals import Poisson
-from trivet.load.job import HttpRequest, Job, OpenLoop
+from trivet.load.job import HttpRequest
 
 QUESTION = (
     "What does the small model at 1,000/s feel of a model beside it that fails, and of one being loaded?"
@@ -46,7 +46,6 @@ FAULTS = {
 # What such a request is answered: 504 at its deadline, 500 for its batch, 200 for a model that was loaded.
 _STATUS = {1: 504, 2: 504, 3: 500, 4: 500, 5: 500}
 _LOADED = 200
-_WARM_UP_NS = NS_PER_S
 # Latency counts from the intended send, so that a late client makes the server look worse, never better.
 _MAX_SEND_LAG_NS = 5 * NS_PER_S // 1000
 _PAUSE_S = 0.25  # between a fault's answer and the next one
@@ -86,7 +85,7 @@ def main(args: Sequence[str] = ()) -> int:
     options = made.parse_args(args)
     server_core, client_core = server_and_client_core()
     requests = payloads("tiny", "v2")
-    arrivals = Poisson(rate_rps=options.rate, duration_ns=_WARM_UP_NS + int(options.seconds * NS_PER_S))
+    arrivals = open_loop.poisson(options.rate, options.seconds)
 
     def measured(name: str) -> Callable[[int], Measurement]:
         def measure(seed: int) -> Measurement:
@@ -102,14 +101,7 @@ def main(args: Sequence[str] = ()) -> int:
             ) as server:
                 if name == LOADING:
                     _add_text(folder, options.peers)
-                job = Job(
-                    target=server.target,
-                    requests=requests,
-                    load=OpenLoop(arrivals=arrivals),
-                    seed=seed,
-                    warmup_ns=_WARM_UP_NS,
-                    max_send_lag_ns=_MAX_SEND_LAG_NS,
-                )
+                job = open_loop.job(server.target, requests, arrivals, seed, _MAX_SEND_LAG_NS)
                 with _disturbed(server, disturb) as statuses:
                     found = measure_server(server, job, client_core, keep_latencies=True)
             expected = _LOADED if name == LOADING else _STATUS.get(FAULTS.get(name, 0), 0)
@@ -126,11 +118,7 @@ def main(args: Sequence[str] = ()) -> int:
         {name: measured(name) for name in (NOTHING, *FAULTS, LOADING)},
         num_blocks=options.blocks,
         seed=options.seed,
-        settings={
-            "offered": f"{options.rate:g}/s to the small model",
-            "warm-up": "1 s",
-            "measured": f"{options.seconds:g} s",
-        },
+        settings=open_loop.settings(f"{options.rate:g}/s to the small model", options.seconds),
         resume=options.resume,
     )
     print(report(comparison))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from benchmarks import _open_loop as open_loop
 from benchmarks._harness import (
     NS_PER_S,
     Comparison,
@@ -20,11 +21,9 @@ from benchmarks._pooled import pooled_p99_ms, pooled_p99_ratio
 from benchmarks._sides import SIDES, Side, available, model_file, start
 from benchmarks._tables import Goal, Report, markdown_table
 from trivet.load.arrivals import Poisson
-from trivet.load.job import Job, OpenLoop
 
 QUESTION = "What is the latency at a given offered load (open loop, Poisson arrivals), one server core?"
 SHORT = True
-_WARM_UP_NS = NS_PER_S
 _PATIENCE_NS = 10 * NS_PER_S  # nobody else refuses or drops a request: here trivet has no reason to, either
 _NS_PER_MS = 1e6
 # A text request takes tens of milliseconds; and latency counts from the intended send, so that a late client never
@@ -57,10 +56,7 @@ def main(args: Sequence[str] = ()) -> int:
         return {_RATE: round(options.rate * min(1, capacity_rps / options.meant_for), 1)}
 
     def sides_at(calibrated: Mapping[str, Any]) -> Sides:
-        arrivals = Poisson(
-            rate_rps=calibrated.get(_RATE, options.rate),
-            duration_ns=_WARM_UP_NS + int(options.seconds * NS_PER_S),
-        )
+        arrivals = open_loop.poisson(calibrated.get(_RATE, options.rate), options.seconds)
         return {side.name: measured(side, arrivals) for side in available(options.sides, options.peers)}
 
     def measured(side: Side, arrivals: Poisson) -> Callable[[int], Measurement]:
@@ -70,14 +66,7 @@ def main(args: Sequence[str] = ()) -> int:
 
         def measure(seed: int) -> Measurement:
             with start(side, options.model, model, server_core, options.peers) as server:
-                job = Job(
-                    target=server.target,
-                    requests=requests,
-                    load=OpenLoop(arrivals=arrivals),
-                    seed=seed,
-                    warmup_ns=_WARM_UP_NS,
-                    max_send_lag_ns=_MAX_SEND_LAG_NS[options.model],
-                )
+                job = open_loop.job(server.target, requests, arrivals, seed, _MAX_SEND_LAG_NS[options.model])
                 return measure_server(server, job, client_core, keep_latencies=True, failed_ns=job.timeout_ns)
 
         return measure
@@ -87,12 +76,8 @@ def main(args: Sequence[str] = ()) -> int:
         sides_at,
         num_blocks=options.blocks,
         seed=options.seed,
-        settings={
-            "model": options.model,
-            "offered": f"{options.rate:g}/s{_meant_for(options.meant_for)}",
-            "warm-up": "1 s",
-            "measured": f"{options.seconds:g} s",
-        },
+        settings={"model": options.model}
+        | open_loop.settings(f"{options.rate:g}/s{_meant_for(options.meant_for)}", options.seconds),
         calibrate=calibrate,
         resume=options.resume,
     )

@@ -8,6 +8,7 @@ from functools import partial
 
 from benchmarks._changing_service import ROUNDS, Changing, library, trivet
 from benchmarks._harness import OUT, Comparison, Measurement, compare, markdown_table
+from benchmarks._options import parser
 from trivet.catalog.catalog import Catalog
 from trivet.catalog.records import RunFilter
 
@@ -55,16 +56,12 @@ CHANGES: Mapping[str, tuple[Change, str]] = {
 
 
 def main(args: Sequence[str] = ()) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks replays", description=QUESTION)
-    parser.add_argument("--blocks", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--rate", type=float, default=200)
-    parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument(
+    made = parser("replays", QUESTION, blocks=4, seconds=20)
+    made.add_argument("--rate", type=float, default=200, help="requests a second [200]")
+    made.add_argument(
         "--library", default="prometheus-client==0.21.0", help="another version than the installed one"
     )
-    parser.add_argument("--resume", action="store_true")
-    options = parser.parse_args(args)
+    options = made.parse_args(args)
     sides: dict[str, Callable[[int], Measurement]] = {
         f"unchanged {index}": partial(measure, None, "", options=options) for index in range(UNCHANGED)
     }

@@ -165,6 +165,7 @@ def code_digest() -> str:
     files = [
         *sorted((root / "src/trivet/schedule").glob("*.py")),
         *sorted((root / "src/trivet/simulate").glob("*.py")),
+        *sorted((root / "src/trivet/load").glob("trace*.py")),
     ]
     digest = hashlib.sha256()
     for file in [*files, root / "benchmarks/_schedule_cells.py", Path(__file__)]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import _open_loop as open_loop
 from benchmarks import models
 from benchmarks._harness import (
     NS_PER_S,
@@ -23,8 +24,6 @@ from benchmarks._processes import offer_from
 from benchmarks._sides import model_file
 from benchmarks._tables import Goal, Report, count_goal, markdown_table
 from benchmarks._trivet import Trivet
-from trivet.load.arrivals import Poisson
-from trivet.load.job import Job, OpenLoop
 from trivet.load.result import Result
 
 QUESTION = (
@@ -32,7 +31,6 @@ QUESTION = (
 )
 SHORT = False
 _SIDE = "trivet"
-_WARM_UP_NS = NS_PER_S
 # Latency counts from the intended send, so that a late client makes the server look worse, never better.
 _MAX_SEND_LAG_NS = 2 * NS_PER_S // 1000
 _PERIOD_NS = NS_PER_S // 2  # from the start of one switch to the next
@@ -55,21 +53,15 @@ def main(args: Sequence[str] = ()) -> int:
     def measure(seed: int) -> Measurement:
         rotation = _three_models(OUT / "sides" / "switch")
         switching_ns = options.switches * _PERIOD_NS + 2 * NS_PER_S
-        arrivals = Poisson(rate_rps=options.rate, duration_ns=_WARM_UP_NS + before_ns + switching_ns)
+        arrivals = open_loop.poisson(options.rate, options.seconds + switching_ns / NS_PER_S)
         with Trivet.serve("switch", rotation[:1], cores=[server_core], first=requests[0]) as server:
             _set_live(server, rotation, 0)
-            job = Job(
-                target=server.target,
-                requests=requests,
-                load=OpenLoop(arrivals=arrivals),
-                seed=seed,
-                warmup_ns=_WARM_UP_NS,
-                max_send_lag_ns=_MAX_SEND_LAG_NS,
-            )
+            job = open_loop.job(server.target, requests, arrivals, seed, _MAX_SEND_LAG_NS)
             results: list[Result] = []
             offering = threading.Thread(target=lambda: results.append(offer_from(client_core, job)))
             offering.start()
-            time.sleep((_WARM_UP_NS + before_ns + NS_PER_S) / NS_PER_S)  # the client takes a moment to start
+            # Besides the warm-up and what is measured before: the client takes a moment to start.
+            time.sleep((open_loop.WARM_UP_NS + before_ns + NS_PER_S) / NS_PER_S)
             windows = _switch(server, rotation, options.switches)
             offering.join()
         if not results:

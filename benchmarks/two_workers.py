@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from benchmarks import _open_loop as open_loop
 from benchmarks._harness import (
-    NS_PER_S,
     Comparison,
     Measurement,
     compare,
@@ -16,12 +16,9 @@ from benchmarks._payloads import payloads
 from benchmarks._sides import as_m, model_file
 from benchmarks._tables import Goal, Report
 from benchmarks._trivet import Trivet
-from trivet.load.arrivals import Poisson
-from trivet.load.job import Job, OpenLoop
 
 QUESTION = "How much more processor time does a request take with two workers than with one (small model)?"
 SHORT = False
-_WARM_UP_NS = NS_PER_S
 _ONE, _TWO = "1 worker", "2 workers"
 
 
@@ -31,7 +28,7 @@ def main(args: Sequence[str] = ()) -> int:
     options = made.parse_args(args)
     server_core, client_core = server_and_client_core()
     model, requests = as_m(model_file("tiny", None), "two_workers"), payloads("tiny", "v2")
-    arrivals = Poisson(rate_rps=options.rate, duration_ns=_WARM_UP_NS + int(options.seconds * NS_PER_S))
+    arrivals = open_loop.poisson(options.rate, options.seconds)
 
     def measured(num_workers: int) -> Callable[[int], Measurement]:
         def measure(seed: int) -> Measurement:
@@ -39,13 +36,7 @@ def main(args: Sequence[str] = ()) -> int:
             with Trivet.serve(
                 "two_workers", [model], cores=[server_core], first=requests[0], options=workers
             ) as server:
-                job = Job(
-                    target=server.target,
-                    requests=requests,
-                    load=OpenLoop(arrivals=arrivals),
-                    seed=seed,
-                    warmup_ns=_WARM_UP_NS,
-                )
+                job = open_loop.job(server.target, requests, arrivals, seed)
                 return measure_server(server, job, client_core)
 
         return measure
@@ -55,11 +46,7 @@ def main(args: Sequence[str] = ()) -> int:
         {_ONE: measured(1), _TWO: measured(2)},
         num_blocks=options.blocks,
         seed=options.seed,
-        settings={
-            "offered": f"{options.rate:g}/s",
-            "warm-up": "1 s",
-            "measured": f"{options.seconds:g} s",
-        },
+        settings=open_loop.settings(f"{options.rate:g}/s", options.seconds),
         resume=options.resume,
     )
     print(report(comparison))

@@ -7,6 +7,8 @@ import hashlib
 import math
 import os
 import platform
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +20,21 @@ def num_cores(cgroup_root: Path = _CGROUP_ROOT, membership: Path = Path("/proc/s
     allowed = len(os.sched_getaffinity(0))
     quota = cpu_quota(cgroup_root, membership)
     return allowed if quota is None else max(1, min(allowed, math.ceil(quota)))
+
+
+@contextmanager
+def affinity(cores: Collection[int]) -> Iterator[None]:
+    """This thread, and what is started inside, run on these cores (none: as before); then it gets its own back.
+
+    Raises: OSError: this process may not run there.
+    """
+    before = os.sched_getaffinity(0)
+    if cores:
+        os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def engine_cores(num_workers: int) -> int:

@@ -30,7 +30,9 @@ def commands(text: str) -> list[list[str]]:
 @pytest.mark.parametrize("words", commands(WORKFLOW) + commands(GATE) + commands(REPLAY), ids=" ".join)
 def test_every_command_on_the_pages_is_one_that_trivet_takes(words: list[str]) -> None:
     command = cli.commands[words[0]]
-    command.make_context(words[0], words[1:], resilient_parsing=False)
+    context = command.make_context(words[0], words[1:], resilient_parsing=False)
+    assert context.args == []  # all of it was understood
+    assert set(context.params) == {parameter.name for parameter in command.params if parameter.expose_value}
 
 
 def test_the_workflow_runs_for_pull_requests_and_keeps_what_the_gate_wrote() -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from trivet.experiment.foreign import CoreSharing, listener
-from trivet.experiment.processes import ProcessTree, Server, StartError, affinity
+from trivet.experiment.processes import ProcessTree, Server, StartError
+from trivet.host import affinity
 
 ANNOUNCING = """
 import signal, socket

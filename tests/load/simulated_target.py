@@ -5,11 +5,23 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.load.job import ClosedLoop, Job
+from trivet.load.arrivals import NS, Constant
+from trivet.load.job import ClosedLoop, HttpRequest, Job
 from trivet.load.result import Generator, Result
 from trivet.load.seeds import generator
+from trivet.spec.levers import Slo
 from trivet.spec.row import RowColumns, RowsHeader, Words
 
+MS = 1_000_000
+EVEN = Constant(rate_rps=1, duration_ns=NS)
+SLO = Slo(percentile=99, latency_ns=50 * MS)
+BASE = Job(
+    target="h:1",
+    requests=[HttpRequest(path="/")],
+    load=ClosedLoop(num_users=1, duration_ns=1),
+    seed=7,
+    warmup_ns=NS,
+)
 START_NS = 1_000
 QUIET = Generator(
     num_sent=0,

@@ -7,24 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.load.simulated_target import SimulatedTarget, constant, exponential
+from tests.load import simulated_target
+from tests.load.simulated_target import EVEN, MS, SLO, SimulatedTarget, constant, exponential
 from trivet.errors import SpecError
-from trivet.load.arrivals import NS, Constant, Mmpp, Recorded
-from trivet.load.job import ClosedLoop, HttpRequest, Job
+from trivet.load.arrivals import NS, Mmpp, Recorded
+from trivet.load.job import Job
 from trivet.load.knee import NoKneeError, Ramp, StoppedError, find_knee
 from trivet.load.result import Result
 from trivet.spec.levers import Slo
 
-MS = 1_000_000
-EVEN = Constant(rate_rps=1, duration_ns=NS)
-SLO = Slo(percentile=99, latency_ns=50 * MS)
-BASE = Job(
-    target="h:1",
-    requests=[HttpRequest(path="/")],
-    load=ClosedLoop(num_users=1, duration_ns=1),
-    seed=7,
-    warmup_ns=NS // 10,
-)
+BASE = msgspec.structs.replace(simulated_target.BASE, warmup_ns=NS // 10)
 
 
 @settings(max_examples=20, deadline=None)

@@ -5,26 +5,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.load.simulated_target import SimulatedTarget, constant, exponential
+from tests.load.simulated_target import BASE, EVEN, MS, SLO, SimulatedTarget, constant, exponential
 from trivet.errors import SpecError
 from trivet.load.arrivals import NS, Constant, Curve, Gamma, Poisson, Recorded, Steps
-from trivet.load.job import ClosedLoop, HttpRequest, Job
+from trivet.load.job import Job
 from trivet.load.rates import at_rate
 from trivet.load.result import Result
 from trivet.load.scenarios import Overload, Soak, Spike, Steady, overload, soak, spike, steady
 from trivet.spec.levers import Slo
 from trivet.spec.row import ABSENT, RowColumns
-
-MS = 1_000_000
-EVEN = Constant(rate_rps=1, duration_ns=NS)
-SLO = Slo(percentile=99, latency_ns=50 * MS)
-BASE = Job(
-    target="h:1",
-    requests=[HttpRequest(path="/")],
-    load=ClosedLoop(num_users=1, duration_ns=1),
-    seed=7,
-    warmup_ns=NS,
-)
 
 
 def rng() -> np.random.Generator:

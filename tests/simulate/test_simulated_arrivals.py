@@ -1,14 +1,10 @@
 """Arrivals in virtual time: the rate that was asked for, the bursts that were recorded."""
 
-import gzip
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from trivet.errors import UserError
-from trivet.simulate.arrivals import azure_trace, bursty, mooncake_trace, poisson, replayed
+from trivet.simulate.arrivals import bursty, poisson, replayed, spread
 
 SECOND = 1_000_000_000
 
@@ -41,29 +37,14 @@ def test_a_replayed_trace_keeps_its_gaps_but_for_one_factor() -> None:
     assert set(ratios) <= {1, 10, 20, 28, 60}
 
 
-def test_azure_stamps_are_read_to_the_last_digit(tmp_path: Path) -> None:
-    path = tmp_path / "azure.csv"
-    path.write_text(
-        "TIMESTAMP,ContextTokens,GeneratedTokens\n"
-        "2023-11-16 18:15:46.6805900,374,44\n"
-        "2023-11-16 18:15:50.9951691,396,109\n"
-    )
-    assert azure_trace(path).tolist() == [0, 4_314_579_100]
-
-
-def test_a_trace_of_one_arrival_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "azure.csv"
-    path.write_text("TIMESTAMP\n2023-11-16 18:15:46.6805900\n")
+def test_a_trace_of_one_arrival_is_an_error() -> None:
     with pytest.raises(UserError, match="1 arrivals; a trace needs at least 2"):
-        azure_trace(path)
+        replayed(np.random.default_rng(0), np.array([5], np.int64), 1e-6, SECOND)
 
 
-def test_mooncake_clumps_are_spread_over_their_three_seconds(tmp_path: Path) -> None:
-    path = tmp_path / "trace.jsonl.gz"
-    stamps = [0] * 50 + [3_000] * 50 + [6_000]
-    with gzip.open(path, "wt") as lines:
-        lines.writelines(json.dumps({"timestamp": stamp}) + "\n" for stamp in stamps)
-    instants = mooncake_trace(path, np.random.default_rng(0))
+def test_clumps_of_a_rounded_trace_are_spread_up_to_the_next() -> None:
+    stamps = np.array([0] * 50 + [3 * SECOND] * 50 + [6 * SECOND], np.int64)
+    instants = spread(stamps, np.random.default_rng(0))
     assert len(instants) == 101
     assert len(set(instants.tolist())) == 101
     assert bool((np.diff(instants) >= 0).all())

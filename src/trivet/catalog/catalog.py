@@ -122,7 +122,9 @@ class Catalog:
         self._table.mark_interrupted()
         run = self._table.load(resolve(ref, self._table))
         if run is None:
-            raise CatalogError(f"run {ref} was removed while it was being read")
+            raise CatalogError(
+                f"run {ref} was removed while it was being read; `trivet runs` lists those that are left"
+            )
         return run
 
     def runs(self, where: RunFilter = EVERYTHING) -> list[RunSummary]:

@@ -1,15 +1,14 @@
 """How steadily one core runs a fixed piece of work: measured before and after a run, and by the doctor."""
 
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
 
 from trivet.catalog.cpu_time import CoreTicks, core_ticks
 from trivet.catalog.host_files import HOST, HostFiles
+from trivet.host import affinity
 
 DURATION_NS = 250_000_000
 _STEPS = 1500  # of one piece: about 100 µs, short beside a time slice and long beside a reading of the clock
@@ -39,7 +38,7 @@ def probe(
 
     Raises: OSError: this process may not run on that core.
     """
-    with _pinned_to(core):
+    with affinity([core]):
         before = core_ticks(files, [core])
         pieces_ns = _pieces(duration_ns, clock)
         ticks = core_ticks(files, [core]).since(before)
@@ -76,13 +75,3 @@ def _piece() -> int:
     for _ in range(_STEPS):
         value = value * 1103515245 + 12345 & 0x7FFFFFFF
     return value
-
-
-@contextmanager
-def _pinned_to(core: int) -> Iterator[None]:
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from trivet.errors import UserError
+from trivet.host import affinity
 from trivet.load.connection import Target
 from trivet.load.http import AnswerReader, BadAnswerError, request_bytes
 
@@ -327,18 +328,3 @@ def _wait_for_exits(pidfds: Sequence[int], timeout_s: float | None) -> list[int]
             poller.unregister(pidfd)
             left.remove(pidfd)
     return sorted(left)
-
-
-class affinity:  # noqa: N801 - reads as a statement: `with affinity(cores)`
-    """What is started inside inherits these cores (none: all that we have); this process gets its own back."""
-
-    def __init__(self, cores: Sequence[int]) -> None:
-        self._cores = set(cores)
-
-    def __enter__(self) -> None:
-        self._before = os.sched_getaffinity(0)
-        if self._cores:
-            os.sched_setaffinity(0, self._cores)
-
-    def __exit__(self, *exception: object) -> None:
-        os.sched_setaffinity(0, self._before)

@@ -25,7 +25,6 @@ from trivet.experiment.offered import needs_rate, trace_in_words
 from trivet.experiment.passes import Judged, accuracy_figures, ask_alone, judge_labelled
 from trivet.experiment.placement import Placement, place
 from trivet.experiment.probe import NUM_USERS, comfortable_rate_rps, highest_rate_rps
-from trivet.experiment.processes import affinity
 from trivet.experiment.recording import Recording, draft_of
 from trivet.experiment.scenario import ONE_RATE, check_scenario
 from trivet.experiment.session import (
@@ -41,6 +40,7 @@ from trivet.experiment.side import Side, side
 from trivet.experiment.streams import token_figures
 from trivet.experiment.target import Subject
 from trivet.experiment.workload import Workload
+from trivet.host import affinity
 from trivet.load.interrupt import wish_to_stop
 from trivet.load.process import offer_from
 

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import json
-from datetime import datetime
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,7 +52,11 @@ def replayed(rng: np.random.Generator, trace_ns: Instants, rate_per_ns: float, h
 
     Every gap is scaled alike, so bursts keep their height over the mean and their length in requests. The slice is
     scaled to the rate by its own mean.
+
+    Raises: UserError: a trace of less than two arrivals.
     """
+    if len(trace_ns) < 2:
+        raise UserError(f"{len(trace_ns)} arrivals; a trace needs at least 2: record longer")
     num = max(2, round(rate_per_ns * horizon_ns))
     gaps = np.diff(trace_ns, append=trace_ns[-1] + (trace_ns[-1] - trace_ns[0]) // max(1, len(trace_ns) - 1))
     taken = gaps[(int(rng.integers(len(gaps))) + np.arange(num)) % len(gaps)].astype(np.float64)
@@ -66,31 +64,14 @@ def replayed(rng: np.random.Generator, trace_ns: Instants, rate_per_ns: float, h
     return np.asarray(instants * (horizon_ns / (instants[-1] + taken.mean())), dtype=np.int64)
 
 
-def azure_trace(path: Path) -> Instants:
-    """Arrivals of an Azure LLM inference trace (CSV with a TIMESTAMP column), from 0."""
-    with path.open(newline="") as lines:
-        stamps = [row["TIMESTAMP"] for row in csv.DictReader(lines)]
-    if len(stamps) < 2:
-        raise UserError(f"{path}: {len(stamps)} arrivals; a trace needs at least 2")
-    first = datetime.fromisoformat(stamps[0][:19])
-    # The stamps carry seven decimals, one more than datetime reads.
-    seconds = [(datetime.fromisoformat(stamp[:19]) - first).total_seconds() for stamp in stamps]
-    ticks = [int(stamp[20:].ljust(7, "0")) for stamp in stamps]
-    instants = np.array(seconds, np.int64) * 1_000_000_000 + np.array(ticks, np.int64) * 100
-    return np.asarray(np.sort(instants) - instants.min(), dtype=np.int64)
+def spread(stamps_ns: Instants, rng: np.random.Generator) -> Instants:
+    """A trace whose stamps are rounded: arrivals of one stamp lie evenly at random between it and the next, from 0 on.
 
-
-def mooncake_trace(path: Path, rng: np.random.Generator) -> Instants:
-    """Arrivals of a Mooncake trace (JSON lines, gzipped; `timestamp` in ms), from 0.
-
-    The stamps are rounded to about 3 s: arrivals of one stamp are spread evenly at random up to the next stamp.
+    Mooncake's traces, for one, are rounded to about 3 s.
+    Args: stamps_ns: ascending, at least two different ones.
     """
-    with gzip.open(path, "rt") as lines:
-        stamps = np.sort(np.array([json.loads(line)["timestamp"] for line in lines], np.int64)) * 1_000_000
-    if len(stamps) < 2:
-        raise UserError(f"{path}: {len(stamps)} arrivals; a trace needs at least 2")
-    distinct = np.unique(stamps)
+    distinct = np.unique(stamps_ns)
     widths = np.diff(distinct, append=distinct[-1] + int(np.median(np.diff(distinct))))
-    width = widths[np.searchsorted(distinct, stamps)]
-    spread = np.sort(stamps + (rng.random(len(stamps)) * width).astype(np.int64))
-    return np.asarray(spread - spread[0], dtype=np.int64)
+    width = widths[np.searchsorted(distinct, stamps_ns)]
+    instants = np.sort(stamps_ns + (rng.random(len(stamps_ns)) * width).astype(np.int64))
+    return np.asarray(instants - instants[0], dtype=np.int64)
