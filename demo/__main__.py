@@ -1,116 +1,85 @@
-"""Serve a real model, ask it about real files of this machine over HTTP, show what came back, stop cleanly."""
+"""The main job on real input: find, prove and serve the best balance for a real model and real files of this machine.
 
-import signal
-import subprocess
+Each step is a command of trivet that the reader could type; the demo only makes the service's folder and asks at the end.
+"""
+
+import argparse
 import sys
-import tempfile
-from collections import Counter
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-import numpy as np
+from demo.asking import ask_about, beside_the_forecast
+from demo.commands import Stopped, serving, trivet
+from demo.file_types import FileTypes
+from demo.labelled_files import labelled_files, roots_of_this_machine
+from demo.service import write_service
 
-from demo.file_types import LABEL_OF_EXTENSION, FileTypes, files_of_this_machine
-from trivet.load.arrivals import Constant
-from trivet.load.job import HttpRequest, Job, OpenLoop
-from trivet.load.offer import offer
-from trivet.spec.row import RowColumns
-from trivet.stats.percentile import percentile_ns
+OUT = Path("out/demo")
+WANTED = 2000
+_OWN = """
+Your own model, the same way:
+    trivet init model.onnx --data rows.csv > service.yaml      # then set slo and accuracy in it
+    trivet tune service.yaml --budget 5min
+    trivet report last --html report.html
+    trivet serve configuration.yaml
+"""
 
-NUM_FILES = 120
-RATE_RPS = 20.0
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--budget", default="2min", help="of the tuning [2min]")
+    parser.add_argument("--files", type=int, default=200, help="of an extension, at most [200]")
+    parser.add_argument("--out", type=Path, default=OUT, help=f"where everything is written [{OUT}]")
+    options = parser.parse_args(arguments)
+    begun_s = time.monotonic()
+    try:
+        _steps(options.out, options.budget, options.files)
+    except KeyboardInterrupt:
+        print("\nstopped; what was made so far is kept", file=sys.stderr)
+        return 130
+    except Stopped as stopped:
+        print(f"\n{stopped}", file=sys.stderr)
+        return 1
+    print(f"done in {(time.monotonic() - begun_s) / 60:.1f} min; everything is in {options.out}/")
+    return 0
 
 
-def main() -> None:
+def _steps(folder: Path, budget: str, max_of_extension: int) -> None:
+    _head("A real model and real labelled files of this machine")
     model = FileTypes()
-    files = files_of_this_machine(NUM_FILES)
-    print(f"model: {model.path.name} of the magika package; {len(files)} files of this machine")
-    with tempfile.TemporaryDirectory(prefix="trivet-demo-") as folder:
-        served = Path(folder, "file-type.onnx")
-        served.symlink_to(model.path)
-        server, address, control = start(served)
-        try:
-            rows = ask(address, model, files)
-            show(rows, model, files)
-            print(f"\nmetrics while it runs:  {control}/metrics   status:  {control}/status")
-        finally:
-            server.send_signal(signal.SIGTERM)
-            code = server.wait(timeout=60)
-    print(f"stopped cleanly (exit code {code})" if code == 0 else f"the server ended with {code}")
-    print("\nyour own model:   .venv/bin/trivet serve model.onnx")
-    print("what it promises: README.md, docs/")
-    sys.exit(code)
-
-
-def start(model: Path) -> tuple["subprocess.Popen[str]", str, str]:
-    """The server's process, and the addresses it says it serves on."""
-    command = [
-        sys.executable,
-        "-m",
-        "trivet.cli.main",
-        "serve",
-        str(model),
-        "--port",
-        "0",
-        "--control-port",
-        "0",
-    ]
-    print("$ trivet serve file-type.onnx", flush=True)
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=model.parent)
-    assert server.stderr is not None
-    for line in server.stderr:
-        print("  " + line.rstrip(), flush=True)
-        if "serving on" in line:
-            words = line.replace(",", "").split()
-            return server, words[words.index("on") + 1], words[-1]
-    sys.exit(f"the server ended with {server.wait()}")
-
-
-def ask(address: str, model: FileTypes, files: Sequence[Path]) -> RowColumns:
-    """Each file once, at a constant rate, open loop: latency counts from the moment a request was due."""
-    print(f"\nasking about {len(files)} files at {RATE_RPS:g} requests/s ...", flush=True)
-    requests = [HttpRequest(path="/v2/models/file-type/infer", body=_body(model, path)) for path in files]
-    job = Job(
-        target=address.removeprefix("http://"),
-        requests=requests,
-        load=OpenLoop(arrivals=Constant(rate_rps=RATE_RPS, duration_ns=int(len(files) / RATE_RPS * 1e9))),
-        seed=1,
-        order="sequence",
-        keep_answers=True,
-        max_send_lag_ns=20_000_000,  # the server may share this core
-    )
-    return RowColumns.decode(offer(job).rows)
-
-
-def _body(model: FileTypes, path: Path) -> bytes:
-    features = model.features(path)
-    tensor = {"name": "bytes", "datatype": "INT32", "shape": [1, len(features)], "data": features.tolist()}
-    return msgspec.json.encode({"inputs": [tensor]})
-
-
-def show(rows: RowColumns, model: FileTypes, files: Sequence[Path]) -> None:
-    """Labels against extensions, then latency percentiles."""
-    agreed: Counter[str] = Counter()
-    asked: Counter[str] = Counter()
-    for row in rows.rows():
-        path = files[row.item]
-        asked[path.suffix] += 1
-        if row.status == 200:
-            scores = msgspec.json.decode(row.answer)["outputs"][0]["data"]
-            label = model.label(scores)
-            agreed[path.suffix] += label == LABEL_OF_EXTENSION[path.suffix]
-            if row.item % (len(files) // 8) == 0:
-                latency_ms = (row.done_ns - row.intended_ns) / 1e6
-                print(f"  {path.name[:44]:44s} -> {label:16s} {max(scores):.3f}   {latency_ms:6.1f} ms")
-    kinds = "  ".join(f"{kind} {agreed[kind]}/{asked[kind]}" for kind, _ in asked.most_common())
-    print(f"\nlabel agrees with the extension: {agreed.total()} of {asked.total()}  ({kinds})")
-    answered = rows.select(rows["status"] == 200).latency_ns()
-    line = "  ".join(f"p{p * 100:g} {percentile_ns(answered, p) / 1e6:.1f} ms" for p in (0.5, 0.9, 0.99))
     print(
-        f"latency over HTTP, {len(answered)} of {rows.num_rows} answered: {line}  max {np.max(answered) / 1e6:.1f} ms"
+        f"model: {model.path.name} of the magika package; looking for files with an unambiguous extension ...",
+        flush=True,
     )
+    found = labelled_files(roots_of_this_machine(), model.features, max_of_extension)
+    print(found.in_words())
+    if len(found.files) < WANTED:
+        print(
+            f"fewer than {WANTED:,}: enough to go on with, and the intervals will be as wide as that makes them"
+        )
+    print(write_service(folder, model, found).in_words())
+    print(f"written: {folder}/service.yaml")
+
+    _head("Other forms of the model, judged on files that none of them has seen")
+    trivet(folder, "variants", "service.yaml")
+
+    _head("Every lever: profiled, simulated, the best verified live")
+    trivet(folder, "tune", "service.yaml", "--variants", "built", "--budget", budget, codes=(0, 2))
+    trivet(folder, "report", "last", "--html", "report.html")
+
+    _head("The recommended configuration, served")
+    name = "configuration.yaml" if (folder / "configuration.yaml").is_file() else "service.yaml"
+    with serving(folder, name) as address:
+        ask_about(address, model, found)
+    beside_the_forecast(folder, name)
+    print(f"\nthe balance curve, and how it was found: {folder}/report.html")
+    print(_OWN)
+
+
+def _head(text: str) -> None:
+    print(f"\n== {text}\n", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

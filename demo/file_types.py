@@ -1,22 +1,12 @@
-"""Google's magika file-type model and real files of this machine to ask it about."""
+"""Google's magika file-type model, of its package: where it lies, what it takes, what its answers mean."""
 
 import importlib.metadata
-import os
-import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-
-# Extensions that can mean only one thing, and the label that the model gives it.
-LABEL_OF_EXTENSION = {
-    ".py": "python", ".json": "json", ".html": "html", ".css": "css", ".js": "javascript", ".png": "png",
-    ".svg": "svg", ".gz": "gzip", ".xml": "xml", ".sh": "shell", ".so": "elf", ".ttf": "ttf", ".zip": "zip",
-    ".yml": "yaml", ".yaml": "yaml", ".md": "markdown", ".toml": "toml", ".c": "c", ".pyc": "pythonbytecode",
-}  # fmt: skip
-_SMALLEST = 64  # bytes: below it the model's authors do not use it
 
 
 class _Config(msgspec.Struct):
@@ -50,36 +40,7 @@ class FileTypes:
             features[-len(tail) :] = np.frombuffer(tail, np.uint8)
         return features
 
-    def label(self, scores: Sequence[float]) -> str:
-        return self._config.target_labels_space[int(np.argmax(scores))]
-
-
-def files_of_this_machine(wanted: int) -> list[Path]:
-    """Up to `wanted` files with an unambiguous extension, a few of each: Python's own, installed ones, /usr/share."""
-    roots = [Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("purelib")), Path("/usr/share")]
-    share = max(1, wanted // 10)
-    counts: dict[str, int] = {}
-    found = []
-    for path in _walk(roots):
-        kind = path.suffix
-        if kind in LABEL_OF_EXTENSION and counts.get(kind, 0) < share and _is_readable(path):
-            counts[kind] = counts.get(kind, 0) + 1
-            found.append(path)
-            if len(found) == wanted:
-                break
-    return found
-
-
-def _walk(roots: Sequence[Path]) -> Iterator[Path]:
-    for root in roots:
-        for folder, folders, names in os.walk(root):
-            folders.sort()
-            yield from (Path(folder, name) for name in sorted(names))
-
-
-def _is_readable(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return len(file.read(_SMALLEST)) == _SMALLEST
-    except OSError:
-        return False
+    @property
+    def labels(self) -> Sequence[str]:
+        """By position in the answer."""
+        return self._config.target_labels_space

@@ -1,0 +1,65 @@
+"""trivet's commands as the reader would type them, in subprocesses that end with the demo."""
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+_SERVING = re.compile(r"serving on (http://\S+), control on")
+_STOP_S = 60
+
+
+class Stopped(Exception):
+    """A command that failed: the demo ends there."""
+
+
+def trivet(folder: Path, *words: str, codes: Sequence[int] = (0,)) -> None:
+    """Run a command in the folder, its output as it comes. Raises: Stopped: it ended with a code not among `codes`."""
+    print(f"$ trivet {' '.join(words)}", flush=True)
+    process = subprocess.Popen(_command(words), cwd=folder)
+    try:
+        code = process.wait()
+    except KeyboardInterrupt:  # the terminal has told it, too
+        process.wait(timeout=_STOP_S)
+        raise
+    if code not in codes:
+        raise Stopped(f"`trivet {' '.join(words)}` ended with {code}: its message is above")
+
+
+def output(folder: Path, *words: str) -> str:
+    """What a command prints, shown only when it fails. Raises: Stopped."""
+    done = subprocess.run(_command(words), cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Stopped(f"`trivet {' '.join(words)}` ended with {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+@contextlib.contextmanager
+def serving(folder: Path, service: str) -> Iterator[str]:
+    """The address of a server of the service, which stops at the end. Raises: Stopped: it does not start."""
+    print(f"$ trivet serve {service}", flush=True)
+    words = ["serve", service, "--port", "0", "--control-port", "0"]
+    server = subprocess.Popen(_command(words), cwd=folder, stderr=subprocess.PIPE, text=True)
+    assert server.stderr is not None
+    try:
+        yield _address(server)
+    finally:
+        server.send_signal(signal.SIGTERM)
+        code = server.wait(timeout=_STOP_S)
+    print(f"stopped cleanly (exit code {code})" if code == 0 else f"the server ended with {code}")
+
+
+def _address(server: "subprocess.Popen[str]") -> str:
+    assert server.stderr is not None
+    for line in server.stderr:
+        print("  " + line.rstrip(), flush=True)
+        if found := _SERVING.search(line):
+            return found.group(1)
+    raise Stopped(f"the server ended with {server.wait()}")
+
+
+def _command(words: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "trivet.cli.main", *words]
