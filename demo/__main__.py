@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from demo.asking import ask_about, beside_the_forecast
-from demo.commands import Stopped, serving, trivet
+from demo.asking import ask_about, beside_the_forecast, last_study
+from demo.commands import StoppedError, serving, trivet
 from demo.file_types import FileTypes
 from demo.labelled_files import labelled_files, roots_of_this_machine
 from demo.service import write_service
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; what was made so far is kept", file=sys.stderr)
         return 130
-    except Stopped as stopped:
+    except StoppedError as stopped:
         print(f"\n{stopped}", file=sys.stderr)
         return 1
     print(f"done in {(time.monotonic() - begun_s) / 60:.1f} min; everything is in {options.out}/")
@@ -66,7 +66,7 @@ def _steps(folder: Path, budget: str, max_of_extension: int) -> None:
 
     _head("Every lever: profiled, simulated, the best verified live")
     trivet(folder, "tune", "service.yaml", "--variants", "built", "--budget", budget, codes=(0, 2))
-    trivet(folder, "report", "last", "--html", "report.html")
+    trivet(folder, "report", last_study(folder).id, "--html", "report.html")
 
     _head("The recommended configuration, served")
     name = "configuration.yaml" if (folder / "configuration.yaml").is_file() else "service.yaml"

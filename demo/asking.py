@@ -11,9 +11,11 @@ import msgspec
 from demo.commands import output
 from demo.file_types import FileTypes
 from demo.labelled_files import File, LabelledFiles
+from trivet.catalog.catalog import Catalog
+from trivet.catalog.study import Study
 
 NUM_ASKED = 8
-SECONDS = 15
+DURATION = "15s"
 
 
 def ask_about(address: str, model: FileTypes, found: LabelledFiles) -> None:
@@ -47,20 +49,22 @@ def _one_of_each(found: LabelledFiles) -> Sequence[File]:
 
 def beside_the_forecast(folder: Path, service: str) -> None:
     """The p99 at the study's reference rate: measured now, and as the study has it."""
-    study = json.loads(output(folder, "tune", "--list", "--json"))[0]
-    rate = study["reference_rate_rps"]
-    print(f"$ trivet bench {service} --rate {rate:g} --duration {SECONDS}s", flush=True)
-    run = json.loads(
-        output(folder, "bench", service, "--rate", f"{rate:g}", "--duration", f"{SECONDS}s", "--json")
-    )
-    measured = run["runs"][0]["figures"]
-    print(f"  p99 at {rate:g} requests/s: measured {_figure(measured['latency_p99_ms'])}", end="")
-    recommended = study.get("recommended") or {}
-    for word in ("predicted", "measured"):
-        figure = recommended.get(word, {}).get("latency_p99_ms")
-        if figure:
-            print(f"; {word} by the study {_figure(figure)}", end="")
-    print()
+    study = last_study(folder)
+    rate = f"{study.reference_rate_rps:g}"
+    words = ["bench", service, "--rate", rate, "--duration", DURATION]
+    print(f"$ trivet {' '.join(words)}", flush=True)
+    measured = json.loads(output(folder, *words, "--json"))["figures"]["latency_p99_ms"]
+    said = [f"measured {_figure(measured)}"]
+    if study.recommendation is not None:
+        (trial,) = (one for one in study.trials if one.id == study.recommendation.trial)
+        for figures, word in ((trial.predicted, "predicted"), (trial.measured, "measured by the study")):
+            if "latency_p99_ms" in figures:
+                said.append(f"{word} {_figure(msgspec.to_builtins(figures['latency_p99_ms']))}")
+    print(f"  p99 at {rate} requests/s: {'; '.join(said)}")
+
+
+def last_study(folder: Path) -> Study:
+    return Catalog.open(str(folder / ".trivet"), create=False).study("last")
 
 
 def _figure(figure: dict[str, Any]) -> str:

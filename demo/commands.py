@@ -12,12 +12,12 @@ _SERVING = re.compile(r"serving on (http://\S+), control on")
 _STOP_S = 60
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """A command that failed: the demo ends there."""
 
 
 def trivet(folder: Path, *words: str, codes: Sequence[int] = (0,)) -> None:
-    """Run a command in the folder, its output as it comes. Raises: Stopped: it ended with a code not among `codes`."""
+    """Run a command in the folder, its output as it comes. Raises: StoppedError: it ended with a code not among `codes`."""
     print(f"$ trivet {' '.join(words)}", flush=True)
     process = subprocess.Popen(_command(words), cwd=folder)
     try:
@@ -26,20 +26,20 @@ def trivet(folder: Path, *words: str, codes: Sequence[int] = (0,)) -> None:
         process.wait(timeout=_STOP_S)
         raise
     if code not in codes:
-        raise Stopped(f"`trivet {' '.join(words)}` ended with {code}: its message is above")
+        raise StoppedError(f"`trivet {' '.join(words)}` ended with {code}: its message is above")
 
 
 def output(folder: Path, *words: str) -> str:
-    """What a command prints, shown only when it fails. Raises: Stopped."""
+    """What a command prints, shown only when it fails. Raises: StoppedError."""
     done = subprocess.run(_command(words), cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Stopped(f"`trivet {' '.join(words)}` ended with {done.returncode}: {done.stderr.strip()}")
+        raise StoppedError(f"`trivet {' '.join(words)}` ended with {done.returncode}: {done.stderr.strip()}")
     return done.stdout
 
 
 @contextlib.contextmanager
 def serving(folder: Path, service: str) -> Iterator[str]:
-    """The address of a server of the service, which stops at the end. Raises: Stopped: it does not start."""
+    """The address of a server of the service, which stops at the end. Raises: StoppedError: it does not start."""
     print(f"$ trivet serve {service}", flush=True)
     words = ["serve", service, "--port", "0", "--control-port", "0"]
     server = subprocess.Popen(_command(words), cwd=folder, stderr=subprocess.PIPE, text=True)
@@ -58,7 +58,7 @@ def _address(server: "subprocess.Popen[str]") -> str:
         print("  " + line.rstrip(), flush=True)
         if found := _SERVING.search(line):
             return found.group(1)
-    raise Stopped(f"the server ended with {server.wait()}")
+    raise StoppedError(f"the server ended with {server.wait()}")
 
 
 def _command(words: Sequence[str]) -> list[str]:
