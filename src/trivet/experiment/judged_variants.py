@@ -97,14 +97,14 @@ def judge_variants(
     groups = [[original_of(source), *_of_model(variants, source.model)] for source in found]
     total = sum(map(len, groups))
     judged: list[JudgedVariant] = []
+    on_progress("judging the original", 0, total)
+    original = _answers(configuration, groups[0][0], store, placement, rows) if groups else ""
     for source, group in zip(found, groups, strict=True):
-        answers: dict[str, JudgedAnswers | str] = {}
-        for variant in group:
+        answers = {ORIGINAL: original}
+        for variant in group[1:]:
             on_progress(f"judging {variant.name} of {source.model}", len(judged) + len(answers), total)
             answers[variant.name] = _answers(configuration, variant, store, placement, rows)
-        on_progress(
-            f"timing {len(group)} engines of {source.model} in turn", len(judged) + len(answers), total
-        )
+        on_progress(f"timing {len(group)} engines of {source.model} in turn", len(judged) + len(group), total)
         times, failed = _times(configuration, source, group, store, placement, now_ns, times_ns, seed)
         judged += [_judged(configuration, variant, answers, times, failed) for variant in group]
     _keep(configuration, store, judged)
