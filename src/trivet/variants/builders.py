@@ -16,7 +16,10 @@ def _of(module: str, name: str) -> Callable[[], Builder]:
     return lambda: cast(Builder, getattr(import_module(f"trivet.variants.{module}"), name)())
 
 
-BUILDERS: dict[str, Callable[[], Builder]] = {}
+BUILDERS: dict[str, Callable[[], Builder]] = {
+    "distilled": _of("learned.distil", "Distilled"),
+    "pruned": _of("learned.prune", "Pruned"),
+}
 
 
 def builder_of(name: str, options: Mapping[str, Any]) -> Builder:
