@@ -7,10 +7,11 @@ import pytest
 
 from tests.variants.learned_models import layers, number_rows, source
 from trivet.engine.onnx import OnnxEngine
+from trivet.variants._models import MODEL_FILE
 from trivet.variants.builder import Built
 from trivet.variants.errors import VariantError
 from trivet.variants.learned.losses import PairedLosses
-from trivet.variants.learned.prune import FILE, Pruned
+from trivet.variants.learned.prune import Pruned
 from trivet.variants.source import Source
 
 
@@ -34,12 +35,12 @@ def test_as_few_units_are_kept_as_are_certified(half_idle: Source, tmp_path: Pat
     assert built.settings["kept"] == [8]
     assert built.notes[0] == "24 of 32 units of 1 layers were cut out"
     assert "certified to stay within 2.0%" in built.notes[1]
-    losses = PairedLosses(half_idle, half_idle.certification).of(tmp_path / "a" / FILE)
+    losses = PairedLosses(half_idle, half_idle.certification).of(tmp_path / "a" / MODEL_FILE)
     assert losses.mean() <= 0.01
-    assert OnnxEngine(tmp_path / "a" / FILE).signature == half_idle.signature
+    assert OnnxEngine(tmp_path / "a" / MODEL_FILE).signature == half_idle.signature
     again = _build(half_idle, tmp_path / "b")
     assert again == built
-    assert (tmp_path / "a" / FILE).read_bytes() == (tmp_path / "b" / FILE).read_bytes()
+    assert (tmp_path / "a" / MODEL_FILE).read_bytes() == (tmp_path / "b" / MODEL_FILE).read_bytes()
 
 
 def test_a_share_that_is_asked_for_is_kept_and_its_loss_told(half_idle: Source, tmp_path: Path) -> None:

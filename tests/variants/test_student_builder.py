@@ -20,10 +20,11 @@ from tests.variants.learned_models import (
 from trivet.engine.onnx import OnnxEngine
 from trivet.spec.service import Model, Ragged
 from trivet.spec.signature import Signature, TensorSpec
+from trivet.variants._models import MODEL_FILE
 from trivet.variants.builder import Built
 from trivet.variants.builders import BUILDERS, builder_of
 from trivet.variants.errors import VariantError
-from trivet.variants.learned.distil import FILE, Distilled
+from trivet.variants.learned.distil import Distilled
 from trivet.variants.learned.reading import reading_of, why_unreadable
 from trivet.variants.learned.sizes import Wanted, sizes
 from trivet.variants.source import Source
@@ -52,7 +53,7 @@ def text_source(folder: Path) -> Source:
 def student_digest(folder: Path) -> str:
     """Of the student of a model that is made anew in this folder."""
     _build(text_source(folder), folder / "student")
-    return hashlib.sha256((folder / "student" / FILE).read_bytes()).hexdigest()
+    return hashlib.sha256((folder / "student" / MODEL_FILE).read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def text(folder: Path) -> Source:
 
 @pytest.fixture(scope="module")
 def text_student(text: Source, folder: Path) -> tuple[Built, Path]:
-    return _build(text, folder / "student"), folder / "student" / FILE
+    return _build(text, folder / "student"), folder / "student" / MODEL_FILE
 
 
 def test_a_student_answers_like_the_model(text: Source, text_student: tuple[Built, Path]) -> None:
@@ -109,7 +110,7 @@ def test_the_same_rows_give_the_same_bytes_in_another_process(
 def test_vectors_of_bytes_are_learned_with_their_length(folder: Path) -> None:
     made = source(bytes_teacher(folder / "bytes.onnx"), bytes_rows(800))
     built = _build(made, folder / "bytes", Distilled(hidden=0, ngrams=(1,), vector=16, epochs=40))
-    teacher, student = OnnxEngine(made.path), OnnxEngine(folder / "bytes" / FILE)
+    teacher, student = OnnxEngine(made.path), OnnxEngine(folder / "bytes" / MODEL_FILE)
     answers = [
         (teacher.run(row)["vector"][0], student.run(row)["vector"][0])
         for row in map(made.rows.__getitem__, made.certification)
@@ -142,7 +143,7 @@ def wine(folder: Path) -> Source:
 
 def test_labels_follow_from_the_scores(wine: Source, folder: Path) -> None:
     _build(wine, folder / "wine", Distilled(hidden=8, epochs=40))
-    teacher, student = OnnxEngine(wine.path), OnnxEngine(folder / "wine" / FILE)
+    teacher, student = OnnxEngine(wine.path), OnnxEngine(folder / "wine" / MODEL_FILE)
     assert [s.name for s in student.signature.outputs] == [s.name for s in teacher.signature.outputs]
     label, scores = (spec.name for spec in student.signature.outputs)
     names = np.array([b"green", b"red", b"white"])

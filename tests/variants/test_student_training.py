@@ -73,7 +73,7 @@ def test_a_linear_rule_is_learned_and_the_same_lesson_gives_the_same_bytes() -> 
     for _ in range(2):
         again = np.random.default_rng(6)
         network = new_network(table=None, slots=0, features=4, hidden=(), outputs=[1], random=again)
-        schedule = Schedule(epochs=30, dropout=0.0, rate=0.03)
+        schedule = Schedule(epochs=100, dropout=0.0, rate=0.03)
         learn, watch = np.arange(300), np.arange(300, 400)
         fitted.append(
             fit(

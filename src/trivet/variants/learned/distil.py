@@ -7,8 +7,10 @@ import msgspec
 import numpy as np
 
 from trivet.engine.onnx import OnnxEngine
+from trivet.variants._models import MODEL_FILE
 from trivet.variants.builder import Built, Say
 from trivet.variants.errors import VariantError
+from trivet.variants.int8 import is_onnx
 from trivet.variants.learned._packages import onnx, sparse, threadpools
 from trivet.variants.learned.agreeing import agreement_note
 from trivet.variants.learned.answers import answers_of
@@ -24,8 +26,6 @@ _FEATURE = "distilling a model"
 _FEWEST_ROWS = 200
 _ROWS_A_CLASS = 10
 _HELD_OUT = 0.15
-FILE = "student.onnx"
-
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -50,6 +50,8 @@ class Distilled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     minutes: Annotated[float, msgspec.Meta(gt=0)] = 2.0
 
     def applies(self, source: Source) -> str:
+        if not is_onnx(source):
+            return "a student takes an ONNX model's place: this one runs in another engine, or not on the CPU"
         if not source.rows:
             return "a student learns from rows; declare `data:` with rows like those that are served"
         return why_unreadable(source.signature)
@@ -70,12 +72,12 @@ class Distilled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         schedule = Schedule(temperature=self.temperature, label_share=self.label_share)
         lesson = Lesson(source, [source.rows[place] for place in places[:num_learned]], outputs)
         studied = study(lesson, wanted, schedule, source.seed, say)
-        write_student(studied.student, source.path, folder / FILE)
+        write_student(studied.student, source.path, folder / MODEL_FILE)
         held = range(num_learned, len(places))
-        given = answers_of(OnnxEngine(folder / FILE), [source.rows[places[i]] for i in held])
+        given = answers_of(OnnxEngine(folder / MODEL_FILE), [source.rows[places[i]] for i in held])
         notes = agreement_note(outputs, [answers[i] for i in held], given)
         learned = f"learned from the model's answers to {num_learned} rows: {studied.size.told}"
-        return Built((FILE,), (learned, *notes, *studied.notes), {"rows": num_learned, **studied.settings})
+        return Built((MODEL_FILE,), (learned, *notes, *studied.notes), {"rows": num_learned, **studied.settings})
 
 
 def _places(source: Source) -> tuple[list[int], int]:

@@ -18,13 +18,13 @@ class GramGraph:
     def __init__(self, graph: GraphWriter, sequence: Ids, grams: Grams) -> None:
         self._graph, self._sequence, self._grams = graph, sequence, grams
         small = np.dtype(sequence.dtype).itemsize <= 4 and sequence.dtype != "uint32" and grams.fits_int32
-        self._dtype = np.int32 if small else np.int64
+        self._dtype = np.dtype(np.int32 if small else np.int64)
         self._leaves_out = sequence.mask is not None or grams.pad is not None
 
     def tokens(self) -> str:
         """As `grams.tokens`."""
         graph, sequence = self._graph, self._sequence
-        ids = sequence.name if sequence.dtype == self._dtype else graph.cast(sequence.name, self._dtype)
+        ids = sequence.name if np.dtype(sequence.dtype) == self._dtype else graph.cast(sequence.name, self._dtype)
         kept = graph.add("Add", graph.add("Mod", ids, self._number(self._grams.vocabulary)), self._number(1))
         zero = self._number(0)
         if sequence.mask is not None:
@@ -35,13 +35,17 @@ class GramGraph:
         return graph.add("Where", graph.add("Equal", ids, self._number(self._grams.pad)), zero, kept)
 
     def rows(self, kept: str) -> str:
-        """As `grams.gram_rows`; without the axis of blocks where there is one block."""
+        """As `grams.gram_rows`, with one more that is left out where requests choose their length; one block has no axis."""
         grams, graph = self._grams, self._graph
         if grams.blocks > 1 and grams.width is not None:
             shape = [-1, grams.blocks, grams.width // grams.blocks]
             kept = graph.add("Reshape", kept, graph.constant(shape, np.int64))
         found = [self._rows_of(kept, n) for n in grams.ngrams]
-        return found[0] if len(found) == 1 else graph.add("Concat", *found, axis=-1)
+        rows = found[0] if len(found) == 1 else graph.add("Concat", *found, axis=-1)
+        if grams.width is not None:
+            return rows
+        # One more that is left out: a request may be shorter than every n-gram, and onnxruntime cannot sum up nothing.
+        return graph.add("Pad", rows, graph.constant([0, 0, 0, 1], np.int64))
 
     def head_rows(self, kept: str) -> str:
         """As `grams.head_rows`."""

@@ -6,12 +6,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from trivet.variants.errors import VariantError
+from trivet.variants._models import read_model
 from trivet.variants.learned._packages import onnx
 
 
 class OnnxModel:
-    """Read once; `replaced` gives a copy with other constants.
+    """Read once; `replaced` gives a copy with other constants. Raises: VariantError: not an ONNX file.
 
     nodes: in their order, constants aside.  constants: by name, from initializers and Constant nodes.
     users: of each tensor, places of nodes, each as often as it takes it.
@@ -20,10 +20,7 @@ class OnnxModel:
 
     def __init__(self, path: Path) -> None:
         self._onnx = onnx("changing a graph")
-        try:
-            self.proto: Any = self._onnx.load(str(path))
-        except Exception as error:  # protobuf and onnx raise classes without a common root
-            raise VariantError(f"{path.name} cannot be read as an ONNX graph: {error}") from None
+        self.proto: Any = read_model(path)
         graph = self.proto.graph
         read = self._onnx.numpy_helper.to_array
         self.constants: dict[str, NDArray[Any]] = {tensor.name: read(tensor) for tensor in graph.initializer}

@@ -9,9 +9,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.stats.risk_control import learn_then_test
+from trivet.stats.risk_control import learn_then_test, rows_needed
+from trivet.variants._models import MODEL_FILE
 from trivet.variants.builder import Built, Say
 from trivet.variants.errors import VariantError
+from trivet.variants.int8 import is_onnx
 from trivet.variants.learned._packages import sparse
 from trivet.variants.learned.activity import activities, importance
 from trivet.variants.learned.chains import Chain, chains_of
@@ -20,7 +22,7 @@ from trivet.variants.learned.onnx_model import OnnxModel
 from trivet.variants.learned.surgery import Units, cut_units, num_cut
 from trivet.variants.source import Source
 
-FILE = "pruned.onnx"
+NOT_ONNX = "units are cut out of ONNX models on the CPU only"
 _TRIED = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)  # the safest first
 _GRAIN = 8  # processors work on so many numbers at a time: a part of that is no faster
 
@@ -44,6 +46,8 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     calibration_rows: Annotated[int, msgspec.Meta(ge=1)] = 200
 
     def applies(self, source: Source) -> str:
+        if not is_onnx(source):
+            return NOT_ONNX
         if not source.rows:
             return "which units matter shows on rows; declare `data:` with rows like those that are served"
         if not chains_of(OnnxModel(source.path)):
@@ -71,7 +75,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         table = []
         for number, plan in enumerate(plans, 1):
             say(f"without {num_cut(plan)} units ({number} of {len(plans)}): what {len(judged)} rows lose")
-            path = folder / FILE
+            path = folder / MODEL_FILE
             path.write_bytes(cut_units(model, plan, seen).SerializeToString(deterministic=True))
             table.append(losses.of(path))
             if (
@@ -80,7 +84,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             ):
                 break
         chosen = self._chosen(plans, table, losses)
-        (folder / FILE).write_bytes(
+        (folder / MODEL_FILE).write_bytes(
             cut_units(model, plans[chosen], seen).SerializeToString(deterministic=True)
         )
         units = sum(chain.size for chain in chains)
@@ -89,7 +93,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             f"{losses.words}: {np.mean(table[chosen]):.2%} of {len(judged)} rows"
             + ("" if self.keep is not None else f", certified to stay within {self.max_loss:.1%}"),
         )
-        return Built((FILE,), notes, {"rows": len(watched), "kept": [len(kept) for _, kept in plans[chosen]]})
+        return Built((MODEL_FILE,), notes, {"rows": len(watched), "kept": [len(kept) for _, kept in plans[chosen]]})
 
     def _chosen(
         self, plans: Sequence[Kept], table: Sequence[NDArray[np.float64]], losses: PairedLosses
@@ -100,7 +104,7 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         certified = learn_then_test(np.array(table), max_risk=self.max_loss, delta=1 - self.confidence)
         if certified:
             return certified[-1]
-        needed = math.ceil(math.log(1 - self.confidence) / math.log(1 - self.max_loss))
+        needed = rows_needed(self.max_loss, 1 - self.confidence) or math.inf
         found = f"without {num_cut(plans[0])} units {losses.words}: {np.mean(table[0]):.2%} of {len(table[0])} rows"
         if len(table[0]) < needed:
             raise VariantError(

@@ -55,7 +55,9 @@ def sizes(
     Args: features, outputs: numbers of each row.  grams_a_row: different n-grams that a row has, on average, for each n.
     rows: to learn from.
     """
-    tried, left_out, left = [], [], wanted.minutes * _OPERATIONS_PER_MINUTE
+    tried: list[Size] = []
+    left_out: list[Size] = []
+    left = wanted.minutes * _OPERATIONS_PER_MINUTE
     for size in _candidates(wanted, ids, grams, features):
         an_epoch = rows * _operations(size, features, outputs, grams_a_row)
         epochs = min(size.epochs, int(left / an_epoch))

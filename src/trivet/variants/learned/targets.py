@@ -40,7 +40,7 @@ class Target:
 
     @property
     def size(self) -> int:
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
     def loss(
         self, raw: Floats, rows: NDArray[np.intp], temperature: float, label_share: float
@@ -56,7 +56,7 @@ class Target:
         if self.kind == "shares":
             given = 1 / (1 + np.exp(-raw))
             losses = np.logaddexp(0, raw) - wanted * raw
-            return float(losses.mean()) * self.size, (given - wanted) / np.float32(len(rows))
+            return float(losses.mean()) * self.size, ((given - wanted) / np.float32(len(rows))).astype(raw.dtype)
         if self.kind == "directions":
             length = np.sqrt((raw * raw).sum(axis=1, keepdims=True)) + np.float32(1e-6)
             unit = raw / length
@@ -151,8 +151,8 @@ def agreement(kind: Kind, wanted: NDArray[Any], given: NDArray[Any]) -> NDArray[
     if kind in ("scores", "probabilities"):
         return (a.argmax(axis=1) == b.argmax(axis=1)).astype(np.float64)
     if kind == "shares":
-        result: NDArray[np.float64] = ((a >= 0.5) == (b >= 0.5)).mean(axis=1)
-        return result
+        same: NDArray[np.float64] = ((a >= 0.5) == (b >= 0.5)).mean(axis=1)
+        return same
     if kind == "directions":
         lengths = np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1))
         cosine: NDArray[np.float64] = (a * b).sum(axis=1) / np.maximum(lengths, _SMALLEST)
