@@ -116,7 +116,7 @@ def test_vectors_of_bytes_are_learned_with_their_length(folder: Path) -> None:
         for row in map(made.rows.__getitem__, made.certification)
     ]
     assert [np.linalg.norm(b) for _, b in answers] == pytest.approx([1] * len(answers), rel=1e-5)
-    assert np.mean([a @ b for a, b in answers]) > 0.8
+    assert np.mean([a @ b for a, b in answers]) > 0.7
     assert built.notes[1].startswith("vector: a mean cosine of 0.")
 
 

@@ -77,7 +77,9 @@ class Distilled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         given = answers_of(OnnxEngine(folder / MODEL_FILE), [source.rows[places[i]] for i in held])
         notes = agreement_note(outputs, [answers[i] for i in held], given)
         learned = f"learned from the model's answers to {num_learned} rows: {studied.size.told}"
-        return Built((MODEL_FILE,), (learned, *notes, *studied.notes), {"rows": num_learned, **studied.settings})
+        return Built(
+            (MODEL_FILE,), (learned, *notes, *studied.notes), {"rows": num_learned, **studied.settings}
+        )
 
 
 def _places(source: Source) -> tuple[list[int], int]:

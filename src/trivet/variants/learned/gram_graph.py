@@ -24,7 +24,11 @@ class GramGraph:
     def tokens(self) -> str:
         """As `grams.tokens`."""
         graph, sequence = self._graph, self._sequence
-        ids = sequence.name if np.dtype(sequence.dtype) == self._dtype else graph.cast(sequence.name, self._dtype)
+        ids = (
+            sequence.name
+            if np.dtype(sequence.dtype) == self._dtype
+            else graph.cast(sequence.name, self._dtype)
+        )
         kept = graph.add("Add", graph.add("Mod", ids, self._number(self._grams.vocabulary)), self._number(1))
         zero = self._number(0)
         if sequence.mask is not None:

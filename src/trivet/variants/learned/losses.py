@@ -29,9 +29,11 @@ class PairedLosses:
         given = answers_of(OnnxEngine(path), [self._source.rows[place] for place in self._places])
         if self._right is not None and self._source.judge is not None:
             right = np.asarray(self._source.judge(given, self._places), np.float64)
-            return np.clip(self._right - right, 0, 1)
+            fewer: NDArray[np.float64] = np.clip(self._right - right, 0, 1)
+            return fewer
         lost = [disagreement(name, self._source, self._answers, given) for name in self._answers[0]]
-        return np.clip(np.max(lost, axis=0), 0, 1)
+        most: NDArray[np.float64] = np.clip(np.max(lost, axis=0), 0, 1)
+        return most
 
 
 def disagreement(
@@ -46,7 +48,8 @@ def disagreement(
     wanted, found = np.stack([a for a, _ in pairs]), np.stack([b for _, b in pairs])
     decides, _ = label_positions(source.decode, answers[0], name, None, len(answers))
     kind = target_of(name, wanted, decides=decides, classes=[]).kind
-    return 1 - agreement(kind, wanted, found)
+    apart: NDArray[np.float64] = 1 - agreement(kind, wanted, found)
+    return apart
 
 
 def _distance(a: NDArray[Any], b: NDArray[Any]) -> float:

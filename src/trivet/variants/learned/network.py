@@ -99,8 +99,10 @@ def forward(
         given = np.concatenate([pooled, given], axis=1)
     seen = [given if kept is None else given * kept]
     for layer in network.hidden:
-        seen.append(np.maximum(seen[-1] @ layer.weight + layer.bias, 0))
-    return seen, [seen[-1] @ head.weight + head.bias for head in network.heads]
+        active: Floats = np.maximum(seen[-1] @ layer.weight + layer.bias, 0)
+        seen.append(active)
+    raw: list[Floats] = [np.add(seen[-1] @ head.weight, head.bias) for head in network.heads]
+    return seen, raw
 
 
 @dataclass(frozen=True, slots=True)

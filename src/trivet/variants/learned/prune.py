@@ -93,7 +93,9 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             f"{losses.words}: {np.mean(table[chosen]):.2%} of {len(judged)} rows"
             + ("" if self.keep is not None else f", certified to stay within {self.max_loss:.1%}"),
         )
-        return Built((MODEL_FILE,), notes, {"rows": len(watched), "kept": [len(kept) for _, kept in plans[chosen]]})
+        return Built(
+            (MODEL_FILE,), notes, {"rows": len(watched), "kept": [len(kept) for _, kept in plans[chosen]]}
+        )
 
     def _chosen(
         self, plans: Sequence[Kept], table: Sequence[NDArray[np.float64]], losses: PairedLosses

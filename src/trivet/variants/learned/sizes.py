@@ -9,6 +9,7 @@ from trivet.variants.learned.reading import Ids
 
 _OPERATIONS_PER_MINUTE = 60e9  # about what one thread does of such small steps
 _FEWEST_EPOCHS = 5
+_LONG = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ def sizes(
 ) -> tuple[list[Size], list[Size]]:
     """Those to be tried, in order, their epochs cut to the effort; and those that are left out.
 
-    Args: features, outputs: numbers of each row.  grams_a_row: different n-grams that a row has, on average, for each n.
+    Args: features, outputs: numbers of each row.  grams_a_row: different pairs that a row has, on average.
     rows: to learn from.
     """
     tried: list[Size] = []
@@ -74,15 +75,13 @@ def _candidates(wanted: Wanted, ids: Ids | None, grams: Grams | None, features: 
     if ids is None or grams is None:
         return [Size(grams=None, vector=0, hidden=hidden, epochs=wanted.epochs) for hidden in hiddens]
     buckets = grams.buckets if wanted.buckets is None else prime_below(wanted.buckets)
-    choices = [wanted.ngrams] if wanted.ngrams else [(1, 2), (1, 2, 3)]
-    vectors = [wanted.vector or 32, wanted.vector or 64]
-    shapes = [
-        (choices[0], vectors[0], ()),
-        (choices[0], vectors[0], (64,)),
-        (choices[-1], vectors[-1], (128,)),
-    ]
+    # Long rows pay for each number of a vector thousands of times.
+    largest = (64, (128,)) if (grams.width or 0) > _LONG else (128, (256,))
+    shapes: list[tuple[int, tuple[int, ...]]]
+    shapes = [(wanted.vector or vector, hidden) for vector, hidden in ((32, ()), (32, (64,)), largest)]
     if wanted.hidden is not None:
-        shapes = [(ngrams, vector, hiddens[0]) for ngrams, vector, _ in shapes]
+        shapes = [(vector, hiddens[0]) for vector, _ in shapes]
+    ngrams = wanted.ngrams or (1, 2)
     return [
         Size(
             grams=replace(grams, ngrams=ngrams, buckets=buckets),
@@ -90,7 +89,7 @@ def _candidates(wanted: Wanted, ids: Ids | None, grams: Grams | None, features: 
             hidden=hidden,
             epochs=wanted.epochs,
         )
-        for ngrams, vector, hidden in dict.fromkeys(shapes)
+        for vector, hidden in dict.fromkeys(shapes)
     ]
 
 
@@ -98,7 +97,7 @@ def _operations(size: Size, features: int, outputs: int, grams_a_row: float) -> 
     """Of one row in one epoch: three products forth and back, and what the optimiser does with each row of a table."""
     total, width = 0.0, float(features)
     if size.grams is not None:
-        total += grams_a_row * len(size.grams.ngrams) * size.vector * 2 * 10
+        total += grams_a_row * len(size.grams.ngrams) * size.vector * 8
         width += size.grams.slots * size.vector
     for layer in (*size.hidden, outputs):
         total, width = total + 6 * width * layer, layer

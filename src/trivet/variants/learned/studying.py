@@ -25,6 +25,8 @@ _BLOCK = 512  # positions of a row of fixed width that are pooled together
 _MOST_BLOCKS = 4
 _HEAD = 16  # first positions that have rows of their own: where files say what they are
 _NARROW = 128
+_SAMPLED = 64
+_NO_WORSE = 0.03  # so much more loss is worth a smaller student
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,29 +69,27 @@ def study(lesson: Lesson, wanted: Wanted, schedule: Schedule, seed: int, say: Sa
         grams,
         features=parts.features.shape[1],
         outputs=sum(target.size for target in lesson.outputs.targets),
-        grams_a_row=0.0 if ids is None else _mean_length(lesson.rows, ids),
+        grams_a_row=0.0 if ids is None or grams is None else _num_pairs(lesson.rows, ids, grams),
         rows=len(parts.learn),
     )
-    best: tuple[Student, Size, Fitted] | None = None
-    losses = []
+    students = []
     for number, size in enumerate(tried, 1):
-        student, fitted = _try(
-            lesson,
-            parts,
-            size,
-            schedule,
-            seed,
-            lambda line, i=number: say(f"student {i} of {len(tried)}{line}"),
-        )
-        losses.append(fitted.loss)
-        if best is None or fitted.loss < best[2].loss:
-            best = student, size, fitted
-    assert best is not None  # there is always a smallest size
+        students.append(_try(lesson, parts, size, schedule, seed, _numbered(say, number, len(tried))))
+    losses = [fitted.loss for _, fitted in students]
+    chosen = next(i for i, loss in enumerate(losses) if loss <= min(losses) * (1 + _NO_WORSE))
     notes = [f"{len(tried)} sizes were tried"] if len(tried) > 1 else []
     notes += [f"left out for want of effort (`minutes`): {size.told}" for size in left_out]
-    student, size, fitted = best
-    settings = {"size": size.told, "epochs": fitted.epochs, "losses": [round(loss, 6) for loss in losses]}
-    return Studied(student, size, tuple(notes), settings)
+    student, fitted = students[chosen]
+    settings = {
+        "size": tried[chosen].told,
+        "epochs": fitted.epochs,
+        "losses": [round(loss, 6) for loss in losses],
+    }
+    return Studied(student, tried[chosen], tuple(notes), settings)
+
+
+def _numbered(say: Say, number: int, of: int) -> Say:
+    return lambda line: say(f"student {number} of {of}{line}")
 
 
 def grams_of(source: Source, rows: Sequence[Arrays], ids: Ids) -> Grams:
@@ -155,5 +155,7 @@ def _try(
     return student, fitted
 
 
-def _mean_length(rows: Sequence[Arrays], ids: Ids) -> float:
-    return float(np.mean([row[ids.name].size for row in rows]))
+def _num_pairs(rows: Sequence[Arrays], ids: Ids, grams: Grams) -> float:
+    """Different pairs of ids that a row has, on average over some."""
+    pairs = slots_of(rows[:_SAMPLED], ids, replace(grams, ngrams=(2,), blocks=1, head=0))
+    return float(np.mean([len(np.unique(slot)) for slot in pairs]))

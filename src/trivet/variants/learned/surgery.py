@@ -53,9 +53,9 @@ def _take_over(
         more = _least_squares(seen.covariance, stay, gone, flat[gone])
     changed = (flat[stay] + more).reshape(len(stay), *values.shape[1:])
     constants[cut.constant] = np.ascontiguousarray(np.moveaxis(changed, 0, cut.axis)).astype(whole.dtype)
-    lost = seen.mean[gone] @ flat[gone] - seen.mean[stay] @ more
+    lost: Doubles = np.subtract(seen.mean[gone] @ flat[gone], seen.mean[stay] @ more)
     if use.where == "channel":
-        lost = lost.reshape(values.shape[1], -1).sum(axis=1)  # over the places of the kernel
+        lost = np.sum(lost.reshape(values.shape[1], -1), axis=1)  # over the places of the kernel
     if lost.any():
         _add_bias(model, use, lost, whole.dtype, constants, biases)
 
@@ -67,7 +67,7 @@ def _least_squares(covariance: Doubles, stay: Units, gone: Units, weight: Double
         return wanted
     own = covariance[np.ix_(stay, stay)].copy()
     own[np.diag_indices_from(own)] += _RIDGE * np.diag(own).mean()
-    solved: Doubles = np.linalg.solve(own, wanted)
+    solved: Doubles = np.asarray(np.linalg.solve(own, wanted), np.float64)
     return solved
 
 
@@ -92,12 +92,12 @@ def _bias_of(model: OnnxModel, use: Use) -> str | None:
     """The constant that is added to nothing but this layer's answer."""
     node = model.nodes[use.node]
     if node.op_type != "MatMul":
-        name = node.input[2] if len(node.input) > 2 else ""
-        return name if name and len(model.users[name]) == 1 else None
+        bias: str = node.input[2] if len(node.input) > 2 else ""
+        return bias if bias and len(model.users[bias]) == 1 else None
     users = model.users.get(node.output[0], [])
     if len(users) != 1 or node.output[0] in model.seen_elsewhere or model.nodes[users[0]].op_type != "Add":
         return None
-    names = [name for name in model.nodes[users[0]].input if name != node.output[0]]
+    names: list[str] = [name for name in model.nodes[users[0]].input if name != node.output[0]]
     if len(names) != 1 or names[0] not in model.constants or len(model.users[names[0]]) > 1:
         return None
     return names[0]

@@ -56,7 +56,9 @@ class Target:
         if self.kind == "shares":
             given = 1 / (1 + np.exp(-raw))
             losses = np.logaddexp(0, raw) - wanted * raw
-            return float(losses.mean()) * self.size, ((given - wanted) / np.float32(len(rows))).astype(raw.dtype)
+            return float(losses.mean()) * self.size, ((given - wanted) / np.float32(len(rows))).astype(
+                raw.dtype
+            )
         if self.kind == "directions":
             length = np.sqrt((raw * raw).sum(axis=1, keepdims=True)) + np.float32(1e-6)
             unit = raw / length
@@ -149,7 +151,8 @@ def agreement(kind: Kind, wanted: NDArray[Any], given: NDArray[Any]) -> NDArray[
     a = wanted.reshape(len(wanted), -1).astype(np.float64)
     b = given.reshape(len(given), -1).astype(np.float64)
     if kind in ("scores", "probabilities"):
-        return (a.argmax(axis=1) == b.argmax(axis=1)).astype(np.float64)
+        equal: NDArray[np.float64] = (a.argmax(axis=1) == b.argmax(axis=1)).astype(np.float64)
+        return equal
     if kind == "shares":
         same: NDArray[np.float64] = ((a >= 0.5) == (b >= 0.5)).mean(axis=1)
         return same
