@@ -9,6 +9,7 @@ from trivet.spec.exit import Exit
 from trivet.spec.fields import FieldError
 from trivet.spec.levers import Auto, Count, Levers, Priorities, Slo
 from trivet.spec.signature import TensorSpec
+from trivet.spec.variants import Variants
 
 EngineName = Literal["onnxruntime", "openvino", "python"]
 ProviderName = Literal["cpu", "cuda", "tensorrt", "openvino"]
@@ -171,6 +172,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     data: Data | None = None
     decode: Decode | None = None
     metric: Text | None = None
+    variants: Variants = {}
 
     def __post_init__(self) -> None:
         if not self.pipeline and len(self.models) == 1:

@@ -10,6 +10,7 @@ from trivet.spec.service import DECODERS, METRICS, Data, Model, Service
 from trivet.spec.signature import Signature, TensorSpec
 from trivet.spec.sources import is_target
 from trivet.spec.units import format_duration
+from trivet.spec.variants import check_variants
 
 _MAX_NAME = 200
 _MOST_SHARED = (
@@ -33,6 +34,7 @@ def validate(service: Service) -> None:
     check_signature_places(service)
     _check_promises(service)
     _check_judging(service)
+    check_variants(service.variants)
 
 
 def check_signature(name: str, model: Model, signature: Signature) -> None:

@@ -1,0 +1,36 @@
+"""All builders by the name of what they build, in the order in which they are tried. Each is imported when it is asked for."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any, cast
+
+import msgspec
+
+from trivet.spec.convert import convert
+from trivet.spec.fields import FieldError
+from trivet.variants.builder import Builder
+
+
+def _of(module: str, name: str) -> Callable[[], Builder]:
+    """The builder of this class in variants/, with its options at their defaults."""
+    return lambda: cast(Builder, getattr(import_module(f"trivet.variants.{module}"), name)())
+
+
+BUILDERS: dict[str, Callable[[], Builder]] = {}
+
+
+def builder_of(name: str, options: Mapping[str, Any]) -> Builder:
+    """The builder of a known variant with its options as `variants:` of the service file has them.
+
+    Raises: FieldError: an option that it does not have, or a value that does not fit; names the place in the file.
+    """
+    builder = BUILDERS[name]()
+    if not options:
+        return builder
+    if not isinstance(builder, msgspec.Struct):
+        raise FieldError(("variants", name), f"{name} has no options; leave them out")
+    return cast(Builder, convert(_tree(options), type(builder), ("variants", name)))
+
+
+def _tree(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()}
