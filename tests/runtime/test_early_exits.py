@@ -122,9 +122,7 @@ def test_the_answer_has_only_the_outputs_of_the_last_model(two: Prepared) -> Non
 @settings(max_examples=25, deadline=None)
 @given(
     requests=st.lists(
-        st.lists(
-            st.tuples(st.floats(-4, 4, width=32), st.floats(-4, 4, width=32)), min_size=1, max_size=9
-        ),
+        st.lists(st.tuples(st.floats(-4, 4, width=32), st.floats(-4, 4, width=32)), min_size=1, max_size=9),
         min_size=1,
         max_size=6,
     )
@@ -188,7 +186,12 @@ def test_two_exits_one_after_the_other(folder: Path) -> None:
     wanted = [[[4, 0], [1, 0], [5, 0]], [[1, 0]], [[5, 0], [1, 0]], [[4, 0], [5, 0]]]
     for answer, array in zip(answers, wanted, strict=True):
         np.testing.assert_array_equal(outputs(answer), array)
-    assert [word(answer) for answer in answers] == ["front+middle+rest", "middle", "rest+middle", "front+rest"]
+    assert [word(answer) for answer in answers] == [
+        "front+middle+rest",
+        "middle",
+        "rest+middle",
+        "front+rest",
+    ]
     assert answers[0].request is not None
     assert answers[0].request.exit == ["front", "middle", "rest"]
 
@@ -356,7 +359,7 @@ def test_time_is_kept_for_those_who_go_on_and_nobody_is_answered_late(folder: Pa
     rest.profile = Profile({0: {1: [10**9], 4: [2 * 10**9]}}, rest.profile.batching, "a second")
 
     async def work(served: Served) -> None:
-        with pytest.raises(RefusedError, match="not be met by an idle server|cannot be met"):
+        with pytest.raises(RefusedError, match="deadline cannot be met by an idle server either"):
             await served.ask({"x": rows(SURE)}, timeout_ns=500_000_000)
         point = served.live.models[0].exit
         assert point is not None
@@ -392,7 +395,9 @@ class Rest:
             raise ValueError("negative")
         return {"y": inputs["h"] * 10}
 """
-    ready = prepared(folder, FAILS.replace("inputs: [{name: x, datatype: FP32, shape: [-1, 2]}]\n", "", 1), code)
+    ready = prepared(
+        folder, FAILS.replace("inputs: [{name: x, datatype: FP32, shape: [-1, 2]}]\n", "", 1), code
+    )
     leaves, fails, parts = run(ready, [rows(SURE), rows([-1, 0]), rows(SURE, [-1, 0])])
     np.testing.assert_array_equal(outputs(leaves), rows(SURE))
     for answer in (fails, parts):

@@ -100,5 +100,10 @@ def test_an_exit_must_answer_as_the_last_model_does(outputs: tuple[TensorSpec, .
 def test_sizes_that_a_request_chooses_fit_any(tmp_path: Path) -> None:
     rule = Exit(output="y", at_least=0.9)
     check_exit(
-        rule, ("x",), "front", Signature((), (spec("y", shape=(-1, -1)), spec("h"))), "rest", Signature((), (spec("y"),))
+        rule,
+        ("x",),
+        "front",
+        Signature((), (spec("y", shape=(-1, -1)), spec("h"))),
+        "rest",
+        Signature((), (spec("y"),)),
     )

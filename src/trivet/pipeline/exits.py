@@ -59,7 +59,8 @@ def confidences(rule: Exit, scores: NDArray[Any]) -> NDArray[np.float64]:
         shifted = logits - logits.max(axis=-1, keepdims=True)
         powers = np.exp(shifted)
         found = _CONFIDENCES[rule.confidence](powers, shifted)
-    return found.reshape(len(scores), -1).min(axis=1)
+    least: NDArray[np.float64] = found.reshape(len(scores), -1).min(axis=1)
+    return least
 
 
 def _logits(rule: Exit, scores: NDArray[Any]) -> NDArray[np.float64]:

@@ -62,7 +62,9 @@ class Wiring:
 
     def sources(self, start: int, stop: int) -> frozenset[str]:
         """The names that the stages from `start` to before `stop` take, as they were given."""
-        return frozenset(source for stage in self._stages[start:stop] for source in (stage.takes or {}).values())
+        return frozenset(
+            source for stage in self._stages[start:stop] for source in (stage.takes or {}).values()
+        )
 
 
 def _kept(stages: Sequence[Taking], place: int, gives: Collection[str] | None) -> frozenset[str]:

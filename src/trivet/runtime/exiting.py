@@ -132,7 +132,9 @@ class Parting:
         whole, on, exits = self._whole, self._on, self._exits
         live = whole.live
         command, inputs = live.run_steps(self._stage, outputs, whole.carried, whole.end_by_ns)
-        assert isinstance(command, Run)  # only models stand between an exit whose rows may part and the last one
+        assert isinstance(
+            command, Run
+        )  # only models stand between an exit whose rows may part and the last one
         model = live.stages[command.index]
         taken = as_arrays(inputs, model.name, live.models_by_place[command.index].signature)
         cut = [self._going_on(name, array) for name, array in taken.items()]

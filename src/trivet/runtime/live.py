@@ -103,7 +103,11 @@ class LiveService:
         self.slow_ns = _NEVER if slow_ns is None else slow_ns
         self.decoder = RequestDecoder(signature)
         self.encoder = ResponseEncoder(name, version, signature, configuration_hash[:12])
-        self.exits = LiveExits(points, self.models_by_place, last_model, wiring, self._exit_encoder) if points else None
+        self.exits = (
+            LiveExits(points, self.models_by_place, last_model, wiring, self._exit_encoder)
+            if points
+            else None
+        )
         self.json_rows = all(spec.datatype not in ("FP16", "BF16", "BYTES") for spec in signature.outputs)
         self._scheduler = scheduler
         self._default_priority = default_priority

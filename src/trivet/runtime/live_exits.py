@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class LiveExits:
     """The exits of one service, by the place of the stage before them.
 
-    Args: models: by their places.  last: place of the last model, whose answers the exits give.  encoder: of the answers of one model (by its name), or
-    of several for rows of one request (their names in order, with commas).
+    Args: models: by their places.  last: place of the last model, whose answers the exits give.
+    encoder: of the answers of one model, by its name, or of several for rows of one request (names in order, with commas).
     """
 
     def __init__(

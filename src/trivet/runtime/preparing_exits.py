@@ -43,5 +43,6 @@ def _check_skipped(takings: Sequence[Taking], index: int, last: int) -> None:
             if givers and index < givers[-1] < last:
                 exit_, giver, taker = (takings[i].name for i in (index, givers[-1], place))
                 raise FieldError(
-                    ("pipeline", place), f"{taker!r} takes {source!r} of {giver!r}, which rows that leave at {exit_!r} skip"
+                    ("pipeline", place),
+                    f"{taker!r} takes {source!r} of {giver!r}, which rows that leave at {exit_!r} skip",
                 )

@@ -44,7 +44,9 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     calibration: ExitCalibration = ExitCalibration()
 
 
-def check_exit(rule: Exit, path: FieldPath, name: str, gives: Signature, last: str, promised: Signature) -> None:
+def check_exit(
+    rule: Exit, path: FieldPath, name: str, gives: Signature, last: str, promised: Signature
+) -> None:
     """Check an exit against the models on both of its ways.
 
     Args: path: of the exit.  name, gives: the model before it.  last, promised: the last model, whose answer it stands

@@ -23,7 +23,6 @@ from trivet.variants._models import Model, read_model, write_model
 from trivet.variants.apply import MODELS
 from trivet.variants.builder import Built, Say
 from trivet.variants.certified import Share, paired_losses
-from trivet.variants.early_exit_cuts import Cut
 from trivet.variants.early_exit_fitting import Candidate, Teacher, candidates_of, taught
 from trivet.variants.early_exit_split import front_of, rest_of, tensor_at
 from trivet.variants.errors import VariantError
@@ -36,6 +35,26 @@ _LEAST_GAIN = 0.02  # of the time of the whole model
 _TIMED_ROUNDS = 30
 
 
+def one_row_times(source: Source, folder: Path) -> dict[str, float]:
+    """Median milliseconds for one row of the whole model, the front and the rest, in turn."""
+    row = source.rows[source.calibration[0]]
+    engines = {"whole": OnnxEngine(source.path), "front": OnnxEngine(folder / FRONT)}
+    rest = OnnxEngine(folder / REST)
+    given: dict[str, NDArray[Any]] = {**row, **engines["front"].run(row)}
+    engines["rest"] = rest
+    inputs: dict[str, Arrays] = {"whole": row, "front": row}
+    inputs["rest"] = {spec.name: given[spec.name] for spec in rest.signature.inputs}
+    samples: dict[str, list[int]] = {name: [] for name in engines}
+    for _ in range(_TIMED_ROUNDS):
+        for name, engine in engines.items():
+            started_ns = time.perf_counter_ns()
+            engine.run(inputs[name])
+            samples[name].append(time.perf_counter_ns() - started_ns)
+    for engine in engines.values():
+        engine.close()
+    return {name: float(np.median(one)) / 1e6 for name, one in samples.items()}
+
+
 class EarlyExit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """max_loss: how much worse than the original at most, in the metric's unit.  confidence: that this is true.
 
@@ -45,6 +64,7 @@ class EarlyExit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     name: ClassVar[str] = "early-exit"
     answers_change: ClassVar[bool] = True
+    times: ClassVar[Any] = staticmethod(one_row_times)  # where it is measured
     max_loss: Share = 0.01
     confidence: Share = 0.95
     places: Annotated[int, msgspec.Meta(ge=1, le=32)] = 6
@@ -56,13 +76,9 @@ class EarlyExit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         if not is_onnx(source):
             return NOT_ONNX.replace("quantized", "cut in two")
         if source.judge is None and source.decode is None:
-            return (
-                "an exit answers where it is sure, and nothing says what an answer means: declare `data:` and `decode:`"
-            )
+            return "an exit answers where it is sure, and nothing says what an answer means: declare `data:` and `decode:`"
         if len(source.calibration) < _MIN_FITTING:
-            return (
-                f"{len(source.calibration)} rows to fit a head on, at least {_MIN_FITTING}: declare more `data:`"
-            )
+            return f"{len(source.calibration)} rows to fit a head on, at least {_MIN_FITTING}: declare more `data:`"
         least = rows_needed(self.max_loss, 1 - self.confidence)
         num = len(source.certification)
         if least is not None and num < least:
@@ -81,15 +97,16 @@ class EarlyExit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         ]
         best = min(students, key=lambda student: (student.expected_time, student.candidate.cut.share))
         if best.expected_time > 1 - _LEAST_GAIN:
+            before, left = 100 * best.candidate.cut.share, 100 * best.share_left
             raise VariantError(
                 f"no gain: of {len(students)} places none is expected to save {100 * _LEAST_GAIN:g} % of the work within "
-                f"{100 * self.max_loss:g} points; the best has {100 * best.candidate.cut.share:.0f} % of it before its exit, "
-                f"where {100 * best.share_left:.0f} % of the rows leave"
+                f"{100 * self.max_loss:g} points; the best has {before:.0f} % of it before its exit, where {left:.0f} % of "
+                "the rows leave"
             )
         say(f"cut at {best.candidate.cut.tensor!r}; certifying")
         self._write(model, source, best.candidate, best.head, teacher, folder)
         certified = self._certified(source, teacher, best.thresholds, folder)
-        times = _times(source, folder)
+        times: dict[str, float] = self.times(source, folder)
         self._check_gain(times, certified.share_left)
         return self._built(source, best.candidate, best.head, teacher, certified, times)
 
@@ -130,7 +147,9 @@ class EarlyExit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             )
         chosen = passed[-1]
         at_least = thresholds[chosen]
-        return _Certified(at_least, float((sure >= at_least).mean()), float(table[chosen].mean()), len(places))
+        return _Certified(
+            at_least, float((sure >= at_least).mean()), float(table[chosen].mean()), len(places)
+        )
 
     def _check_gain(self, times: dict[str, float], share_left: float) -> None:
         expected = times["front"] + (1 - share_left) * times["rest"]
@@ -153,7 +172,10 @@ class EarlyExit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         cut = candidate.cut
         rule = _rule(teacher, certified.at_least)
         stages = (
-            {"model": FRONT, "exit": {"output": rule.output, "scores": rule.scores, "at_least": rule.at_least}},
+            {
+                "model": FRONT,
+                "exit": {"output": rule.output, "scores": rule.scores, "at_least": rule.at_least},
+            },
             {"model": REST},
         )
         what = "points worse than the original" if source.judge else "% of answers differ from the original's"
@@ -161,8 +183,8 @@ class EarlyExit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         notes = (
             f"with {100 * self.confidence:g} % confidence at most {100 * self.max_loss:g} {what}, on "
             f"{certified.num_rows:,} rows",
-            f"an exit behind {cut.tensor!r}, after {100 * cut.share:.0f} % of the work, answers {100 * certified.share_left:.0f} % "
-            f"of the rows, those with a confidence of {certified.at_least:g} or more",
+            f"an exit behind {cut.tensor!r}, after {100 * cut.share:.0f} % of the work, answers "
+            f"{100 * certified.share_left:.0f} % of the rows, those with a confidence of {certified.at_least:g} or more",
             f"expected {expected:.3g} ms for one row, {times['whole']:.3g} ms for the original: {times['front']:.3g} ms to "
             f"the exit and {times['rest']:.3g} ms behind it",
         )
@@ -203,7 +225,7 @@ def _answers(
     """Of the original and of the exit, one row at a time."""
     original, front = OnnxEngine(source.path), OnnxEngine(folder / FRONT)
     try:
-        before = [original.run(source.rows[place]) for place in places]
+        before: list[Arrays] = [original.run(source.rows[place]) for place in places]
         given = [front.run(source.rows[place]) for place in places]
     finally:
         original.close()
@@ -222,23 +244,3 @@ def _declared(source: Source, candidate: Candidate) -> dict[str, Any]:
         FRONT: {"cut": {cut.tensor: {"axis": axis, "like": like}}},
         REST: {"ragged": {cut.tensor: {"axis": axis, "pad": 0}}},
     }
-
-
-def _times(source: Source, folder: Path) -> dict[str, float]:
-    """Median milliseconds for one row of the whole model, the front and the rest, in turn."""
-    row = source.rows[source.calibration[0]]
-    engines = {"whole": OnnxEngine(source.path), "front": OnnxEngine(folder / FRONT)}
-    rest = OnnxEngine(folder / REST)
-    given: dict[str, NDArray[Any]] = {**row, **engines["front"].run(row)}
-    engines["rest"] = rest
-    inputs: dict[str, Arrays] = {"whole": row, "front": row}
-    inputs["rest"] = {spec.name: given[spec.name] for spec in rest.signature.inputs}
-    samples: dict[str, list[int]] = {name: [] for name in engines}
-    for _ in range(_TIMED_ROUNDS):
-        for name, engine in engines.items():
-            started_ns = time.perf_counter_ns()
-            engine.run(inputs[name])
-            samples[name].append(time.perf_counter_ns() - started_ns)
-    for engine in engines.values():
-        engine.close()
-    return {name: float(np.median(one)) / 1e6 for name, one in samples.items()}

@@ -14,20 +14,29 @@ from numpy.typing import NDArray
 from trivet.variants._models import Model, initializers
 
 # What is done to shapes and masks: cheap enough to be done twice. Anything that multiplies by weights is not among them.
-_LIGHT = frozenset(
-    "Add And Cast CastLike Ceil Concat Constant ConstantOfShape Div Equal Expand Floor Gather Greater GreaterOrEqual Identity "
-    "Less LessOrEqual Max Min Mod Mul Neg Not Or Range ReduceMax ReduceMin ReduceProd ReduceSum Reshape Shape Size Slice "
-    "Split Sqrt Squeeze Sub Tile Transpose Unsqueeze Where".split()
-)
+_LIGHT = frozenset((
+    "Add", "And", "Cast", "CastLike", "Ceil", "Concat", "Constant", "ConstantOfShape", "Div", "Equal",
+    "Expand", "Floor", "Gather", "Greater", "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max",
+    "Min", "Mod", "Mul", "Neg", "Not", "Or", "Range", "ReduceMax", "ReduceMin", "ReduceProd",
+    "ReduceSum", "Reshape", "Shape", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile",
+    "Transpose", "Unsqueeze", "Where",
+))  # fmt: skip
 _MAX_LIGHT_WEIGHTS = 4096  # elements: a table that is looked up is no preparation
-_MIN_SHARE, _MAX_SHARE = 0.02, 0.9  # of the work before a cut: outside there is nothing to know, or nothing to save
-_SAME_SHARE = 0.01  # cuts so near to each other are one
+_MIN_SHARE, _MAX_SHARE = (
+    0.02,
+    0.9,
+)  # of the work before a cut: outside there is nothing to know, or nothing to save
 # Costs in multiply-adds: an element that is written, and one that a slow function is taken of.
 _ELEMENT, _SLOW_ELEMENT = 4, 16
-_SLOW = frozenset(
-    "BatchNormalization Erf Exp Gelu LayerNormalization Log LogSoftmax Pow Sigmoid Softmax Tanh FastGelu "
-    "SkipLayerNormalization".split()
-)
+_PRODUCTS = frozenset((
+    "Attention", "Conv", "ConvInteger", "ConvTranspose", "DynamicQuantizeMatMul", "Einsum",
+    "FusedMatMul", "GRU", "Gemm", "LSTM", "MatMul", "MatMulInteger", "QAttention", "QGemm",
+    "QLinearConv", "QLinearMatMul", "RNN",
+))  # fmt: skip
+_SLOW = frozenset((
+    "BatchNormalization", "Erf", "Exp", "Gelu", "LayerNormalization", "Log", "LogSoftmax", "Pow",
+    "Sigmoid", "Softmax", "Tanh", "FastGelu", "SkipLayerNormalization",
+))  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,44 +71,41 @@ def taken_by(node: Any) -> list[str]:
     return names
 
 
-def cuts(model: Model, values: Mapping[str, NDArray[Any]], most: int) -> list[Cut]:
+def cuts(
+    model: Model, row: Mapping[str, NDArray[Any]], values: Mapping[str, NDArray[Any]], most: int
+) -> list[Cut]:
     """At most so many places to cut, spread over the model's work, in its order.
 
-    Args: values: of all varying tensors, for one row.
+    Args: row: the inputs of one.  values: of all varying tensors, for this row.
     """
-    graph = _Graph(model, values)
-    found = [cut for name in values if (cut := graph.cut(name)) is not None]
-    found.sort(key=lambda cut: cut.share)
-    kept: list[Cut] = []
-    for cut in found:
-        if kept and cut.share - kept[-1].share < _SAME_SHARE:
-            if _size(cut) <= _size(kept[-1]):
-                kept[-1] = cut
-        else:
-            kept.append(cut)
+    graph = _Graph(model, row, values)
+    narrowest: dict[
+        int, Cut
+    ] = {}  # of the cuts behind the same products: the work between them is next to nothing
+    for name in values:
+        found = graph.cut(name)
+        if found is not None:
+            before, cut = found
+            if before not in narrowest or _elements(cut.shape) <= _elements(narrowest[before].shape):
+                narrowest[before] = cut
+    kept = [narrowest[before] for before in sorted(narrowest)]
     if len(kept) <= most:
         return kept
     return [kept[(2 * place + 1) * len(kept) // (2 * most)] for place in range(most)]
 
 
-def _size(cut: Cut) -> int:
-    size = 1
-    for dim in cut.shape:
-        size *= dim
-    return size
-
-
 class _Graph:
     """A model's nodes with what each costs for one row."""
 
-    def __init__(self, model: Model, values: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(
+        self, model: Model, row: Mapping[str, NDArray[Any]], values: Mapping[str, NDArray[Any]]
+    ) -> None:
         self._nodes: Sequence[Any] = list(model.graph.node)
         self._outputs = [one.name for one in model.graph.output]
-        self._weights = {
-            name: tuple(tensor.dims) for name, tensor in initializers(model).items()
-        }
+        self._weights = {name: tuple(tensor.dims) for name, tensor in initializers(model).items()}
         self._inputs = [one.name for one in model.graph.input if one.name not in self._weights]
         self._values = values
+        self._shapes = {name: tuple(array.shape) for name, array in (*row.items(), *values.items())}
         self._is_varying = [any(name in values for name in node.output) for node in self._nodes]
         self._costs = [
             self._cost(node) if is_varying else 0
@@ -107,8 +113,8 @@ class _Graph:
         ]
         self._total = max(1, sum(self._costs))
 
-    def cut(self, tensor: str) -> Cut | None:
-        """None: the graph cannot be cut there, or it is not worth it."""
+    def cut(self, tensor: str) -> tuple[int, Cut] | None:
+        """The number of products before it, and the cut; None: the graph cannot be cut there, or it is not worth it."""
         value = self._values[tensor]
         if value.dtype.kind != "f" or not 2 <= value.ndim <= 4 or value.shape[0] != 1:
             return None
@@ -128,7 +134,8 @@ class _Graph:
                 return None
         taken = {name for place in rest for name in taken_by(self._nodes[place])}
         inputs = tuple(name for name in self._inputs if name in taken)
-        return Cut(tensor, inputs, share, value.shape)
+        num_products = sum(self._nodes[place].op_type in _PRODUCTS for place in front)
+        return num_products, Cut(tensor, inputs, share, value.shape)
 
     def _before(self, names: Sequence[str], stop: str) -> list[int]:
         """Places of the nodes that the named tensors are computed by, not looking behind `stop`."""
@@ -160,7 +167,9 @@ class _Graph:
         out = sum(self._values[name].size for name in node.output if name in self._values)
         shapes = [self._shape(name) for name in node.input]
         match node.op_type:
-            case "MatMul" | "Gemm" | "FusedMatMul" | "MatMulInteger" | "DynamicQuantizeMatMul" if len(shapes) > 1:
+            case "MatMul" | "Gemm" | "FusedMatMul" | "MatMulInteger" | "DynamicQuantizeMatMul" if (
+                len(shapes) > 1
+            ):
                 return int(out) * self._depth(node, shapes)
             case "Conv" | "ConvInteger" | "ConvTranspose" if len(shapes) > 1:
                 return int(out) * max(1, _elements(shapes[1][1:]))
@@ -176,9 +185,7 @@ class _Graph:
         return max(1, first[-2 if turned and len(first) > 1 else -1]) if first else 1
 
     def _shape(self, name: str) -> tuple[int, ...]:
-        if name in self._values:
-            return tuple(self._values[name].shape)
-        return self._weights.get(name, ())
+        return self._shapes.get(name) or self._weights.get(name, ())
 
 
 def _elements(shape: Sequence[int]) -> int:

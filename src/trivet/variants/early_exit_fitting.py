@@ -18,8 +18,12 @@ from trivet.variants.errors import VariantError
 from trivet.variants.source import Arrays, Source
 
 _HELD_OUT = 0.25  # of the rows for fitting
-_EXPECTED_LOSS = 0.5  # of the loss allowed: what is just at the limit where it is chosen is not certified elsewhere
-_STRICTEST = 0.3  # of the share expected to leave: the first of the sequence has to pass for any other to be looked at
+_EXPECTED_LOSS = (
+    0.5  # of the loss allowed: what is just at the limit where it is chosen is not certified elsewhere
+)
+_STRICTEST = (
+    0.3  # of the share expected to leave: the first of the sequence has to pass for any other to be looked at
+)
 _MAX_TRIED = 24
 _DECIMALS = 6  # of a confidence in the service file
 _SUM_TOLERANCE = 1e-3
@@ -70,12 +74,12 @@ def candidates_of(
     }
     found = [
         (cut, pooling)
-        for cut in cuts(model, values, most)
+        for cut in cuts(model, example, values, most)
         if (pooling := _pooling(model, cut, source, example)) is not None
     ]
     if not found:
         raise VariantError(
-            "there is no place for an exit: no tensor between 2 and 90 % of the work that all the rest could be computed from"
+            "there is no place for an exit: no tensor between 2 and 90 % of the work from which all the rest is computed"
         )
     say(f"{len(found)} places for an exit; running {len(places)} rows")
     outputs = tuple(spec.name for spec in source.signature.outputs)
@@ -111,7 +115,7 @@ def taught(
         source,
         [teacher.places[i] for i in held_out],
         [teacher.answers[i] for i in held_out],
-        [_answer(one, teacher.answering) for one in shares],
+        [_answer(one, teacher) for one in shares],
     )
     sure = shares.max(axis=1)
     left = _share_left(sure, losses, _EXPECTED_LOSS * max_loss)
@@ -143,28 +147,31 @@ def _mixed(teacher: Teacher, source: Source, label_share: float) -> Floats:
     said: dict[str, int] = {}
     for answer, target in zip(teacher.answers, teacher.targets, strict=True):
         said.setdefault(str(source.decode(answer)), int(np.argmax(target)))
-    for row, place in zip(targets, teacher.places, strict=True):
+    for number, place in enumerate(teacher.places):
         truth = said.get(str(source.labels[place]))
         if truth is not None:
-            row *= 1 - label_share
-            row[truth] += label_share
+            targets[number] *= 1 - label_share
+            targets[number, truth] += label_share
     return targets
 
 
-def _answer(shares: Floats, answering: Answering) -> Arrays:
-    """What the exit would answer, one row."""
+def _answer(shares: Floats, teacher: Teacher) -> Arrays:
+    """What the exit would answer to one row, in the order of the model's outputs."""
+    answering = teacher.answering
     scores = shares if answering.kind == "probabilities" else np.log(np.maximum(shares, 1e-30))
     answer: dict[str, NDArray[Any]] = {answering.scores: scores[None].astype(np.float32)}
     if answering.label is not None:
         name, labels = answering.label
         answer[name] = labels[[int(np.argmax(shares))]]
-    return answer
+    return {name: answer[name] for name in teacher.outputs}
 
 
 def _answering(answers: Sequence[Arrays]) -> tuple[Answering, Floats]:
     """What the answers are made of, and their probabilities. Raises: VariantError: no exit could give such answers."""
     first = answers[0]
-    scores = [name for name, one in first.items() if one.dtype.kind == "f" and one.ndim == 2 and one.shape[1] > 1]
+    scores = [
+        name for name, one in first.items() if one.dtype.kind == "f" and one.ndim == 2 and one.shape[1] > 1
+    ]
     others = [name for name in first if name not in scores]
     if len(scores) != 1 or len(others) > 1 or any(first[name].shape != (1,) for name in others):
         kinds = ", ".join(f"{name} {one.dtype.name} {list(one.shape)}" for name, one in first.items())

@@ -34,15 +34,17 @@ class Pooling:
 
     def features(self, value: NDArray[Any], mask: NDArray[Any] | None) -> Floats:
         """Shape (features,) of a tensor with one row; the same as the nodes that early_exit_split.py writes."""
-        found = np.asarray(value, np.float64)[0]
+        found: Floats = np.asarray(value, np.float64)[0]
         if found.ndim == 1:
             return found
         found = np.moveaxis(found, self.channels - 1, 0).reshape(value.shape[self.channels], -1)
         if self.first:
-            return found[:, 0]
+            alone: Floats = found[:, 0]
+            return alone
         if mask is not None:
             weights = np.asarray(mask, np.float64).reshape(-1)
-            return (found * weights).mean(axis=1) / (weights.mean() + 1e-9)
+            means: Floats = (found * weights).mean(axis=1) / (weights.mean() + 1e-9)
+            return means
         return np.concatenate([found.mean(axis=1), found.max(axis=1)])
 
 
@@ -124,7 +126,7 @@ def _minimised(features: Floats, targets: Floats, penalty: float) -> tuple[Float
 def _one_thread() -> Any:
     """Sums in one order, whatever the number of cores."""
     try:
-        from threadpoolctl import threadpool_limits  # comes with scikit-learn
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
     except ImportError:
         raise ExtraMissingError("fitting the head of an early exit", "variants") from None
     return threadpool_limits(1)
