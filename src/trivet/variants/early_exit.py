@@ -67,10 +67,10 @@ class EarlyExit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     times: ClassVar[Any] = staticmethod(one_row_times)  # where it is measured
     max_loss: Share = 0.01
     confidence: Share = 0.95
-    places: Annotated[int, msgspec.Meta(ge=1, le=32)] = 6
+    places: Annotated[int, msgspec.Meta(ge=1, le=32)] = 4
     label_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.3
-    fitting_rows: Rows = 3000
-    certification_rows: Rows = 3000
+    fitting_rows: Rows = 2000
+    certification_rows: Rows = 2000
 
     def applies(self, source: Source) -> str:
         if not is_onnx(source):
