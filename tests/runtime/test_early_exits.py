@@ -5,10 +5,12 @@ row is sure where its two numbers are far enough apart.
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,7 +25,7 @@ from trivet.pipeline.exits import confidences
 from trivet.runtime.live_exits import exit_word
 from trivet.runtime.preparing import Prepared, PreparedModel
 from trivet.runtime.profile import Profile
-from trivet.spec.exit import Exit
+from trivet.spec.exit import Exit, ExitCalibration
 
 RULE = Exit(output="y", at_least=0.9)
 SURE, UNSURE = [3.0, 0.0], [1.0, 0.0]
@@ -427,3 +429,23 @@ def test_what_does_not_fit_is_told_at_load_with_its_line(
     build.write(model("h", ["w"], [helper.make_node("Identity", ["h"], ["w"])], {}), folder / "wide.onnx")
     with pytest.raises(SpecError, match=message):
         prepared(folder, TWO.replace(old, new))
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "early-exit.md").read_text()
+
+
+def test_the_pages_example_runs(tmp_path: Path) -> None:
+    example = re.findall(r"```yaml\n(models:.*?)```", PAGE, re.DOTALL)[0]
+    nodes = [helper.make_node("Identity", ["x"], [name]) for name in ("logits", "hidden")]
+    build.write(model("x", ["logits", "hidden"], nodes, {}), tmp_path / "front.onnx")
+    nodes = [helper.make_node("Mul", ["hidden", "f"], ["logits"])]
+    build.write(model("hidden", ["logits"], nodes, {"f": np.float32(10)}), tmp_path / "rest.onnx")
+    sure, unsure = run(prepared(tmp_path, example), [rows(SURE), rows(UNSURE)])
+    assert (word(sure), word(unsure)) == ("front", "rest")
+
+
+def test_every_key_of_an_exit_is_on_the_page() -> None:
+    keys = [field.encode_name for kind in (Exit, ExitCalibration) for field in msgspec.structs.fields(kind)]
+    assert [
+        key for key in keys if key != "calibration" and f"`{key}`" not in PAGE and f".{key}`" not in PAGE
+    ] == []
