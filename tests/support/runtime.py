@@ -30,6 +30,7 @@ class Answer:
     def __init__(self) -> None:
         self.outputs: Outputs | None = None
         self.error: RequestError | None = None
+        self.request: Request | None = None  # set when it is submitted
         self.done = asyncio.Event()
 
     def answer(self, request: Request, results: Results, start: int) -> None:
@@ -56,7 +57,8 @@ class Served:
         ]
         message = InferMessage(tensors, "", None, None, False)
         answer, now_ns = Answer(), self._now_ns()
-        self.runtime.submit(self.live.request(message, now_ns, now_ns, timeout_ns, priority, answer))
+        answer.request = self.live.request(message, now_ns, now_ns, timeout_ns, priority, answer)
+        self.runtime.submit(answer.request)
         return answer
 
     async def ask(self, inputs: Mapping[str, NDArray[Any]], timeout_ns: int = 0) -> Outputs:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from trivet.spec.row import ABSENT, PHASES
 
 NS_PER_MS = 1_000_000
+_WORDS = ("configuration", "variant", "cache", "exit")
 
 
 def parse(header: bytes) -> dict[str, int | str]:
@@ -25,7 +26,7 @@ def phase_columns(headers: Sequence[bytes | None]) -> dict[str, NDArray[np.int64
     """Row columns from the answers' headers: phases and `batch` size as numbers, the rest as words."""
     numbers = {f"{phase}_ns": [ABSENT] * len(headers) for phase in PHASES}
     numbers["batch_size"] = [ABSENT] * len(headers)
-    words = {name: [""] * len(headers) for name in ("configuration", "variant", "cache")}
+    words = {name: [""] * len(headers) for name in _WORDS}
     columns: dict[str, list[Any]] = {**numbers, **words}
     for i, header in enumerate(headers):
         for part in header.split(b",") if header else ():
@@ -59,4 +60,4 @@ def _cell(part: bytes) -> tuple[str, int | str] | None:
         return (f"{name}_ns", value) if name in PHASES and value < 2**63 else None
     if name == "batch":
         return ("batch_size", int(value)) if value.isdecimal() and len(value) < 19 else None
-    return metric if name in ("configuration", "variant", "cache") else None
+    return metric if name in _WORDS else None

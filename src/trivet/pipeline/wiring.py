@@ -51,10 +51,20 @@ class Wiring:
         """
         stage = self._stages[place + 1]
         inputs = outputs if stage.takes is None else _taken(stage, outputs, carried)
+        self.keep(place, outputs, carried)
+        return inputs
+
+    def keep(self, place: int, outputs: Mapping[str, Any], carried: dict[str, Any]) -> None:
+        """Put aside what later stages than the next may take of what the stage at `place` gave."""
         for name in self._kept[place]:
             if name in outputs:
                 carried[name] = outputs[name]
-        return inputs
+
+    def sources(self, start: int, stop: int) -> frozenset[str]:
+        """The names that the stages from `start` to before `stop` take, as they were given."""
+        return frozenset(
+            source for stage in self._stages[start:stop] for source in (stage.takes or {}).values()
+        )
 
 
 def _kept(stages: Sequence[Taking], place: int, gives: Collection[str] | None) -> frozenset[str]:

@@ -8,6 +8,7 @@ from trivet.engine.contract import Engine
 from trivet.engine.python.engine import PythonEngine
 from trivet.engine.python.process import PythonProcess
 from trivet.errors import SpecError
+from trivet.pipeline.exits import ExitPoint
 from trivet.pipeline.wiring import Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import free_axes
@@ -61,6 +62,7 @@ def install(
         wiring=Wiring(prepared.takings, [spec.name for spec in signature.inputs]),
         scheduler=scheduler,
         deadline_ns=max(_MIN_DEADLINE_NS, 4 * longest_ns) if declared == "auto" else declared,
+        last_model=service.last_model,
         slow_ns=service.slo.latency_ns,
         default_priority=service.priorities.default,
         max_priority=service.priorities.levels,
@@ -124,6 +126,7 @@ def _install_model(
             resolution.max_batch_size,
         ),
         streams=prepared.streams,
+        exit=None if prepared.exit is None else ExitPoint(prepared.name, prepared.exit),
     )
 
 
@@ -133,7 +136,11 @@ def _signature(service: Service, stages: list[LiveModel | StepStage]) -> Signatu
     outputs = service.outputs or (last.signature.outputs if isinstance(last, LiveModel) else None)
     if inputs is None or outputs is None:
         raise SpecError("a service whose ends are Python code declares `inputs:` and `outputs:` at the top")
-    batch_axis = len(stages) == 1 and isinstance(first, LiveModel) and first.signature.batch_axis
+    # A model with exits looks to its clients as it did without.
+    has_exits = any(isinstance(stage, LiveModel) and stage.exit for stage in stages)
+    batch_axis = (len(stages) == 1 or has_exits) and all(
+        isinstance(stage, LiveModel) and stage.signature.batch_axis for stage in stages
+    )
     return Signature(tuple(inputs), tuple(outputs), batch_axis)
 
 

@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 
 from trivet.errors import BadRequestError, EngineError
 from trivet.pipeline.chain import Answer, Chain, Run
+from trivet.pipeline.exits import ExitPoint
 from trivet.pipeline.wiring import REQUEST, Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import FreeAxes, bucket_of_shapes
 from trivet.runtime.conversion import as_inputs
 from trivet.runtime.counters import ModelCounters
 from trivet.runtime.executors import Executor
+from trivet.runtime.live_exits import LiveExits
 from trivet.runtime.request import Reply, Request
 from trivet.runtime.results import Results
 from trivet.runtime.steps import StepStage, Tensors, call_step
@@ -46,6 +48,7 @@ class LiveModel:
     largest_batch_difference: float  # between batched and single answers, found by the check at load
     free: FreeAxes  # the axes whose sizes requests choose
     streams: bool = False  # answers in chunks, one request at a time
+    exit: ExitPoint | None = None  # stands behind it
     counters: ModelCounters = field(default_factory=ModelCounters)
 
     def expected_ns(self) -> int:
@@ -75,6 +78,7 @@ class LiveService:
         wiring: Wiring,
         scheduler: Scheduler,
         deadline_ns: int,
+        last_model: int = -1,
         slow_ns: int | None = None,
         default_priority: int = 0,
         max_priority: int = 100,
@@ -87,16 +91,23 @@ class LiveService:
         self.signature = signature
         self.platform = platform
         self.stages = list(stages)
-        self.models = [stage for stage in stages if isinstance(stage, LiveModel)]
+        self.models_by_place = {i: stage for i, stage in enumerate(stages) if isinstance(stage, LiveModel)}
+        self.models = list(self.models_by_place.values())
         self.last_stage = self.stages[-1]
         self.streams = any(model.streams for model in self.models)
-        self.chain = Chain(self.stages)
+        points = {place: model.exit for place, model in self.models_by_place.items() if model.exit}
+        self.chain = Chain(self.stages, points, last_model)
         self.wiring = wiring
         self.deadline_ns = deadline_ns
         # An answer that took longer is worth a look: over the SLO's latency; without one only those past the deadline.
         self.slow_ns = _NEVER if slow_ns is None else slow_ns
         self.decoder = RequestDecoder(signature)
         self.encoder = ResponseEncoder(name, version, signature, configuration_hash[:12])
+        self.exits = (
+            LiveExits(points, self.models_by_place, last_model, wiring, self._exit_encoder)
+            if points
+            else None
+        )
         self.json_rows = all(spec.datatype not in ("FP16", "BF16", "BYTES") for spec in signature.outputs)
         self._scheduler = scheduler
         self._default_priority = default_priority
@@ -105,6 +116,9 @@ class LiveService:
         self._lone_queue = self._queue_of_lone_model()
         # Then its inputs are the first model's as they came, and nobody else takes them.
         self._starts_with_model = isinstance(stages[0], LiveModel) and not wiring.kept(REQUEST)
+
+    def _exit_encoder(self, names: str) -> ResponseEncoder:
+        return ResponseEncoder(self.name, self.version, self.signature, self.hash[:12], names)
 
     def _forget_idle_queues(self) -> None:
         """Forget the queues in which nobody waits, with what was learned of their shapes."""
@@ -171,6 +185,7 @@ class LiveService:
         request.stage = run.index
         request.priority = priority
         request.carried = carried
+        request.exit = ""
         return request
 
     def _first_run(

@@ -18,6 +18,7 @@ from trivet.pipeline.wiring import Taking
 from trivet.runtime import profile as profiles
 from trivet.runtime.conversion import as_arrays
 from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
+from trivet.runtime.preparing_exits import check_exits
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
 from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile
@@ -33,6 +34,7 @@ from trivet.runtime.samples import Samples
 from trivet.runtime.steps import StepStage, call_step, load_callable
 from trivet.runtime.streaming import FirstChunk
 from trivet.spec.configuration import Configuration, Resolution
+from trivet.spec.exit import Exit
 from trivet.spec.fields import FieldError
 from trivet.spec.service import Model, Stage
 from trivet.spec.service_file import located
@@ -56,6 +58,7 @@ class PreparedModel:
     engines: list[Engine]
     profile: Profile
     resolution: Resolution
+    exit: Exit | None = None  # stands behind it
 
     @property
     def streams(self) -> bool:
@@ -90,6 +93,7 @@ def prepare(
     try:
         for index in range(len(configuration.service.pipeline)):
             preparing.add_stage(index)
+        check_exits(configuration.service, preparing.stages, preparing.takings)
     except FieldError as error:
         preparing.close()
         raise located(configuration, error) from None
@@ -192,7 +196,7 @@ class _Preparing:
             for one in engines:
                 one.close()
             raise
-        prepared = PreparedModel(stage.target, model, signature, engines, profile, resolution)
+        prepared = PreparedModel(stage.target, model, signature, engines, profile, resolution, stage.exit)
         self._end(
             prepared,
             takes,

@@ -12,6 +12,7 @@ from trivet.wire.v2_request import InferMessage
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from trivet.runtime.exiting import Parting
     from trivet.runtime.live import LiveService
     from trivet.runtime.splitting import Split
     from trivet.runtime.streaming import Stream
@@ -48,6 +49,7 @@ class Request(Job):
         "carried",
         "end_by_ns",
         "ended_ns",
+        "exit",
         "first_row",
         "formed_ns",
         "inputs",
@@ -66,6 +68,8 @@ class Request(Job):
 
     # What earlier stages gave for later ones, by name. Set for pipelines only: a lone model's requests pay nothing.
     carried: "dict[str, NDArray[Any]]"
+    # Where there are exits only: the model that answers it (or will, as it looks now); of each row where they parted.
+    exit: str | list[str]
 
     def __init__(
         self,
@@ -92,7 +96,7 @@ class Request(Job):
         self.reply = reply
         self.stage = 0
         self.answers_after: Any = live.last_stage  # the stage whose results are the answer
-        self.split: Split | None = None
+        self.split: Split | Parting | None = None  # while it is on its way in parts
         self.stream: Stream | None = None  # while it is answered in chunks
         self.first_row = 0  # of a part: where it begins in its whole
         self.priority = 0

@@ -1,15 +1,18 @@
 """What an engine gave for one batch, and how a single request's part is read from it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from trivet.runtime.exiting import Decided
 
 
 class Results:
     """Outputs of one batch. `outputs[name]` has the batch's rows on axis 0 where the model has a batch axis."""
 
-    __slots__ = ("_raw", "_rows", "batch_axis", "batch_rows", "outputs", "said")
+    __slots__ = ("_raw", "_rows", "batch_axis", "batch_rows", "decided", "outputs", "said")
 
     def __init__(self, outputs: Mapping[str, NDArray[Any]], batch_axis: bool, batch_rows: int) -> None:
         self.outputs = outputs
@@ -17,6 +20,7 @@ class Results:
         self.batch_rows = batch_rows
         self._raw: dict[str, bytes] = {}
         self._rows: dict[str, list[list[Any]]] | None = None
+        self.decided: Decided | None = None  # where an exit stands behind the stage: what it said
         self.said = b""  # what a front says of the whole batch in each answer, once written
 
     def rows(self) -> dict[str, list[list[Any]]]:

@@ -13,14 +13,15 @@ from trivet.errors import DeadlineError, RefusedError, RequestError
 from trivet.pipeline.chain import Run
 from trivet.runtime.conversion import as_inputs
 from trivet.runtime.executors import Executor, Outcome
+from trivet.runtime.exiting import part_ways
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.runtime.retrying import Retry, may_retry
 from trivet.runtime.splitting import Split
-from trivet.runtime.steps import Tensors
 from trivet.runtime.streaming import Stream
 from trivet.schedule import Batch, Drop, Model, Refusal, Scheduler
+from trivet.wire.v2_input import InferInput
 
 # A turn that runs inline batches gives the sockets a chance after this long.
 _MAX_TURN_NS = 2_000_000
@@ -93,14 +94,19 @@ class Runtime:
         True: the request's `reply` will not be called any more.
         """
         now_ns = self.now_ns()
-        if request.split is not None:
-            request.split.cancel()
-        elif request.stream is not None:
+        if request.stream is not None:
             return request.stream.stop("CANCELED")
-        elif not self.scheduler.cancel(request, now_ns):
+        if not self.withdraw(request):
             return False
         self._models[request.queue.model].counters.fail("CANCELED", now_ns - request.received_ns)
         return True
+
+    def withdraw(self, request: Request) -> bool:
+        """Take out what waits of a request. False: it is running, or over."""
+        if request.split is not None:
+            request.split.cancel()
+            return True
+        return self.scheduler.cancel(request, self.now_ns())
 
     def _turn(self) -> None:
         self._turn_pending = False
@@ -216,7 +222,7 @@ class Runtime:
         if outcome.outputs is None:
             assert outcome.error is not None  # exactly one of the two is set
             for request in requests:
-                self._fail(request, outcome.error, "BACKEND")
+                self.fail(request, outcome.error, "BACKEND")
             return
         results = Results(outcome.outputs, model.signature.batch_axis, rows)
         start = 0
@@ -244,35 +250,46 @@ class Runtime:
         """Carry a request from one model over the steps behind it to the next model, or to its answer."""
         live = request.live
         try:
-            command, outputs = live.run_steps(
-                request.stage, results.part(start, request.rows), request.carried, request.end_by_ns
-            )
-            if isinstance(command, Run):
-                self._offer_to(request, live, command, outputs)
-                return
-            live.check_outputs(outputs)
+            if live.exits is not None and request.stage in live.exits.points:
+                part_ways(self, live.exits, request, results, start)
+            else:
+                self.go_on(request, results, start)
         except RequestError as error:
-            self._fail(request, error, "BACKEND")
+            self.fail(request, error, "BACKEND")
+
+    def go_on(self, request: Request, results: Results, start: int) -> None:
+        """Over the steps behind the request's stage.
+
+        Raises: RequestError: a step failed, or what follows does not take its tensors; nothing is answered yet.
+        """
+        live = request.live
+        command, outputs = live.run_steps(
+            request.stage, results.part(start, request.rows), request.carried, request.end_by_ns
+        )
+        if isinstance(command, Run):
+            model = live.stages[command.index]
+            assert isinstance(model, LiveModel)  # run_steps stops at models only
+            self.offer_inputs(request, command, as_inputs(outputs, model.name, model.signature))
             return
+        live.check_outputs(outputs)
         request.reply.answer(request, Results(outputs, False, request.rows), 0)
 
-    def _offer_to(self, request: Request, live: LiveService, command: Run, inputs: Tensors) -> None:
-        model = live.stages[command.index]
-        assert isinstance(model, LiveModel)  # run_steps stops at models only
+    def offer_inputs(self, request: Request, command: Run, inputs: list[InferInput]) -> None:
+        """Offer a request to the model that the command names. Raises: BadRequestError: as `LiveService.place`."""
         request.stage = command.index
-        request.inputs = as_inputs(inputs, model.name, model.signature)
-        request.queue, request.rows = live.place(command.index, request.inputs, request.priority)
+        request.inputs = inputs
+        request.queue, request.rows = request.live.place(command.index, inputs, request.priority)
         request.arrival_ns = self.now_ns()
         request.deadline_ns = command.deadline_ns
         self.submit(request)
 
     def _refuse(self, request: Request, refusal: Refusal) -> None:
-        self._fail(request, refused(refusal), "REJECTED")
+        self.fail(request, refused(refusal), "REJECTED")
 
     def _late(self, request: Request, ended_ns: int) -> None:
         """Never answer late in silence: the client has given up, or will act on an answer that is worth nothing."""
         late_ms = (ended_ns - request.end_by_ns) / 1e6
-        self._fail(
+        self.fail(
             request,
             DeadlineError(f"the deadline passed {late_ms:.1f} ms before the answer was ready"),
             "LATE",
@@ -287,9 +304,9 @@ class Runtime:
         error = DeadlineError(
             f"the deadline could not be met: dropped before execution after {waited_ms:.1f} ms"
         )
-        self._fail(request, error, "REJECTED")
+        self.fail(request, error, "REJECTED")
 
-    def _fail(self, request: Request, error: RequestError, reason: str) -> None:
+    def fail(self, request: Request, error: RequestError, reason: str) -> None:
         counters = self._models[request.queue.model].counters
         counters.fail(reason, self.now_ns() - request.received_ns)
         request.reply.fail(request, error)

@@ -34,6 +34,7 @@ def _flat(model: Mapping[str, Any]) -> dict[str, Any]:
         "dropped": dict(dropped),
         "waiting": dict(waiting),
         "largest_batch_difference": model["largest_batch_difference"],
+        "exits": model["exits"],
     }
 
 

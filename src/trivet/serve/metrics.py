@@ -154,7 +154,15 @@ def _own(found: Mapping[Labels, Mapping[str, Any]]) -> Iterator[Metric]:
     chunk_seconds = CounterMetricFamily(
         "trivet_first_chunk_seconds", "time from a request's first byte to its first chunk", labels=names
     )
+    exits = CounterMetricFamily(
+        "trivet_exit_rows",
+        "rows that an early exit answered (left) or sent on (on)",
+        labels=(*names, "stage", "way"),
+    )
     for labels, counters in found.items():
+        for stage, (num_left, num_on) in counters["exits"].items():
+            exits.add_metric((*labels, stage, "left"), num_left)
+            exits.add_metric((*labels, stage, "on"), num_on)
         chunks.add_metric(labels, counters["first_chunks"])
         chunk_seconds.add_metric(labels, counters["first_chunk_ns"] / 1e9)
         for priority, count in counters["waiting"].items():
@@ -169,7 +177,19 @@ def _own(found: Mapping[Labels, Mapping[str, Any]]) -> Iterator[Metric]:
         predicted.add_metric(labels, counters["predicted_ns"] / 1e9)
         actual.add_metric(labels, counters["actual_ns"] / 1e9)
         difference.add_metric(labels, counters["largest_batch_difference"])
-    yield from (depth, refused, dropped, fill, retried, predicted, actual, difference, chunks, chunk_seconds)
+    yield from (
+        depth,
+        refused,
+        dropped,
+        fill,
+        retried,
+        predicted,
+        actual,
+        difference,
+        chunks,
+        chunk_seconds,
+        exits,
+    )
 
 
 _PROCESS = (

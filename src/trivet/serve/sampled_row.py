@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import Any
 
 from trivet.errors import BadRequestError, RefusedError, RequestError, UnavailableError
+from trivet.runtime.live_exits import exit_word
 from trivet.runtime.request import Request
 from trivet.schedule.job import DROPPED
 from trivet.spec.row import ABSENT, Row
@@ -27,6 +28,7 @@ def answered_row(
     return Row(
         **_common(request),
         **_ran(request),
+        exit="" if request.live.exits is None else exit_word(request),
         first_byte_ns=ABSENT if is_gone else done_ns,
         done_ns=done_ns,
         status=0 if is_gone else 200,

@@ -88,5 +88,6 @@ def _model(model: LiveModel) -> dict[str, Any]:
         "largest_batch_difference": model.largest_batch_difference,
         "running": scheduled.num_running,
         "classes": classes,
+        "exits": {} if model.exit is None else {model.exit.name: [model.exit.num_left, model.exit.num_on]},
         "counters": model.counters.snapshot(),
     }

@@ -34,6 +34,20 @@ def check_pipeline(service: Service) -> None:
         if name not in used:
             raise FieldError(("models", name), f"no stage of the pipeline uses the model {name!r}")
     _check_order(service.pipeline)
+    _check_exits(service)
+
+
+def _check_exits(service: Service) -> None:
+    for index, stage in enumerate(service.pipeline):
+        if stage.exit is None:
+            continue
+        if stage.model is None:
+            raise FieldError(("pipeline", index, "exit"), "an exit stands behind a model, not behind a step")
+        if index == service.last_model:
+            raise FieldError(
+                ("pipeline", index, "exit"),
+                f"no model follows {stage.model!r}: every row is answered there anyway; leave the exit out",
+            )
 
 
 def _check_order(stages: Sequence[Stage]) -> None:

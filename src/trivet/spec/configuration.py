@@ -138,6 +138,8 @@ def _model_content(model: Model, digests: Digests) -> dict[str, Any]:
 
 def _stage_content(stage: Stage, order: list[str], digests: Digests) -> dict[str, Any]:
     content: dict[str, Any] = _plain(stage)
+    if stage.exit is None:
+        del content["exit"]  # a pipeline without exits keeps the hash that it had before there were any
     return content | {
         "preprocess": stage.preprocess and _code(stage.preprocess, digests),
         "model": order.index(stage.model) if stage.model else None,

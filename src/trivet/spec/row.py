@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trivet.errors import ExtraMissingError, SpecError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 ABSENT = -1  # an instant, duration or index that the writer did not observe
 
 # Where a request's time goes inside the server; also the names in the `Server-Timing` header.
@@ -77,6 +77,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     tenant: str = ""
     answer: bytes = b""  # body or digest, where the run keeps it
     kept: str = ""  # one of KEPT; since version 2
+    # The model that answered, where there are early exits; several where rows of one request parted: `front+rest`.
+    exit: str = ""  # since version 3
 
 
 class RowsHeader(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
+from trivet.spec.exit import Exit
 from trivet.spec.fields import FieldError
 from trivet.spec.levers import Auto, Count, Levers, Priorities, Slo
 from trivet.spec.signature import TensorSpec
@@ -89,6 +90,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     files: whatever else belongs to Python code; their bytes are part of the hash.
     execution: where Python code runs; auto: in the event loop, unless rows of the service's data show that it
         takes long: then in a process of its own.
+    exit: behind a model: rows of which it is sure enough are answered here.
     """
 
     preprocess: Text | None = None
@@ -98,6 +100,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     outputs: tuple[TensorSpec, ...] | None = None
     files: tuple[Text, ...] = ()
     execution: Literal["auto", "inline", "process"] = "auto"
+    exit: Exit | None = None
 
     def __post_init__(self) -> None:
         if sum(name is not None for name in (self.preprocess, self.model, self.postprocess)) != 1:
@@ -174,3 +177,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def __post_init__(self) -> None:
         if not self.pipeline and len(self.models) == 1:
             msgspec.structs.force_setattr(self, "pipeline", (Stage(model=next(iter(self.models))),))
+
+    @property
+    def last_model(self) -> int:
+        """The place of the last model in the pipeline, whose answers early exits stand for; -1: only steps."""
+        return max((index for index, stage in enumerate(self.pipeline) if stage.model), default=-1)

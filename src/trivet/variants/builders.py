@@ -26,6 +26,7 @@ BUILDERS: dict[str, Callable[[], Builder]] = {
     "openvino-int8": _of("openvino_int8", "OpenVinoInt8"),
     "distilled": _of("learned.distil", "Distilled"),
     "pruned": _of("learned.prune", "Pruned"),
+    "early-exit": _of("early_exit", "EarlyExit"),
 }
 
 

@@ -23,12 +23,18 @@ _BinaryHead = tuple[bytes, list[tuple[str, int]]]  # the JSON part; the outputs 
 
 
 class ResponseEncoder:
-    """Writes the infer answers of one service."""
+    """Writes the infer answers of one service.
 
-    def __init__(self, name: str, version: str, signature: Signature, configuration: str) -> None:
+    Args: exit_: who gave these answers, where a service has early exits.
+    """
+
+    def __init__(
+        self, name: str, version: str, signature: Signature, configuration: str, exit_: str = ""
+    ) -> None:
         self._signature = signature
+        parameters = {"configuration": configuration} | ({"exit": exit_} if exit_ else {})
         self._head = msgspec.json.encode(
-            {"model_name": name, "model_version": version, "parameters": {"configuration": configuration}}
+            {"model_name": name, "model_version": version, "parameters": parameters}
         )[:-1]
         self._all = tuple(spec.name for spec in signature.outputs)
         self._specs = {spec.name: spec for spec in signature.outputs}

@@ -1,7 +1,10 @@
 """From the results of an `infer` request to the bytes of its answer."""
 
+import functools
+import re
 from collections.abc import Sequence
 
+from trivet.runtime.live_exits import exit_word
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.serve.http.encoding import SMALLEST_COMPRESSED, compress
@@ -16,7 +19,7 @@ def encode_answer(request: Request, results: Results, start: int, encode_from_ns
     Raises: BadRequestError: an output cannot travel as the request wants it.
     """
     live, message, options = request.live, request.message, request.options
-    encoder = live.encoder
+    encoder = live.encoder if live.exits is None else live.exits.encoder(request)
     headers = b"" if options is None else _headers(request, results, options, encode_from_ns)
     parts: Sequence[Buffer]
     if request.rows == 1 and results.batch_axis:
@@ -75,12 +78,23 @@ def server_timing(request: Request, results: Results, encode_from_ns: int) -> by
             request.batch_rows,
             request.live.short_hash,
         )
-    return b"Server-Timing: parse;dur=%b, queue;dur=%b, encode;dur=%b, %b" % (
+    exits = b"" if request.live.exits is None else b"exit;desc=%b, " % _token(exit_word(request))
+    return b"Server-Timing: parse;dur=%b, queue;dur=%b, encode;dur=%b, %b%b" % (
         _MILLISECONDS[(request.arrival_ns - request.received_ns) // 1000],
         _MILLISECONDS[(request.started_ns - request.arrival_ns) // 1000],
         _MILLISECONDS[(encode_from_ns - request.ended_ns) // 1000],
+        exits,
         results.said,
     )
+
+
+@functools.lru_cache(maxsize=1024)
+def _token(word: str) -> bytes:
+    """A word that may stand in a header's value as it is; what may not is replaced."""
+    return _NO_TOKEN.sub("_", word).encode()
+
+
+_NO_TOKEN = re.compile(r"[^A-Za-z0-9._+-]")
 
 
 class _Milliseconds(dict[int, bytes]):
