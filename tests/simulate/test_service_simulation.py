@@ -102,8 +102,8 @@ def test_a_hiccup_holds_up_whatever_runs() -> None:
     assert latencies == {1_000}  # it is replayed from a random place on, and hardly ever met
     often = HostCosts(hiccups=[(0, 500)], observed_ns=1_000)
     found = run(constant({1: 1_000}, often), lone(), [10_000], seed=1).latency_ns()[0]
-    # Half of the time the core does nothing: two or three hiccups within the work, one of them perhaps at its beginning.
-    assert 2_000 <= found <= 2_500
+    # Half of the time the core does nothing: each half of the work waits for one hiccup, the first perhaps for a part.
+    assert 1_500 <= found <= 2_000
 
 
 def test_a_pipeline_passes_its_stages_and_exits_answer_early() -> None:
