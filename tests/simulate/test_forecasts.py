@@ -25,7 +25,7 @@ from trivet.stats import student_t
 
 MS, S = 1_000_000, 1_000_000_000
 PROFILE = constant({1: 10 * MS})
-SETUP = lone(slo_ns=50 * MS)
+SETUP = lone(slo_ns=50 * MS, deadline_ns=150 * MS)
 
 
 def test_a_forecast_of_what_never_varies_has_no_width() -> None:
@@ -126,17 +126,17 @@ def test_the_largest_rate_of_even_arrivals_is_what_the_engine_can_do() -> None:
 
 def test_just_below_the_largest_rate_the_slo_holds_and_just_above_it_does_not() -> None:
     process = Poisson(rate_rps=50, duration_ns=20 * S)
-    found = largest_rate(PROFILE, SETUP, process, seed=3, replications=3, num_requests=3_000)
+    found = largest_rate(PROFILE, SETUP, process, seed=3, replications=3, num_requests=1_500)
     attained = [
         forecast(
-            PROFILE, SETUP, Poisson(rate_rps=rate, duration_ns=int(8_000 / rate * S)), replications=2, seed=9
+            PROFILE, SETUP, Poisson(rate_rps=rate, duration_ns=int(3_000 / rate * S)), replications=2, seed=9
         )
         .figures["slo_attainment"]
         .estimate
         for rate in (0.8 * found.estimate, 1.2 * found.estimate)
     ]
     assert attained[0] > 0.99 > attained[1]
-    kept_free = largest_rate(PROFILE, SETUP, process, seed=3, replications=3, num_requests=3_000, safety=0.3)
+    kept_free = largest_rate(PROFILE, SETUP, process, seed=3, replications=3, num_requests=1_500, safety=0.3)
     assert kept_free.estimate < found.estimate
 
 

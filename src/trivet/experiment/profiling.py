@@ -149,7 +149,7 @@ class _Profiling:
 
     def _live(self, configuration: Configuration) -> None:
         setup = setup_of(configuration, self._profile, workers=1, num_cores=self._num_cores)
-        one_ns = sum(mean_ns(self._profile.models[stage.key], 1) for stage in setup.stages)
+        one_ns = round(sum([mean_ns(self._profile.models[stage.key], 1) for stage in setup.stages]))
         with served(configuration, self._placement, asked()) as made:
             seen = msgspec.json.decode(
                 self._on_server_cores("trivet.experiment.hiccup_probe", str(2 * self._point_ns)), type=Seen

@@ -65,7 +65,7 @@ class Simulated:
 
     def is_ok(self) -> NDArray[np.bool_]:
         """Which requests got a result."""
-        return self.outcome == OK
+        return np.asarray(self.outcome == OK)
 
 
 def gathered(
@@ -85,13 +85,15 @@ def gathered(
         # The last one stands for no batch.
         table = np.array([*record.batches, (-1, -1, -1, -1, -1)], np.int64)
         of_batch[:, mine] = table[np.array(record.batch_of, np.int64)][:, 1:4].T
-    end_ns = int(done.max()) if num else 0
+    began, ended, rows = of_batch
     return Simulated(
         intended_ns,
         np.where(outcome == UNANSWERED, intended_ns, done),
         outcome,
         offered,
-        *of_batch,
+        began,
+        ended,
+        rows,
         busy_ns,
-        end_ns,
+        int(done.max()) if num else 0,
     )

@@ -124,13 +124,13 @@ def stages_of(
     chain = Chain(made)
     first: list[Step] = []
     models: list[ModelStage] = []
-    for index, stage in enumerate(made):
-        if isinstance(stage, ModelStage):
-            stage.place = index
-            stage.spare_ns = -chain.run(index, 0).deadline_ns
-            models.append(stage)
+    for index, one in enumerate(made):
+        if isinstance(one, ModelStage):
+            one.place = index
+            one.spare_ns = -chain.run(index, 0).deadline_ns
+            models.append(one)
         else:
-            (models[-1].steps if models else first).append(stage)
+            (models[-1].steps if models else first).append(one)
     return Stages(scheduler, first, models)
 
 

@@ -23,12 +23,16 @@ _MAX_TURN_NS: Final = 2_000_000  # as in runtime/runtime.py
 
 
 class _Running:
-    """A batch on an engine thread. `left_ns`: of its work, at full speed; began_ns: -1 until it gets a core."""
+    """A batch on an engine thread, given to it at ready_ns. `left_ns`: of its work, at full speed; began_ns: -1 until it
+    gets a core."""
 
-    __slots__ = ("batch", "began_ns", "hand_over_ns", "left_ns", "stage", "threads")
+    __slots__ = ("batch", "began_ns", "hand_over_ns", "left_ns", "ready_ns", "stage", "threads")
 
-    def __init__(self, batch: Batch, stage: ModelStage, hand_over_ns: int, work_ns: float) -> None:
+    def __init__(
+        self, batch: Batch, stage: ModelStage, ready_ns: int, hand_over_ns: int, work_ns: float
+    ) -> None:
         self.batch = batch
+        self.ready_ns = ready_ns
         self.stage = stage
         self.threads = stage.threads
         self.hand_over_ns = hand_over_ns
@@ -69,8 +73,14 @@ class Worker:
         self._engine_end_ns = -(1 << 60)  # when an engine last ended: after a pause it begins cold
         self.busy_ns = 0.0  # core time of the loop and the engines
 
-    def run(self, arrivals_ns: list[int], lengths: list[int] | None) -> Record:
-        """Each request of the worker until it has its outcome. Instants ascend; they are those at the worker's socket."""
+    def run(
+        self, arrivals_ns: list[int], lengths: list[int] | None, most_waiting: int | None = None
+    ) -> Record:
+        """Each request of the worker until it has its outcome, or until more wait than are of interest.
+
+        Instants ascend; they are those at the worker's socket.
+        """
+        limit = NEVER if most_waiting is None else most_waiting
         self._arrivals = [*arrivals_ns, NEVER]
         self._lengths = lengths
         self._record = Record(len(arrivals_ns))
@@ -81,6 +91,8 @@ class Worker:
             if self._ended:
                 self._answer_ended()
             if self._scheduler.num_waiting:
+                if self._scheduler.num_waiting > limit:
+                    break
                 self._start_batches()
             self.busy_ns += self._now - begun
             if self._running:
@@ -216,7 +228,7 @@ class Worker:
         if self._cores > 1:  # a core of its own, with hiccups of its own
             begin = self._engine_hiccups.skip_to(self._now)
             work_ns = self._engine_hiccups.hold(begin + round(work_ns)) - self._now
-        self._running.append(_Running(batch, stage, hand_over_ns, work_ns))
+        self._running.append(_Running(batch, stage, self._now, hand_over_ns, work_ns))
 
     def _drawn(self, batch: Batch, stage: ModelStage) -> float:
         drawn = stage.times(batch.queue).draw(batch.rows)
@@ -238,25 +250,26 @@ class Worker:
         hiccups = self._hiccups
         while self._cores == 1 and hiccups.start_ns < min(end, until):
             # The engine's core is the loop's: what holds up one holds up both.
-            self._progress(begin, hiccups.start_ns, speed, wanted)
+            self._progress(begin, hiccups.start_ns, speed)
             begin = hiccups.start_ns + hiccups.length_ns
             end += begin - hiccups.start_ns
             hiccups.next()
         stop = until if loop_is_busy else min(end, until)
         if stop <= begin:
             return begin
-        self._progress(begin, stop, speed, wanted)
+        self._progress(begin, stop, speed)
         return stop
 
-    def _progress(self, begin: int, stop: int, speed: float, wanted: int) -> None:
-        done_ns = max(0, stop - begin) * speed
-        self.busy_ns += done_ns * wanted
+    def _progress(self, begin: int, stop: int, speed: float) -> None:
         left = []
         for one in self._running:
-            if one.began_ns < 0:
-                one.began_ns = begin + one.hand_over_ns
+            since = max(begin, one.ready_ns)
+            done_ns = max(0, stop - since) * speed
+            if one.began_ns < 0 and done_ns:
+                one.began_ns = since + one.hand_over_ns
+            self.busy_ns += min(done_ns, one.left_ns) * one.threads
             if one.left_ns <= done_ns:
-                end = begin + math.ceil(one.left_ns / speed)
+                end = since + math.ceil(one.left_ns / speed)
                 self._engine_end_ns = end
                 self._ended.append((one, max(end, one.began_ns + 1)))
             else:
