@@ -7,7 +7,6 @@ holds the loop; engine threads run beside it, on what cores are left: the loop's
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import numpy as np
@@ -23,21 +22,16 @@ _MAX_TURN_NS: Final = 2_000_000  # as in runtime/runtime.py
 
 
 class _Running:
-    """A batch on an engine thread, given to it at ready_ns. `left_ns`: of its work, at full speed; began_ns: -1 until it
-    gets a core."""
+    """A batch that an engine thread was given at ready_ns; it begins and ends as far as is known now."""
 
-    __slots__ = ("batch", "began_ns", "hand_over_ns", "left_ns", "ready_ns", "stage", "threads")
+    __slots__ = ("batch", "began_ns", "end_ns", "ready_ns", "stage")
 
-    def __init__(
-        self, batch: Batch, stage: ModelStage, ready_ns: int, hand_over_ns: int, work_ns: float
-    ) -> None:
+    def __init__(self, batch: Batch, stage: ModelStage, ready_ns: int, began_ns: int, end_ns: int) -> None:
         self.batch = batch
-        self.ready_ns = ready_ns
         self.stage = stage
-        self.threads = stage.threads
-        self.hand_over_ns = hand_over_ns
-        self.began_ns = -1
-        self.left_ns = hand_over_ns + work_ns
+        self.ready_ns = ready_ns
+        self.began_ns = began_ns
+        self.end_ns = end_ns
 
 
 class Worker:
@@ -69,7 +63,7 @@ class Worker:
         self._next = 0
         self._again = False  # the last turn was cut short: the next begins at once
         self._running: list[_Running] = []
-        self._ended: list[tuple[_Running, int]] = []
+        self._ended: list[_Running] = []
         self._engine_end_ns = -(1 << 60)  # when an engine last ended: after a pause it begins cold
         self.busy_ns = 0.0  # core time of the loop and the engines
 
@@ -84,19 +78,21 @@ class Worker:
         self._arrivals = [*arrivals_ns, NEVER]
         self._lengths = lengths
         self._record = Record(len(arrivals_ns))
-        while self._again or self._ended or self._arrivals[self._next] <= self._now or self._sleep():
+        arrivals, scheduler = self._arrivals, self._scheduler
+        while self._again or arrivals[self._next] <= self._now or self._sleep():
             begun = self._now
             self._again = False
-            self._read()
+            if arrivals[self._next] <= begun:
+                self._read()
             if self._ended:
                 self._answer_ended()
-            if self._scheduler.num_waiting:
-                if self._scheduler.num_waiting > limit:
+            if scheduler.num_waiting:
+                if scheduler.num_waiting > limit:
                     break
                 self._start_batches()
             self.busy_ns += self._now - begun
             if self._running:
-                self._advance(begun, self._now, loop_is_busy=True)
+                self._stall(begun)
         return self._record
 
     # --- the loop -----------------------------------------------------------------------------------------------
@@ -109,25 +105,39 @@ class Worker:
             timer = self._scheduler.wake_at_ns()
             if timer is not None and timer < due:
                 wake = max(timer, self._now + 1)
-        now = self._now
         if self._running:
-            now = self._advance(now, wake, loop_is_busy=False)
-            if self._ended:
-                now += self._host.hand_back_ns
-            elif self._cores > 1:
-                now += self._host.wake_ns()
+            self._sleep_beside(wake)
         elif wake == NEVER:
             return False
         else:
-            now = wake + self._host.wake_ns() if wake == due else wake
-        self._now = self._hiccups.skip_to(now)
+            self._now = self._hiccups.skip_to(wake + self._host.wake_ns() if wake == due else wake)
         return True
+
+    def _sleep_beside(self, wake: int) -> None:
+        """Until `wake`, or the first end of an engine; it may have ended while the loop was at work."""
+        running, hiccups, until = self._running, self._hiccups, self._now
+        first = running[0].end_ns if len(running) == 1 else min([one.end_ns for one in running])
+        if self._cores == 1:
+            # The engine's core is the loop's: what holds up one holds up both.
+            while hiccups.start_ns < min(first, wake):
+                until = hiccups.start_ns + hiccups.length_ns
+                for one in running:
+                    one.end_ns += hiccups.length_ns
+                first += hiccups.length_ns
+                hiccups.next()
+        now = max(min(first, wake), until)
+        if first <= now:
+            self._ended = [one for one in running if one.end_ns <= now]
+            self._running = [one for one in running if one.end_ns > now]
+            self._engine_end_ns = first
+            now += self._host.hand_back_ns if now > self._now else 0
+        elif self._cores > 1:
+            now = hiccups.skip_to(now + self._host.wake_ns())
+        self._now = now
 
     def _read(self) -> None:
         """Everything that has come until now; what comes meanwhile waits for the next turn."""
         arrivals, until, place = self._arrivals, self._now, self._next
-        if arrivals[place] > until:
-            return
         lone = self._models[0]
         lengths, read_ns, deadline_ns = self._lengths, self._host.read_ns, self._deadline_ns
         offer, first, spare_ns = self._scheduler.offer, self._stages.first, lone.spare_ns
@@ -152,9 +162,9 @@ class Worker:
 
     def _answer_ended(self) -> None:
         ended, self._ended = self._ended, []
-        for running, end_ns in ended:
-            self._scheduler.finished(running.batch, end_ns, end_ns - running.began_ns)
-            self._answer(running.batch, running.stage, running.began_ns, end_ns)
+        for one in ended:
+            self._scheduler.finished(one.batch, one.end_ns, one.end_ns - one.began_ns)
+            self._answer(one.batch, one.stage, one.began_ns, one.end_ns)
 
     def _start_batches(self) -> None:
         poll, end_ns = self._scheduler.poll, self._now + _MAX_TURN_NS
@@ -223,12 +233,14 @@ class Worker:
     # --- engine threads -----------------------------------------------------------------------------------------
 
     def _start(self, batch: Batch, stage: ModelStage) -> None:
-        hand_over_ns = self._host.hand_over_ns()
-        work_ns = self._drawn(batch, stage) * self._host.interference(len(self._running) + 1)
+        ready = self._now
+        began = ready + self._host.hand_over_ns()
+        work_ns = round(self._drawn(batch, stage) * self._host.interference(len(self._running) + 1))
+        end = began + max(1, work_ns)
         if self._cores > 1:  # a core of its own, with hiccups of its own
-            begin = self._engine_hiccups.skip_to(self._now)
-            work_ns = self._engine_hiccups.hold(begin + round(work_ns)) - self._now
-        self._running.append(_Running(batch, stage, self._now, hand_over_ns, work_ns))
+            end = self._engine_hiccups.hold(end + self._engine_hiccups.skip_to(began) - began)
+        self._running.append(_Running(batch, stage, ready, began, end))
+        self.busy_ns += work_ns * stage.threads
 
     def _drawn(self, batch: Batch, stage: ModelStage) -> float:
         drawn = stage.times(batch.queue).draw(batch.rows)
@@ -236,43 +248,23 @@ class Worker:
             return drawn * self._host.idle_factor
         return drawn * self._host.busy_factor
 
-    def _advance(self, begin: int, until: int, *, loop_is_busy: bool) -> int:
-        """Let the engines run from `begin` to `until`; while the loop sleeps, at most to the first end of one.
+    def _stall(self, begun: int) -> None:
+        """The loop has worked since `begun`; engines had what cores it left them, and end that much later.
 
-        Returns: until when they ran; later than `until` where a hiccup lay there.
+        Their times were measured on as many cores, so that threads beyond those take nothing more.
         """
-        wanted = sum([one.threads for one in self._running])
-        speed = min(1.0, max(0.0, self._cores - loop_is_busy) / wanted)
-        if speed == 0.0:
-            return until
-        left_ns = min([one.left_ns for one in self._running])
-        end = begin + math.ceil(left_ns / speed)
-        hiccups = self._hiccups
-        while self._cores == 1 and hiccups.start_ns < min(end, until):
-            # The engine's core is the loop's: what holds up one holds up both.
-            self._progress(begin, hiccups.start_ns, speed)
-            begin = hiccups.start_ns + hiccups.length_ns
-            end += begin - hiccups.start_ns
-            hiccups.next()
-        stop = until if loop_is_busy else min(end, until)
-        if stop <= begin:
-            return begin
-        self._progress(begin, stop, speed)
-        return stop
-
-    def _progress(self, begin: int, stop: int, speed: float) -> None:
-        left = []
+        now, cores = self._now, self._cores
+        if cores == 1:
+            stalled = 1.0
+        else:
+            wanted = min(cores, sum([one.stage.threads for one in self._running]))
+            stalled = 1 - min(1.0, (cores - 1) / wanted)
+            if not stalled:
+                return
         for one in self._running:
-            since = max(begin, one.ready_ns)
-            done_ns = max(0, stop - since) * speed
-            if one.began_ns < 0 and done_ns:
-                one.began_ns = since + one.hand_over_ns
-            self.busy_ns += min(done_ns, one.left_ns) * one.threads
-            if one.left_ns <= done_ns:
-                end = since + math.ceil(one.left_ns / speed)
-                self._engine_end_ns = end
-                self._ended.append((one, max(end, one.began_ns + 1)))
+            if one.ready_ns >= begun:
+                lost = round((now - one.ready_ns) * stalled)
+                one.began_ns += lost
             else:
-                one.left_ns -= done_ns
-                left.append(one)
-        self._running = left
+                lost = round((now - begun) * stalled)
+            one.end_ns += lost
