@@ -17,9 +17,7 @@ def point(size: int, compute_ns: int, *, inline: bool, queue_ns: int, num: int =
     """Batches of `size`, each answer behind those before it; the loop's time is what its work takes."""
     place = np.arange(num) % size
     sent = np.arange(num) * 10_000_000
-    latency = (
-        compute_ns + REQUEST + BATCH + WAY + (0 if inline else queue_ns - round(BATCH / 2)) + place * ANSWER
-    )
+    latency = compute_ns + REQUEST + BATCH + WAY + (0 if inline else queue_ns - BATCH) + place * ANSWER
     rows = RowColumns.of(
         RowsHeader(writer="test"),
         num,
@@ -50,7 +48,7 @@ def test_what_was_put_in_comes_out(execution: str) -> None:
     assert found.travel_ns == pytest.approx(WAY, abs=2)
     assert found.idle_factor == pytest.approx(1.1)
     assert found.busy_factor == pytest.approx(1.0)
-    assert found.hand_over_ns == ([] if inline else [40_000 - round(BATCH / 2)] * 64)
+    assert found.hand_over_ns == ([] if inline else [40_000 - BATCH] * 64)
 
 
 def test_a_point_without_answers_leaves_costs_as_they_were() -> None:

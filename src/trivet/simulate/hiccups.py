@@ -44,6 +44,11 @@ class Hiccups:
             self.next()
         return now_ns
 
+    def pass_by(self, now_ns: int) -> None:
+        """Leave behind what began until now: it is in something that was measured with it."""
+        while self.start_ns < now_ns:
+            self.next()
+
     def hold(self, end_ns: int) -> int:
         """Work would end at `end_ns` if nothing held it up; when it does. Intervals it met are behind it then."""
         while self.start_ns < end_ns:

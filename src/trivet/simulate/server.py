@@ -80,7 +80,7 @@ def simulated(
         worker = Worker(
             stages_of(profile, setup, rng, speed=speed, resample=resample),
             host,
-            (_hiccups(profile, rng), _hiccups(profile, rng)),
+            Hiccups(profile.host.hiccups, profile.host.observed_ns, rng),
             setup.cores / setup.workers,
             setup.deadline_ns,
             None if exits_of is None else exits_of[mine],
@@ -124,7 +124,3 @@ def rows_of(run: Simulated, setup: Setup) -> RowColumns:
         batch_size=np.where(ran & (codes != DROPPED), run.batch_rows, 0),
         service=setup.service,
     )
-
-
-def _hiccups(profile: ServiceProfile, rng: np.random.Generator) -> Hiccups:
-    return Hiccups(profile.host.hiccups, profile.host.observed_ns, rng)

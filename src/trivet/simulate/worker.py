@@ -37,7 +37,7 @@ class _Running:
 class Worker:
     """One event loop and its engines.
 
-    Args: hiccups: of the loop's core, and of the engines' where they have others.  cores: that its threads share.
+    Args: hiccups: of the loop's core; those of an engine are in its times.  cores: that its threads share.
     exits: the stage after which request i is answered, or None.
     """
 
@@ -45,7 +45,7 @@ class Worker:
         self,
         stages: Stages,
         host: Host,
-        hiccups: tuple[Hiccups, Hiccups],
+        hiccups: Hiccups,
         cores: float,
         deadline_ns: int,
         exits: NDArray[np.int64] | None = None,
@@ -55,7 +55,7 @@ class Worker:
         self._models = list(stages.models)
         self._stage_of = {stage.model: stage for stage in stages.models}
         self._host = host
-        self._hiccups, self._engine_hiccups = hiccups
+        self._hiccups = hiccups
         self._cores = cores
         self._deadline_ns = deadline_ns
         self._exits = None if exits is None else exits.tolist()
@@ -115,25 +115,17 @@ class Worker:
 
     def _sleep_beside(self, wake: int) -> None:
         """Until `wake`, or the first end of an engine; it may have ended while the loop was at work."""
-        running, hiccups, until = self._running, self._hiccups, self._now
+        running = self._running
         first = running[0].end_ns if len(running) == 1 else min([one.end_ns for one in running])
-        if self._cores == 1:
-            # The engine's core is the loop's: what holds up one holds up both.
-            while hiccups.start_ns < min(first, wake):
-                until = hiccups.start_ns + hiccups.length_ns
-                for one in running:
-                    one.end_ns += hiccups.length_ns
-                first += hiccups.length_ns
-                hiccups.next()
-        now = max(min(first, wake), until)
+        now = max(min(first, wake), self._now)
         if first <= now:
             self._ended = [one for one in running if one.end_ns <= now]
             self._running = [one for one in running if one.end_ns > now]
             self._engine_end_ns = first
             now += self._host.hand_back_ns if now > self._now else 0
         elif self._cores > 1:
-            now = hiccups.skip_to(now + self._host.wake_ns())
-        self._now = now
+            now += self._host.wake_ns()
+        self._now = self._hiccups.skip_to(now) if self._cores > 1 else now
 
     def _read(self) -> None:
         """Everything that has come until now; what comes meanwhile waits for the next turn."""
@@ -188,8 +180,8 @@ class Worker:
     def _run_inline(self, batch: Batch, stage: ModelStage) -> None:
         began = self._now
         end = began + max(1, int(self._drawn(batch, stage)))
-        self._now = end = self._hiccups.hold(end) if end > self._hiccups.start_ns else end
-        self._engine_end_ns = end
+        self._now = self._engine_end_ns = end
+        self._hiccups.pass_by(end)
         self._scheduler.finished(batch, end, end - began)
         self._answer(batch, stage, began, end)
 
@@ -237,8 +229,6 @@ class Worker:
         began = ready + self._host.hand_over_ns()
         work_ns = round(self._drawn(batch, stage) * self._host.interference(len(self._running) + 1))
         end = began + max(1, work_ns)
-        if self._cores > 1:  # a core of its own, with hiccups of its own
-            end = self._engine_hiccups.hold(end + self._engine_hiccups.skip_to(began) - began)
         self._running.append(_Running(batch, stage, ready, began, end))
         self.busy_ns += work_ns * stage.threads
 
