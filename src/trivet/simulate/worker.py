@@ -53,6 +53,7 @@ class Worker:
         self._stages = stages
         self._scheduler = stages.scheduler
         self._models = list(stages.models)
+        self._queue = self._models[0].queue(0)  # of requests without a length
         self._stage_of = {stage.model: stage for stage in stages.models}
         self._host = host
         self._hiccups = hiccups
@@ -110,7 +111,11 @@ class Worker:
         elif wake == NEVER:
             return False
         else:
-            self._now = self._hiccups.skip_to(wake + self._host.wake_ns() if wake == due else wake)
+            now = wake
+            if wake == due:
+                host = self._host
+                now += host.wakes.pop() if host.wakes else host.wake_ns()
+            self._now = self._hiccups.skip_to(now) if now >= self._hiccups.start_ns else now
         return True
 
     def _sleep_beside(self, wake: int) -> None:
@@ -119,8 +124,11 @@ class Worker:
         first = running[0].end_ns if len(running) == 1 else min([one.end_ns for one in running])
         now = max(min(first, wake), self._now)
         if first <= now:
-            self._ended = [one for one in running if one.end_ns <= now]
-            self._running = [one for one in running if one.end_ns > now]
+            if len(running) == 1:
+                self._ended, self._running = running, []
+            else:
+                self._ended = [one for one in running if one.end_ns <= now]
+                self._running = [one for one in running if one.end_ns > now]
             self._engine_end_ns = first
             now += self._host.hand_back_ns if now > self._now else 0
         elif self._cores > 1:
@@ -130,27 +138,26 @@ class Worker:
     def _read(self) -> None:
         """Everything that has come until now; what comes meanwhile waits for the next turn."""
         arrivals, until, place = self._arrivals, self._now, self._next
-        lone = self._models[0]
-        lengths, read_ns, deadline_ns = self._lengths, self._host.read_ns, self._deadline_ns
-        offer, first, spare_ns = self._scheduler.offer, self._stages.first, lone.spare_ns
-        offered = self._record.offered_ns
-        queue = lone.queue(0) if lengths is None else lone.queue(lengths[place])
-        now = until
+        host, lengths, first = self._host, self._lengths, self._stages.first
+        model = self._models[0]
+        offer, offered = self._scheduler.offer, self._record.offered_ns
+        read_ns, deadline_ns, spare_ns = host.read_ns, self._deadline_ns, model.spare_ns
+        queue, now = self._queue, until
         while arrivals[place] <= until:
             end_by_ns = now + deadline_ns
             now += read_ns
             if first:
                 now += int(sum([step.times.draw(1) for step in first]))
             if lengths is not None:
-                queue = lone.queue(lengths[place])
+                queue = model.queue(lengths[place])
             offered[place] = now
             request = SimulatedRequest(queue, now, end_by_ns - spare_ns, place, end_by_ns)
             if offer(request, now) is not None:
-                now += self._host.answer_ns
+                now += host.answer_ns
                 self._record.lost(place, now, REFUSED)
             place += 1
         self._next = place
-        self._now = self._hiccups.hold(now) if now > self._hiccups.start_ns else now
+        self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
 
     def _answer_ended(self) -> None:
         ended, self._ended = self._ended, []
@@ -159,18 +166,19 @@ class Worker:
             self._answer(one.batch, one.stage, one.began_ns, one.end_ns)
 
     def _start_batches(self) -> None:
-        poll, end_ns = self._scheduler.poll, self._now + _MAX_TURN_NS
-        while commands := poll(self._now):
+        scheduler, host = self._scheduler, self._host
+        end_ns = self._now + _MAX_TURN_NS
+        while scheduler.num_waiting and (commands := scheduler.poll(self._now)):
             for command in commands:
                 if type(command) is Batch:
                     stage = self._stage_of[command.model]
-                    self._now += self._host.batch_ns
+                    self._now += host.batch_ns
                     if stage.inline:
                         self._run_inline(command, stage)
                     else:
                         self._start(command, stage)
                 elif type(command) is Drop:
-                    self._now += self._host.answer_ns
+                    self._now += host.answer_ns
                     outcome = DROPPED if command.refusal is None else REFUSED
                     self._record.lost(command.job.place, self._now, outcome)  # type: ignore[attr-defined]
             if self._now > end_ns:
@@ -179,30 +187,31 @@ class Worker:
 
     def _run_inline(self, batch: Batch, stage: ModelStage) -> None:
         began = self._now
-        end = began + max(1, int(self._drawn(batch, stage)))
-        self._now = self._engine_end_ns = end
-        self._hiccups.pass_by(end)
+        self._now = self._engine_end_ns = end = began + max(1, int(self._drawn(batch, stage)))
+        if end > self._hiccups.start_ns:
+            self._hiccups.pass_by(end)
         self._scheduler.finished(batch, end, end - began)
         self._answer(batch, stage, began, end)
 
     def _answer(self, batch: Batch, stage: ModelStage, began: int, end: int) -> None:
         """Answer each request of a batch, or carry it on; the loop writes one after the other."""
-        record, answer_ns, now = self._record, self._host.answer_ns, self._now
-        number = record.add_batch(batch, began, end)
-        done, batch_of = record.done_ns, record.batch_of
-        is_last = stage is self._models[-1] and not stage.steps
-        for job in batch.jobs:
-            place = job.place  # type: ignore[attr-defined]
+        record, answer_ns, now, exits = self._record, self._host.answer_ns, self._now, self._exits
+        number = len(record.batches)
+        record.batches.append((began, end, batch.rows))
+        done, batch_of, is_last = record.done_ns, record.batch_of, stage.is_last
+        jobs: list[SimulatedRequest] = batch.jobs  # type: ignore[assignment]  # every job here is one
+        for job in jobs:
+            place = job.place
             batch_of[place] = number
-            if end > job.end_by_ns:  # type: ignore[attr-defined]
+            if end > job.end_by_ns:
                 now += answer_ns
                 record.lost(place, now, FAILED)
-            elif is_last or (self._exits is not None and self._exits[place] <= stage.place):
+            elif is_last or (exits is not None and exits[place] <= stage.place):
                 now += answer_ns
                 done[place] = now
             else:
-                now = self._carry_on(job, stage, now)  # type: ignore[arg-type]
-        self._now = self._hiccups.hold(now) if now > self._hiccups.start_ns else now
+                now = self._carry_on(job, stage, now)
+        self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
 
     def _carry_on(self, request: SimulatedRequest, stage: ModelStage, now: int) -> int:
         """Over the steps behind a model to the next one, or to the answer; when the loop is done with it."""
@@ -233,10 +242,12 @@ class Worker:
         self.busy_ns += work_ns * stage.threads
 
     def _drawn(self, batch: Batch, stage: ModelStage) -> float:
-        drawn = stage.times(batch.queue).draw(batch.rows)
-        if self._now - self._engine_end_ns > self._host.idle_after_ns:
-            return drawn * self._host.idle_factor
-        return drawn * self._host.busy_factor
+        times, host, rows = stage.known[batch.queue], self._host, batch.rows
+        residuals = times.residuals[rows]
+        drawn = times.medians[rows] * (residuals.pool or residuals.refill()).pop()
+        if self._now - self._engine_end_ns > host.idle_after_ns:
+            return drawn * host.idle_factor
+        return drawn * host.busy_factor
 
     def _stall(self, begun: int) -> None:
         """The loop has worked since `begun`; engines had what cores it left them, and end that much later.
