@@ -46,6 +46,7 @@ def test_what_was_put_in_comes_out(execution: str) -> None:
     assert found.per_batch_ns == [BATCH]
     assert found.answer_share == pytest.approx(ANSWER / REQUEST)
     assert found.travel_ns == pytest.approx(WAY, abs=2)
+    assert found.wake_core_ns == 0
     assert found.idle_factor == pytest.approx(1.1)
     assert found.busy_factor == pytest.approx(1.0)
     assert found.hand_over_ns == ([] if inline else [40_000 - BATCH] * 64)

@@ -161,6 +161,7 @@ def _text(
         f"{given.setup.deadline_ns / 1e6:g} ms",
         *figures_text({name: _figure(name, one) for name, one in figures.items()}),
         f"  {said}",
+        *(f"  note: {note}" for note in given.profile.notes),
     ]
     if checked is not None:
         lines += ["live, on the same arrivals:", *_checked_lines(checked)]
@@ -190,6 +191,7 @@ def _json(given: _Asked, figures: Mapping[str, Interval], checked: Check | None,
         "workload": msgspec.to_builtins(given.workload),
         "figures": {name: msgspec.to_builtins(_figure(name, one)) for name, one in figures.items()},
         "error": said,
+        "notes": given.profile.notes,
         "check": None if checked is None else msgspec.to_builtins(checked),
     }
     return msgspec.json.format(msgspec.json.encode(value)).decode()

@@ -57,6 +57,7 @@ def costs_of(profile: ServiceProfile, setup: Setup, lone: LivePoint, busy: LiveP
         per_batch_ns=[round(batch_ns)],
         per_wake_ns=_kept(wake),
         travel_ns=min(int(np.quantile(wake, _TRAVEL)), _travel_ns(busy, answer_ns)),
+        wake_core_ns=max(0, round(lone_loop - request_ns - batch_ns)),
         hand_over_ns=_kept(hand_over) if not inline else profile.host.hand_over_ns,
         idle_factor=_factor(compute, rows_lone, times, profile),
         busy_factor=_busy_factor(busy, times, profile, inline=inline),

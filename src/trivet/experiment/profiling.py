@@ -30,6 +30,7 @@ MAX_POINTS = 20
 POINT_S = 1.5
 _LIVE_POINTS = 3  # nearly idle, full, and the idle core's hiccups
 _PASSES = 2  # of the engines: before the live points and after them
+_MUCH = 0.02  # of the server's core, that others had meanwhile
 NS_PER_S = 1_000_000_000
 _LONGEST_BUSY_NS = 600 * NS_PER_S  # of a process that is killed long before
 
@@ -164,8 +165,10 @@ class _Profiling:
             busy = full(made, self._placement, 2 * self._point_ns, self._seed, idle)
             self._told("the server, full")
         costs = costs_of(self._profile, setup, lone, busy)
-        costs = msgspec.structs.replace(costs, hiccups=seen.hiccups, observed_ns=seen.observed_ns)
-        self._save(msgspec.structs.replace(self._profile, host=costs))
+        costs = msgspec.structs.replace(
+            costs, hiccups=seen.hiccups, observed_ns=seen.observed_ns, housekeeping=sum(idle)
+        )
+        self._save(msgspec.structs.replace(self._profile, host=costs, notes=_notes(seen)))
 
     def _save(self, profile: ServiceProfile) -> None:
         self._profile = profile
@@ -203,6 +206,17 @@ def _busy(core: int) -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
+
+
+def _notes(seen: Seen) -> list[str]:
+    """What whoever reads a forecast should know of the profile."""
+    share = sum(length for _, length in seen.hiccups) / max(1, seen.observed_ns)
+    if share < _MUCH:
+        return []
+    return [
+        f"others had {share:.0%} of the server's core while it was profiled: forecasts are of a machine like that; "
+        "profile it again (--again) when it is quiet"
+    ]
 
 
 def joined(

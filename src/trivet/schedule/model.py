@@ -75,7 +75,7 @@ class Lane:
         self.running.append(batch)
         self.free -= batch.model.lane_cores
         end_ns = batch.started_ns + batch.predicted_ns
-        if end_ns > self.busy_until_ns:  # a call of max() would cost as much as all the rest here
+        if end_ns > self.busy_until_ns:  # noqa: PLR1730  # a call of max() costs as much as all the rest here
             self.busy_until_ns = end_ns
         if self.free <= 0:
             self.free_ns = end_ns if len(self.running) == 1 else min(map(end_ns_of, self.running))

@@ -33,6 +33,7 @@ class Host:
         "idle_factor",
         "read_ns",
         "travel_ns",
+        "wake_core_ns",
         "wakes",
     )
 
@@ -48,6 +49,7 @@ class Host:
         self.batch_ns = round(mean(costs.per_batch_ns))
         self.hand_back_ns = round(mean(costs.hand_back_ns))
         self.travel_ns = costs.travel_ns
+        self.wake_core_ns = costs.wake_core_ns
         self.busy_factor = costs.busy_factor
         self.idle_factor = costs.idle_factor
         self.idle_after_ns = costs.idle_after_ns

@@ -40,6 +40,8 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     per_batch_ns: of the event loop, for forming and starting one batch.
     per_wake_ns: between sending and reading a request while the server is idle, and back: kernel, network, wake-up.
     travel_ns: the part of it that a busy server costs, too.
+    wake_core_ns: core time of the loop for a lone request on top of all that, as after a pause everything is cold.
+    housekeeping: share of a core that an idle server uses.
     hand_over_ns: to an engine thread, until the engine begins; hand_back_ns: from its end to the event loop.
     process_hand_over_ns: the same for an engine in a process of its own, beyond what its times hold.
     interference: engines busy at once -> factor of their times.
@@ -54,6 +56,8 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     per_batch_ns: list[int] = []
     per_wake_ns: list[int] = []
     travel_ns: int = 0
+    wake_core_ns: int = 0
+    housekeeping: float = 0.0
     hand_over_ns: list[int] = []
     hand_back_ns: list[int] = []
     process_hand_over_ns: list[int] = []

@@ -89,6 +89,8 @@ def simulated(
         its_lengths = None if lengths is None else lengths[mine].tolist()
         records.append(worker.run(arrived, its_lengths, most_waiting))
         busy_ns += worker.busy_ns
+    if len(arrivals_ns):
+        busy_ns += profile.host.housekeeping * float(arrivals_ns[-1] - arrivals_ns[0])
     return gathered(arrivals_ns, records, setup.workers, host.travel_ns - there_ns, busy_ns)
 
 

@@ -115,6 +115,7 @@ class Worker:
             if wake == due:
                 host = self._host
                 now += host.wakes.pop() if host.wakes else host.wake_ns()
+                self.busy_ns += host.wake_core_ns
             self._now = self._hiccups.skip_to(now) if now >= self._hiccups.start_ns else now
         return True
 
