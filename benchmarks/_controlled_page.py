@@ -76,7 +76,9 @@ def goals(report: Record) -> Iterator[Goal]:
             yield Goal(f"{queue}: covered, load up to 0.8", _covered(lower), at_least=GOAL)
             yield Goal(f"{queue}: covered, load 0.9", _covered(higher), at_least=GOAL_HIGH_LOAD)
             savings = [saved for record in of_queue if (saved := saved_of(record)) is not None]
-            yield Goal(f"{queue}: requests saved, median of its cells", _median(savings), at_least=float(TIMES))
+            yield Goal(
+                f"{queue}: requests saved, median of its cells", _median(savings), at_least=float(TIMES)
+            )
 
 
 def saved_of(record: Record) -> float | None:

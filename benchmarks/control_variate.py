@@ -15,7 +15,9 @@ import numpy as np
 from benchmarks._controlled_cells import Record, cells, measured
 from benchmarks._controlled_page import page_lines
 
-QUESTION = "How many requests does a simulator save as control variate, and does the interval of p99 still hold?"
+QUESTION = (
+    "How many requests does a simulator save as control variate, and does the interval of p99 still hold?"
+)
 
 
 def main(args: Sequence[str]) -> int:

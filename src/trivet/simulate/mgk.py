@@ -70,8 +70,10 @@ def waiting(
     constant = exponential * _constant_over_exponential(num_servers, load)
     # Kimura: the harmonic way between the two keeps M/G/1 exact.
     between = service_scv * 2 * constant + (1 - service_scv) * exponential
-    poisson = (1 + service_scv) * exponential * constant / between if service_scv < 1 else _beyond(
-        exponential, service_scv
+    poisson = (
+        (1 + service_scv) * exponential * constant / between
+        if service_scv < 1
+        else _beyond(exponential, service_scv)
     )
     return Wait(share, poisson * (gap_scv + service_scv) / (1 + service_scv))
 
@@ -123,7 +125,11 @@ def batched(rate: float, batch_times: Times, num_servers: int = 1, noise_scv: fl
     # The first size that keeps pace, on a line between whole ones.
     keeps_pace = num_servers * sizes - rate * batch_times
     first = int(np.argmax(keeps_pace >= 0))
-    rows = 1.0 if first == 0 else float(np.interp(0.0, keeps_pace[first - 1 : first + 1], sizes[first - 1 : first + 1]))
+    rows = (
+        1.0
+        if first == 0
+        else float(np.interp(0.0, keeps_pace[first - 1 : first + 1], sizes[first - 1 : first + 1]))
+    )
     own = float(np.interp(rows, sizes, batch_times))
     busy = min(1.0, rate * own / (num_servers * rows)) ** num_servers
     rest = (np.arange(RESIDUAL_POINTS) + 0.5) / RESIDUAL_POINTS * own / num_servers

@@ -5,75 +5,82 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trivet.errors import UserError
-from trivet.load.arrivals import NS, Instants, Poisson
+from trivet.load.arrivals import NS
 from trivet.simulate.plan_records import Window
+from trivet.simulate.profile import ServiceProfile
+from trivet.simulate.server import simulated
 from trivet.simulate.setup import Setup
 from trivet.simulate.windows import Demand
 from trivet.stats.percentile import percentile_ns
 
 Times = NDArray[np.int64]
 
-LOST: Final = 1 << 62  # the latency of a request that gets no result
-NUM_REQUESTS = 16_000  # simulated for one answer: p99 has 160 above it
-MAX_SPLITS = 12  # replicas that are simulated for it, each with another part of the load
-LEAD_NS = 5 * NS  # before a window: it does not find the server empty
-TOLERANCE = 0.02  # of the number of replicas, and of a rate
+LOST: Final = 1 << 62  # the latency of a request that gets no result: slower than any
+NUM_REQUESTS = 12_000  # simulated for one answer: p99 has 120 above it
+MAX_SPLITS = 8  # replicas that are simulated for it, each with another part of the load
+LEAD_NS = 2 * NS  # before a window: it does not find the server empty
+TOLERANCE = 0.02  # of the number of replicas
 MAX_REPLICAS = 10_000_000
-FEWEST_RPS = 1e-3
-
-
-class Simulated(Protocol):
-    """One replica on given arrivals."""
-
-    def latencies_ns(self, setup: Setup, arrivals_ns: Instants, seed: int) -> Times:
-        """Of each request in the order of arrivals; LOST where it got no result."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Slo:
-    percentile: float
+class Seen:
+    """One replica in one window. latency_ns: at the SLO's percentile, LOST where more than the rest gets no result.
+
+    rate_rps: that the replica was offered.  cpu_ns: core time a request.
+    """
+
     latency_ns: int
-
-    def kept_by(self, latencies_ns: Times) -> bool:
-        return self.reached(latencies_ns) <= self.latency_ns
-
-    def reached(self, latencies_ns: Times) -> int:
-        """The latency at the SLO's percentile, requests without result counted as slower than any."""
-        return percentile_ns(latencies_ns, self.percentile / 100) if len(latencies_ns) else 0
+    rate_rps: float
+    cpu_ns: float
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One replica of a setup, and what it promises."""
+    """One replica of a profiled setup, which has an SLO latency."""
 
-    simulated: Simulated
+    profile: ServiceProfile
     setup: Setup
-    slo: Slo
     seed: int
 
-    def latencies_in(self, demand: Demand, window: Window, replicas: int) -> Times:
-        """Of the requests of a window that several of the replicas get, one after the other."""
+    @property
+    def slo_latency_ns(self) -> int:
+        """Raises: UserError: the setup has no SLO."""
+        if self.setup.slo_latency_ns is None:
+            raise UserError(
+                "the service has no SLO latency: set `slo: {latency: 50ms}`, or give --slo p99:50ms"
+            )
+        return self.setup.slo_latency_ns
+
+    def seen_in(self, demand: Demand, window: Window, replicas: int) -> Seen:
+        """Several of the replicas, each with its part of the load: until enough requests were seen."""
         begin_ns, length_ns = int(window.begin_s * NS), int(window.length_s * NS)
         lead_ns = min(LEAD_NS, begin_ns)
         found: list[Times] = []
-        for split in range(MAX_SPLITS if replicas > 1 else 1):
-            # The same split for every number of replicas that is tried: what differs is the load alone.
+        busy_ns, num, seconds = 0.0, 0, 0.0
+        for split in range(min(MAX_SPLITS, replicas)):
+            # The same draws for every number of replicas that is tried, as far as they go: the load is what differs.
             rng = np.random.default_rng([self.seed, split])
             arrivals = demand.replica(begin_ns - lead_ns, length_ns + lead_ns, replicas, rng)
             arrivals = arrivals[: int(np.searchsorted(arrivals, lead_ns)) + NUM_REQUESTS]
             if len(arrivals):
-                latencies = self.simulated.latencies_ns(self.setup, arrivals, self.seed + split)
-                found.append(latencies[arrivals >= lead_ns])
-            if sum(map(len, found)) >= NUM_REQUESTS:
+                run = simulated(self.profile, self.setup, arrivals, rng=rng)
+                found.append(np.where(run.is_ok(), run.latency_ns(), LOST)[arrivals >= lead_ns])
+                busy_ns, num = busy_ns + run.busy_ns, num + len(arrivals)
+            is_cut = len(arrivals) >= NUM_REQUESTS
+            seconds += (int(arrivals[-1]) if is_cut else lead_ns + length_ns) / NS
+            if num >= NUM_REQUESTS:
                 break
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
+        latencies = np.concatenate(found) if found else np.zeros(0, np.int64)
+        share = self.setup.slo_percentile / 100
+        reached = percentile_ns(latencies, share) if len(latencies) else 0
+        return Seen(reached, num / seconds, busy_ns / num if num else 0.0)
 
     def needed(self, demand: Demand, windows: Sequence[Window], start: int) -> int:
         """The fewest replicas that keep the SLO in every window, within 2 %; `start`: a guess.
@@ -86,47 +93,27 @@ class Replica:
                 found = self._needed_in(demand, window, found)
         return found
 
-    def largest_rate(self, guess_rps: float = 0.0) -> float:
-        """The largest rate of Poisson arrivals that one replica bears within the SLO, within 2 %.
-
-        Raises: UserError: the SLO is not kept even by requests that meet nobody.
-        """
-        rate = guess_rps or 1.0
-        low, high = 0.0, math.inf
-        while high > low * (1 + TOLERANCE):
-            if self._bears(rate):
-                low = rate
-            else:
-                high = rate
-            if high < FEWEST_RPS:
-                raise UserError(
-                    f"a request that meets nobody takes longer than the SLO of {self.slo.latency_ns / 1e6:g} ms at "
-                    f"p{self.slo.percentile:g}: more replicas do not help; choose a faster variant or another SLO"
-                )
-            rate = 2 * low if math.isinf(high) else high / 2 if not low else (low + high) / 2
-        return low
-
-    def _bears(self, rate_rps: float) -> bool:
-        arrivals = Poisson(rate_rps=rate_rps, duration_ns=int(NUM_REQUESTS / rate_rps * NS))
-        instants = arrivals.instants_ns(np.random.default_rng(self.seed))
-        latencies = self.simulated.latencies_ns(self.setup, instants, self.seed)
-        return self.slo.kept_by(latencies[len(latencies) // 10 :])
-
     def _needed_in(self, demand: Demand, window: Window, start: int) -> int:
-        low, high, tried = 0, 0, start
+        low, high, tried, step = 0, 0, start, TOLERANCE
         while not high or high - low > max(1, TOLERANCE * high):
-            if tried > MAX_REPLICAS:
-                raise UserError(
-                    f"more than {MAX_REPLICAS:,} replicas would be needed at {window.rate_rps:,.4g}/s: the plan ends there"
-                )
             if self._keeps(demand, window, tried):
                 high = tried
             else:
                 low = tried
-            tried = math.ceil(1.15 * low) + 1 if not high else (low + high) // 2 if low else int(0.85 * high)
-            if high and tried <= low:
-                break
+            # From the guess in steps that double, until it lies between two; then in halves.
+            if high and low:
+                tried = (low + high) // 2
+            elif high:
+                tried = min(high - 1, math.floor(high * (1 - min(step, 0.5))))
+            else:
+                tried = max(low + 1, math.ceil(low * (1 + step)))
+            step *= 2
+            if not high and tried > MAX_REPLICAS:
+                raise UserError(
+                    f"not even {MAX_REPLICAS:,} replicas keep p{self.setup.slo_percentile:g} within "
+                    f"{self.slo_latency_ns / 1e6:g} ms at {window.rate_rps:,.4g}/s: scale by less, or allow more time"
+                )
         return high
 
     def _keeps(self, demand: Demand, window: Window, replicas: int) -> bool:
-        return self.slo.kept_by(self.latencies_in(demand, window, replicas))
+        return self.seen_in(demand, window, replicas).latency_ns <= self.slo_latency_ns

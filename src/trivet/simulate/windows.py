@@ -31,9 +31,15 @@ CURVE_STEPS = 60  # a window of a curve is drawn in so many steps of constant ra
 
 
 class Demand(Protocol):
-    """A trace at a scale. Windows are [begin, begin + length) within `duration_ns`."""
+    """A trace at a scale. Windows are [begin, begin + length) within `duration_ns`.
 
-    duration_ns: int
+    noise: variance over mean that the counts do not show, because they are expectations: 1 for a curve, else 0.
+    """
+
+    @property
+    def duration_ns(self) -> int: ...
+    @property
+    def noise(self) -> float: ...
 
     def counts(self, bin_ns: int) -> Floats:
         """Expected requests in each bin of the trace, all replicas together; what is left at the end is no bin."""
@@ -54,7 +60,9 @@ def demand(trace: Instants | Curve, factor: float, how: How, rng: np.random.Gene
     if isinstance(trace, Curve):
         return _curve(trace, factor, how, rng)
     if len(trace) < 2:
-        raise UserError(f"the trace holds {len(trace)} requests: there is nothing to plan for; at least 2 are needed")
+        raise UserError(
+            f"the trace holds {len(trace)} requests: there is nothing to plan for; at least 2 are needed"
+        )
     duration_ns = int(trace[-1]) + 1
     if how == "amplitude":
         return _Amplitude(trace, factor, duration_ns)
@@ -73,6 +81,7 @@ class _Users:
     part: float
     part_shift: int
     duration_ns: int
+    noise: float = 0.0
 
     def counts(self, bin_ns: int) -> Floats:
         """By the copies' bins and their shifts' bins: exact to within a bin."""
@@ -120,6 +129,7 @@ class _Amplitude:
     trace: Instants
     factor: float
     duration_ns: int
+    noise: float = 0.0
 
     def counts(self, bin_ns: int) -> Floats:
         return self.factor * _histogram(self.trace, bin_ns, max(1, self.duration_ns // bin_ns))
@@ -154,6 +164,7 @@ class _Rates:
     at_ns: Instants
     expected: Floats
     duration_ns: int
+    noise: float = 1.0
 
     def counts(self, bin_ns: int) -> Floats:
         edges = np.arange(self.duration_ns // bin_ns + 1) * bin_ns

@@ -35,7 +35,9 @@ MIN_SAVING = 1.5  # below it the plain interval is about as wide, and asks for l
 MEMORY_SHARE = 0.25  # of requests: how long the queue remembers is asked where it is crossed often
 STRETCH, MIN_STRETCHES, MAX_STRETCHES = 8.0, 8, 100  # of that memory; and so many stretches in a run
 # Numbers below were set on simulated queues, seeds under 1,000; docs/benchmarks/control-variate.md judges on others.
-MIN_CLUSTERS = 1.0  # of simulated requests above v: with less, the run holds nothing of what decides the percentile
+MIN_CLUSTERS = (
+    1.0  # of simulated requests above v: with less, the run holds nothing of what decides the percentile
+)
 CAUTION = 0.2  # clusters differ in length more than the beta law allows for: ends are so much farther out
 LEVEL_SPREAD = 0.3  # of ln(slope) and ln(rest) between levels a factor of e apart
 
@@ -107,7 +109,9 @@ def _controlled(
     fit = _fitted(latencies_ns, simulated_ns, wanted, seen, stretch)
     wanted = share + fit.slope * (seen - share)
     # The slope's own error counts by how unusual the run was; the fresh simulations' by the slope.
-    unusual = (seen - share) ** 2 / (own_variance * fresh_ns.shape[1] / num) / fit.degrees if own_variance else 0.0
+    unusual = (
+        (seen - share) ** 2 / (own_variance * fresh_ns.shape[1] / num) / fit.degrees if own_variance else 0.0
+    )
     variance = fit.rest * wanted * (1 - wanted) / num * (1 + unusual)
     variance += fit.slope**2 * own_variance / len(fresh_shares)
     saving = fit.whole * wanted * (1 - wanted) / num / variance
@@ -197,4 +201,6 @@ def _check(latencies_ns: Times, simulated_ns: Times, fresh_ns: Times, p: float, 
             f"each simulation holds every request once: got {latencies_ns.shape} and {simulated_ns.shape}"
         )
     if fresh_ns.ndim != 2 or len(fresh_ns) < MIN_FRESH:
-        raise ValueError(f"at least {MIN_FRESH} runs of fresh arrivals are needed, got shape {fresh_ns.shape}")
+        raise ValueError(
+            f"at least {MIN_FRESH} runs of fresh arrivals are needed, got shape {fresh_ns.shape}"
+        )
