@@ -15,6 +15,7 @@ from trivet.cli.gate import gate
 from trivet.cli.plan import plan
 from trivet.cli.replay import replay
 from trivet.cli.runs import runs, show
+from trivet.cli.simulate import simulate
 from trivet.errors import UserError
 
 _Path = click.Path(path_type=Path)
@@ -112,6 +113,7 @@ cli.add_command(compare)
 cli.add_command(export)
 cli.add_command(replay)
 cli.add_command(plan)
+cli.add_command(simulate)
 cli.add_command(gate)
 cli.add_command(runs)
 cli.add_command(show)
