@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks._controlled_cells import NUM, NUM_FRESH, NUM_SIMULATED, TIMES, Record
+from benchmarks._controlled_cells import HIGH_LOAD, NUM_FRESH, NUM_SIMULATED, TIMES, Record
 from benchmarks._coverage_page import proportion
 from benchmarks._tables import Goal
 from trivet.stats.interval import Interval
 
 GOAL = 0.93
-HIGH_LOAD, GOAL_HIGH_LOAD = 0.9, 0.90
+GOAL_HIGH_LOAD = 0.90
 
 
 def page_lines(report: Record) -> Iterator[str]:
@@ -32,18 +32,18 @@ def page_lines(report: Record) -> Iterator[str]:
 
 
 EXPLANATION = f"""\
-**The question.** One run of {NUM:,} requests from a live queue, and a simulator that is wrong on purpose: other noise,
-four fifths as wide, and service times 5 % too short, right, or 5 % too long. Does the interval for p99 with that
-simulator as control variate hold the live queue's p99, and how wide is it beside the plain interval of {TIMES} times as many
-requests of the same run?
+**The question.** One run of 10,000 requests (at load 0.9: 20,000) from a live queue, and a simulator that is wrong on
+purpose: other noise, four fifths as wide, and service times 5 % too short, right, or 5 % too long. Does the interval for
+p99 with that simulator as control variate hold the live queue's p99, and how wide is it beside the plain interval of
+{TIMES} times as many requests of the same run?
 
 **How.** {NUM_SIMULATED} simulations of the run's own arrivals, and {NUM_FRESH} runs of fresh arrivals to know what the
-simulator expects; each run of a cell has its own, so their error is in the coverage. Truth is the p99 of 10 million
+simulator expects; each run of a cell has its own, so their error is in the coverage. Truth is the p99 of 5 million
 requests. Widths are medians over truth. `src/trivet/stats/control_variate.py` tells the method.
 
 **Saved**: the square of the ratio of both widths, times {TIMES}: so many times as many requests the plain interval would
 need, were widths to go with the root of the number. **Used**: runs in which the simulator helped enough; in the others the
-interval is the plain one of {NUM:,} requests.
+interval is the plain one of as many requests.
 
 **Bias.** The author of this page is the author of the method, and chose the queues. Its numbers were set on the judged
 queues, with seeds that are not used here. A live machine varies for reasons that no simulator sees; there it saves less, and
@@ -73,7 +73,7 @@ def goals(report: Record) -> Iterator[Goal]:
         lower = [record for record in of_queue if record["load"] < HIGH_LOAD]
         higher = [record for record in of_queue if record["load"] == HIGH_LOAD]
         if lower and higher:
-            yield Goal(f"{queue}: covered, load up to 0.8", _covered(lower), at_least=GOAL)
+            yield Goal(f"{queue}: covered, load up to 0.7", _covered(lower), at_least=GOAL)
             yield Goal(f"{queue}: covered, load 0.9", _covered(higher), at_least=GOAL_HIGH_LOAD)
             savings = [saved for record in of_queue if (saved := saved_of(record)) is not None]
             yield Goal(
@@ -107,14 +107,15 @@ def cell_lines(report: Record, group: str, title: str) -> Iterator[str]:
     yield title
     yield ""
     yield (
-        f"| queue | simulator off by | load | covered [95 % interval] | refused | used | width | "
+        f"| queue | simulator off by | load | requests | covered [95 % interval] | refused | used | width | "
         f"plain, {TIMES} times the requests: covered | refused | width | saved |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
     for record in records:
         saved = saved_of(record)
         yield (
-            f"| {record['queue']} | {record['bias']:+.0%} | {record['load']:g} | {_shown(record, 'controlled')} | "
+            f"| {record['queue']} | {record['bias']:+.0%} | {record['load']:g} | {record['num']:,} | "
+            f"{_shown(record, 'controlled')} | "
             f"{100 * record['used'] / record['runs']:.0f} % | {_width(record, 'controlled')} | "
             f"{_shown(record, 'plain')} | {_width(record, 'plain')} | {'–' if saved is None else f'{saved:.1f}'} |"
         )

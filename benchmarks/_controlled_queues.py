@@ -18,7 +18,7 @@ Noise = Callable[[np.random.Generator, tuple[int, int]], Times]
 Arrivals = Callable[[float, tuple[int, int], np.random.Generator], Times]
 Server = Callable[[Times, Noise, np.random.Generator], Times]
 
-WARM_UP = 4_000  # requests, of live runs and simulations alike
+WARM_UP = 3_000  # requests, of live runs and simulations alike
 
 
 def lognormal(cv: float) -> Noise:

@@ -1,6 +1,7 @@
 """Plans for a service whose every time is known, against formulas and against a brute-force split."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,56 +10,54 @@ from tests.simulate.planned_support import MS, SERVICE_MS, known_profile, known_
 from trivet.errors import UserError
 from trivet.load.arrivals import NS, Curve
 from trivet.load.scaling import scaled
-from trivet.simulate import next_levers, replicas
 from trivet.simulate.deciding import deciding_windows
-from trivet.simulate.mgk import latency_percentile, waiting
 from trivet.simulate.plan import plan
 from trivet.simulate.plan_records import Plan, Window
 from trivet.simulate.replicas import Replica
 from trivet.simulate.server import simulated
+from trivet.simulate.setup import Setup
 from trivet.simulate.windows import demand
 from trivet.spec.cost import Cost
 
 FLAT = Curve(at_ns=(0, 600 * NS), rates_rps=(150.0, 150.0))
 
 
-@pytest.fixture(autouse=True)
-def _brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of requests where the plan has ten thousands."""
-    monkeypatch.setattr(replicas, "NUM_REQUESTS", 4_000)
-    monkeypatch.setattr(next_levers, "NUM_REQUESTS", 3_000)
-
-
 @pytest.fixture(scope="module")
 def flat_plan() -> Plan:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(replicas, "NUM_REQUESTS", 4_000)
-        patch.setattr(next_levers, "NUM_REQUESTS", 3_000)
-        return plan(
-            known_profile(),
-            known_setup(),
-            FLAT,
-            scales=(1, 2),
-            headroom=0.2,
-            cost=Cost(core_hour=0.04),
-            names={"b" * 16: "int8"},
-        )
+    return planned(
+        FLAT,
+        scales=(1, 2),
+        how=("users",),
+        cost=Cost(core_hour=0.04),
+        names={"b" * 16: "int8"},
+        num_requests=2_000,
+    )
 
 
-def formula_rate() -> float:
-    """The rate at which p99 of M/D/1 with 10 ms is 50 ms."""
-    low, high = 1.0, 99.0
-    while high - low > 0.01:
-        rate = (low + high) / 2
-        p99 = latency_percentile(
-            waiting(rate / 1000, SERVICE_MS, 0.0, 1), np.array([float(SERVICE_MS)]), 0.99
-        )
-        low, high = (rate, high) if p99 <= 50 else (low, rate)
-    return low
+def planned(
+    trace: Curve | np.ndarray, setup: Setup | None = None, num_requests: int = 400, **options: Any
+) -> Plan:
+    """Hundreds of requests where a plan has thousands."""
+    given = {"scales": (1,), "how": ("amplitude",), **options}
+    return plan(known_profile(), setup or known_setup(), trace, num_requests=num_requests, **given)
 
 
-def test_one_replica_bears_what_the_formula_says(flat_plan: Plan) -> None:
-    assert flat_plan.replica_rps == pytest.approx(formula_rate(), rel=0.08)
+def exact_rate() -> float:
+    """The rate at which p99 of M/D/1 with 10 ms is 50 ms: P(W <= t) by Erlang's sum, t = 4 service times."""
+
+    def within(load: float) -> float:
+        gaps = [load * (4 - k) for k in range(5)]
+        return (1 - load) * sum((-gap) ** k / math.factorial(k) * math.exp(gap) for k, gap in enumerate(gaps))
+
+    low, high = 0.01, 0.99
+    while high - low > 1e-6:
+        load = (low + high) / 2
+        low, high = (load, high) if within(load) >= 0.99 else (low, load)
+    return low * 1000 / SERVICE_MS
+
+
+def test_one_replica_bears_what_theory_says(flat_plan: Plan) -> None:
+    assert flat_plan.replica_rps == pytest.approx(exact_rate(), rel=0.1)
     assert flat_plan.replica_rps_low < flat_plan.replica_rps < flat_plan.replica_rps_high
     assert flat_plan.cpu_ms_per_request == pytest.approx(SERVICE_MS, rel=0.01)
 
@@ -67,8 +66,8 @@ def test_as_many_replicas_as_the_rate_with_headroom_needs(flat_plan: Plan) -> No
     first = flat_plan.scenarios[0]
     assert (first.scale, first.how) == (1, "users")
     assert first.mean_rps == pytest.approx(150)
-    needed = 150 * 1.2 / formula_rate()
-    assert abs(first.replicas - needed) <= 1.01
+    needed = 150 * 1.2 / exact_rate()
+    assert abs(first.replicas - needed) <= 1.5
     assert first.cores == first.replicas
     assert first.busy == pytest.approx(150 / first.replicas * SERVICE_MS / 1000, rel=0.05)
     assert first.latency_ms is not None
@@ -79,7 +78,7 @@ def test_as_many_replicas_as_the_rate_with_headroom_needs(flat_plan: Plan) -> No
 
 def test_twice_the_load_takes_twice_the_replicas(flat_plan: Plan) -> None:
     """Within one or two: a random split of a Poisson stream is one, whatever the scale."""
-    asked, twice = flat_plan.scenarios[0], flat_plan.scenarios[2]
+    asked, twice = flat_plan.scenarios
     assert twice.scale == 2
     assert abs(twice.replicas - 2 * asked.replicas) <= 2
 
@@ -104,7 +103,7 @@ def test_the_next_lever_is_the_variant_that_is_twice_as_fast(flat_plan: Plan) ->
 
 
 def test_a_lever_that_was_not_profiled_is_told_with_the_reason() -> None:
-    found = plan(known_profile(), known_setup(max_batch_size=4), FLAT, scales=(1,), how=("amplitude",))
+    found = planned(FLAT, known_setup(max_batch_size=4))
     larger = next(lever for lever in found.levers if lever.lever == "batch limit 4 -> 8")
     assert larger.gain is None
     assert "profiled up to 4" in larger.reason
@@ -125,16 +124,16 @@ def test_a_replica_of_many_is_what_a_split_by_hand_gives() -> None:
     offered = demand(trace, factor, "amplitude", np.random.default_rng(1))
     window = Window(begin_s=0.0, length_s=19.9, rate_rps=360.0, dispersion=3.0, chosen_for="rate")
     seen = replica.seen_in(offered, window, num)
-    assert seen.rate_rps == pytest.approx(len(whole) / 20 / num, rel=0.06)
+    assert seen.rate_rps == pytest.approx(len(whole) / 20 / num, rel=0.1)
     assert seen.latency_ns == pytest.approx(float(np.quantile(np.concatenate(by_hand), 0.99)), rel=0.12)
 
 
 def test_a_peak_decides_however_calm_the_rest_is() -> None:
     at = (0, 1000 * NS, 1000 * NS, 1100 * NS, 1100 * NS, 4000 * NS)
     peaked = Curve(at_ns=at, rates_rps=(10.0, 10.0, 200.0, 200.0, 10.0, 10.0))
-    found = plan(known_profile(), known_setup(), peaked, scales=(1,), how=("amplitude",), headroom=0.0)
+    found = planned(peaked, headroom=0.0)
     assert found.scenarios[0].peak_rps == pytest.approx(200)
-    assert found.scenarios[0].replicas >= 200 / formula_rate() - 1
+    assert found.scenarios[0].replicas >= 200 / exact_rate() - 1
     assert 1000 <= found.windows[0].begin_s <= 1040
     assert found.line_rps[0] == pytest.approx(10)
     assert max(found.line_rps) == pytest.approx(200)
@@ -143,30 +142,22 @@ def test_a_peak_decides_however_calm_the_rest_is() -> None:
 def test_a_million_requests_a_second_are_planned_by_one_replica() -> None:
     rng = np.random.default_rng(3)
     trace = np.sort(rng.integers(0, 600 * NS, 3_000))
-    found = plan(
-        known_profile(),
-        known_setup(),
-        trace - trace[0],
-        scale=200_000,
-        scales=(1,),
-        how=("users",),
-        headroom=0.0,
-    )
+    found = planned(trace - trace[0], scale=200_000, how=("users",), headroom=0.0)
     first = found.scenarios[0]
     assert first.mean_rps == pytest.approx(1e6, rel=0.02)
-    assert first.replicas == pytest.approx(1e6 / formula_rate(), rel=0.15)
+    assert first.replicas == pytest.approx(1e6 / exact_rate(), rel=0.15)
 
 
 def test_a_load_that_one_replica_hardly_feels_takes_one() -> None:
     light = Curve(at_ns=(0, 600 * NS), rates_rps=(1.0, 1.0))
-    assert plan(known_profile(), known_setup(), light, scales=(1,), how=("users",)).scenarios[0].replicas == 1
+    assert planned(light).scenarios[0].replicas == 1
 
 
 @pytest.mark.parametrize(
     ("slo_ms", "scale", "headroom", "told"),
     [
         (None, 1.0, 0.2, "no SLO latency"),
-        (9.0, 1.0, 0.2, "holds at no rate"),
+        (9.0, 1.0, 0.2, "meet nobody take 10 ms at p99.*faster variant"),
         (50.0, 0.0, 0.2, "factor above 0"),
         (50.0, 1.0, -0.1, "headroom is a share"),
     ],
@@ -175,12 +166,12 @@ def test_what_cannot_be_planned_is_refused(
     slo_ms: float | None, scale: float, headroom: float, told: str
 ) -> None:
     with pytest.raises(UserError, match=told):
-        plan(known_profile(), known_setup(slo_ms), FLAT, scale=scale, headroom=headroom, scales=(1,))
+        planned(FLAT, known_setup(slo_ms), scale=scale, headroom=headroom)
 
 
 def test_outside_the_profile_there_is_no_plan() -> None:
     with pytest.raises(UserError, match=r"no plan: .*profiled up to 4.*trivet simulate"):
-        plan(known_profile(), known_setup(max_batch_size=64), FLAT)
+        planned(FLAT, known_setup(max_batch_size=64))
 
 
 def test_a_window_is_seen_with_the_load_before_it() -> None:

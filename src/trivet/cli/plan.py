@@ -31,6 +31,14 @@ _Path = click.Path(path_type=Path)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Of one replica.")
 @click.option("--cores", type=click.IntRange(1), help="Of one replica.  [default: as profiled]")
 @click.option("--profile", type=_Path, help="Measured times.  [default: beside the catalog]")
+@click.option(
+    "--requests",
+    "num_requests",
+    type=click.IntRange(100),
+    default=6_000,
+    show_default=True,
+    help="Simulated for each answer.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--plot", type=_Path, help="Draw the load over time and what the replicas bear: .svg, .png.")
 @click.option("--catalog", "catalog_url", metavar="URL", help="Where profiles are.  [default: ./.trivet]")

@@ -23,6 +23,7 @@ from trivet.simulate.arrivals import spread
 from trivet.simulate.plan import plan
 from trivet.simulate.profile import ServiceProfile, read_profile
 from trivet.simulate.setup import Setup
+from trivet.simulate.windows import How
 from trivet.spec.configuration import Configuration
 from trivet.spec.service_file import load_configuration
 
@@ -35,7 +36,7 @@ def planned_text(path: Path, options: Mapping[str, Any]) -> str:
     configuration = load_configuration(path)
     trace, note = trace_of(options["trace"], options["column"], options["unit"], options["seed"])
     profile = _profile(configuration, path, options)
-    first, second = ("users", "amplitude") if options["how"] == "users" else ("amplitude", "users")
+    ways: tuple[How, How] = ("users", "amplitude") if options["how"] == "users" else ("amplitude", "users")
     errors = read_errors(errors_path(options["catalog_url"]))
     with LiveLine(sys.stderr) as line:
         found = plan(
@@ -43,11 +44,12 @@ def planned_text(path: Path, options: Mapping[str, Any]) -> str:
             _setup(configuration, profile, options),
             trace,
             scale=options["scale"],
-            how=(first, second),
+            how=ways,
             headroom=headroom,
             cost=configuration.service.cost,
             error=errors.relative(configuration.service.name),
             seed=options["seed"],
+            num_requests=options["num_requests"],
             on_progress=line.say,
         )
     said = [note, errors.words(configuration.service.name)]

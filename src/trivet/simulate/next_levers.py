@@ -10,39 +10,52 @@ from trivet.simulate.forecast import NoRateError, largest_rate
 from trivet.simulate.plan_records import LeverGain
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup, StageSetup
+from trivet.stats.interval import Interval
 
 MATTERS = 0.03  # a gain below it is within what two simulations differ by
-REPLICATIONS, NUM_REQUESTS, PRECISION = 1, 6_000, 0.02
+PRECISION = 0.02  # of a rate
 
 
 def bearable_rps(
-    profile: ServiceProfile, setup: Setup, guess_rps: float, seed: int, replications: int = REPLICATIONS
-) -> tuple[float, float, float]:
-    """What one replica bears within its SLO under Poisson arrivals, with the ends of its interval.
+    profile: ServiceProfile,
+    setup: Setup,
+    guess_rps: float,
+    seed: int,
+    num_requests: int,
+    replications: int = 1,
+) -> Interval:
+    """What one replica bears within its SLO under Poisson arrivals. Args: num_requests: of each simulation.
 
     Raises: NoRateError, NotProfiledError: as `largest_rate`.
     """
-    found = largest_rate(
+    return largest_rate(
         profile,
         setup,
         Poisson(rate_rps=guess_rps, duration_ns=NS),
         seed=seed,
         replications=replications,
-        num_requests=NUM_REQUESTS,
+        num_requests=num_requests,
         precision=PRECISION,
     )
-    return found.estimate, found.low, found.high
 
 
 def lever_gains(
-    profile: ServiceProfile, setup: Setup, own_rps: float, names: Mapping[str, str], seed: int
+    profile: ServiceProfile,
+    setup: Setup,
+    guess_rps: float,
+    names: Mapping[str, str],
+    seed: int,
+    num_requests: int,
 ) -> list[LeverGain]:
     """All that can be tried, the greatest gain for each core first; what was not profiled at the end, with the reason.
 
-    Args: own_rps: what the setup bears, by the same draws.  names: of what the profile's keys stand for, by digest.
+    Args: guess_rps: what the setup bears, about.  names: of what the profile's keys stand for, by digest.
     """
+    # Once more by the draws that the others get: what differs between them is the lever alone.
+    own_rps = bearable_rps(profile, setup, guess_rps, seed, num_requests).estimate
     found = [
-        _gain(profile, setup, other, lever, own_rps, seed) for lever, other in others(profile, setup, names)
+        _gain(profile, setup, other, lever, own_rps, seed, num_requests)
+        for lever, other in others(profile, setup, names)
     ]
     return sorted(found, key=lambda one: -(one.gain or 0.0))
 
@@ -83,12 +96,18 @@ def _of_stage(
 
 
 def _gain(
-    profile: ServiceProfile, setup: Setup, other: Setup, lever: str, own_rps: float, seed: int
+    profile: ServiceProfile,
+    setup: Setup,
+    other: Setup,
+    lever: str,
+    own_rps: float,
+    seed: int,
+    num_requests: int,
 ) -> LeverGain:
     if reason := profile.covers(other):
         return LeverGain(lever=lever, reason=f"not profiled: {reason}")
     try:
-        rate, _, _ = bearable_rps(profile, other, own_rps, seed)
+        rate = bearable_rps(profile, other, own_rps, seed, num_requests).estimate
     except NoRateError as error:
         return LeverGain(lever=lever, reason=str(error))
     return LeverGain(lever=lever, rate_rps=rate, gain=rate / own_rps * setup.cores / other.cores)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -20,25 +20,18 @@ from trivet.simulate.deciding import bin_length_ns, deciding_windows
 from trivet.simulate.next_levers import bearable_rps, lever_gains
 from trivet.simulate.plan_records import LeverGain, Plan, Scenario
 from trivet.simulate.profile import ServiceProfile
-from trivet.simulate.replicas import LOST, Replica, Seen
+from trivet.simulate.replicas import LOST, NUM_REQUESTS, Replica
 from trivet.simulate.setup import Setup
-from trivet.simulate.windows import Demand, How, demand
+from trivet.simulate.windows import Demand, How, demand, has_users
 from trivet.spec.cost import Cost
+from trivet.stats.interval import Interval
 
 SCALES = (1.0, 1.5, 2.0, 10.0)
-REPLICATIONS = 4  # of the search for what one replica bears: its interval
+REPLICATIONS = 3  # of the search for what one replica bears: its interval
+LESS = 2  # a question beside the plan itself is answered by so many times fewer requests
 LINE_POINTS = 500  # of the picture
 FIRST_GUESS_RPS = 50.0
 NORMAL_95 = 1.96
-
-
-@dataclass(frozen=True, slots=True)
-class _Sure:
-    """What one replica bears, with the ends of its interval."""
-
-    rate_rps: float
-    low: float
-    high: float
 
 
 def plan(
@@ -54,6 +47,7 @@ def plan(
     names: Mapping[str, str] | None = None,
     error: float = 0.0,
     seed: int = 0,
+    num_requests: int = NUM_REQUESTS,
     on_progress: Callable[[str], None] = lambda told: None,
 ) -> Plan:
     """Args: trace: instants of shape (n,), ascending from 0, or a rate curve.  scale: of the load that is asked for.
@@ -61,23 +55,28 @@ def plan(
     scales: times that, what to say beside it; the first of them, in the first way of `how`, is the plan itself.
     headroom: so much more load, as a share, must be borne.  names: of variants, by digest.
     error: relative standard deviation that simulations were off by on this machine.
+    num_requests: simulated for each answer.
     Raises: UserError: no SLO latency, something that was not profiled, no requests, or no number of replicas is enough.
     """
-    replica = Replica(profile, setup, seed)
+    replica = Replica(profile, setup, seed, num_requests)
     _check(replica, scale, headroom)
     on_progress("what one replica bears")
     sure = _sure(replica, error)
-    scenarios = []
-    for times in scales:
-        for way in how:
-            on_progress(f"x{scale * times:g} by {way}")
-            scenarios.append(_scenario(replica, trace, scale * times, way, headroom, cost, sure))
-    asked = demand(trace, scale * scales[0], how[0], np.random.default_rng(seed))
+    brief = replace(replica, num_requests=num_requests // LESS)
+    loads = [(scale * times, way) for times in scales for way in how]
+    scenarios: list[Scenario] = []
+    for at, (times, way) in enumerate(loads):
+        on_progress(f"x{times:g} by {way}")
+        if at and not has_users(trace) and times == loads[at - 1][0]:
+            scenarios.append(msgspec.structs.replace(scenarios[-1], how=way))
+            continue
+        scenarios.append(_scenario(brief if at else replica, trace, times, way, headroom, cost, sure))
     on_progress("the next lever")
-    own_rps, _, _ = bearable_rps(profile, setup, sure.rate_rps, seed)
-    gains = lever_gains(profile, setup, own_rps, names or {}, seed)
+    gains = lever_gains(profile, setup, sure.estimate, names or {}, seed, brief.num_requests)
     first = scenarios[0]
-    seen = replica.seen_in(asked, deciding_windows(asked)[0], first.replicas)
+    asked = _demand(replica, trace, *loads[0])
+    windows = deciding_windows(asked)
+    cpu_ns = replica.seen_in(asked, windows[0], first.replicas).cpu_ns
     line_s, line_rps = _line(asked)
     return Plan(
         service=setup.service,
@@ -86,29 +85,38 @@ def plan(
         slo_latency_ms=replica.slo_latency_ns / 1e6,
         headroom=headroom,
         replica_cores=setup.cores,
-        replica_rps=sure.rate_rps,
+        replica_rps=sure.estimate,
         replica_rps_low=sure.low,
         replica_rps_high=sure.high,
-        cpu_ms_per_request=seen.cpu_ns / 1e6,
-        windows=deciding_windows(asked),
+        cpu_ms_per_request=cpu_ns / 1e6,
+        windows=windows,
         scenarios=scenarios,
         levers=[_with_replicas(gain, first) for gain in gains],
         currency=cost.currency if cost else "",
-        cost_processor=cost.of_processor_time(seen.cpu_ns) if cost else None,
+        cost_processor=cost.of_processor_time(cpu_ns) if cost else None,
         line_s=line_s,
         line_rps=line_rps,
-        capacity_rps=first.replicas * sure.rate_rps,
+        capacity_rps=first.replicas * sure.estimate,
         notes=_notes(trace, profile),
     )
 
 
-def _sure(replica: Replica, error: float) -> _Sure:
-    """What a simulator is off by comes on top of what its profile does not know, on a logarithmic scale."""
-    rate, low, high = bearable_rps(
-        replica.profile, replica.setup, FIRST_GUESS_RPS, replica.seed, REPLICATIONS
+def _sure(replica: Replica, error: float) -> Interval:
+    """What one replica bears. What simulators are off by comes on top of what the profile does not know, on a
+    logarithmic scale."""
+    num_requests = replica.num_requests // LESS
+    found = bearable_rps(
+        replica.profile, replica.setup, FIRST_GUESS_RPS, replica.seed, num_requests, REPLICATIONS
     )
-    below, above = (math.hypot(math.log(end / rate), NORMAL_95 * error) for end in (low, high))
-    return _Sure(rate, rate * math.exp(-below), rate * math.exp(above))
+    below, above = (
+        math.hypot(math.log(end / found.estimate), NORMAL_95 * error) for end in (found.low, found.high)
+    )
+    return Interval(found.estimate, found.estimate * math.exp(-below), found.estimate * math.exp(above))
+
+
+def _demand(replica: Replica, trace: Instants | Curve, scale: float, how: How) -> Demand:
+    """Copies are moved alike at every scale, as far as there are as many."""
+    return demand(trace, scale, how, np.random.default_rng(replica.seed))
 
 
 def _scenario(
@@ -118,15 +126,14 @@ def _scenario(
     how: How,
     headroom: float,
     cost: Cost | None,
-    sure: _Sure,
+    sure: Interval,
 ) -> Scenario:
-    rng_seed = replica.seed
-    offered = demand(trace, scale, how, np.random.default_rng(rng_seed))
-    with_headroom = demand(trace, scale * (1 + headroom), how, np.random.default_rng(rng_seed))
+    offered = _demand(replica, trace, scale, how)
+    with_headroom = _demand(replica, trace, scale * (1 + headroom), how)
     windows = deciding_windows(with_headroom)
     peak_rps = windows[0].rate_rps
-    num = replica.needed(with_headroom, windows, math.ceil(peak_rps / sure.rate_rps))
-    seen = max((replica.seen_in(offered, window, num) for window in windows), key=_latency)
+    num = replica.needed(with_headroom, windows, math.ceil(peak_rps / sure.estimate))
+    seen = replica.seen_in(offered, windows[0], num)
     mean_rps = float(offered.counts(offered.duration_ns).sum()) / offered.duration_ns * NS
     cores = num * replica.setup.cores
     followed = _followed(offered, num) * replica.setup.cores
@@ -136,18 +143,14 @@ def _scenario(
         mean_rps=mean_rps,
         peak_rps=peak_rps / (1 + headroom),
         replicas=num,
-        replicas_low=_at_rate(num, sure.rate_rps / sure.high),
-        replicas_high=_at_rate(num, sure.rate_rps / sure.low),
+        replicas_low=_at_rate(num, sure.estimate / sure.high),
+        replicas_high=_at_rate(num, sure.estimate / sure.low),
         cores=cores,
         latency_ms=seen.latency_ns / 1e6 if seen.latency_ns < LOST else None,
         busy=seen.cpu_ns * seen.rate_rps / NS / replica.setup.cores,
         cost_provisioned=cost.of_cores(cores, mean_rps) if cost else None,
         cost_followed=cost.of_cores(followed, mean_rps) if cost else None,
     )
-
-
-def _latency(seen: Seen) -> int:
-    return seen.latency_ns
 
 
 def _followed(offered: Demand, num: int) -> float:
@@ -205,4 +208,5 @@ def _check(replica: Replica, scale: float, headroom: float) -> None:
         raise UserError(f"headroom is a share of the load from 0 on, got {headroom:g}")
     _ = replica.slo_latency_ns
     if reason := replica.profile.covers(replica.setup):
-        raise UserError(f"no plan: {reason}; profile it first: trivet simulate SERVICE --profile")
+        raise UserError(f"no plan: {reason}; profile it first: trivet simulate SERVICE --rate 10")
+    replica.check_lone()

@@ -22,7 +22,8 @@ from trivet.stats.percentile import percentile_ns
 Times = NDArray[np.int64]
 
 LOST: Final = 1 << 62  # the latency of a request that gets no result: slower than any
-NUM_REQUESTS = 12_000  # simulated for one answer: p99 has 120 above it
+NUM_REQUESTS = 6_000  # simulated for one answer: p99 has 60 above it
+NUM_LONE = 200
 MAX_SPLITS = 8  # replicas that are simulated for it, each with another part of the load
 LEAD_NS = 2 * NS  # before a window: it does not find the server empty
 TOLERANCE = 0.02  # of the number of replicas
@@ -43,11 +44,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One replica of a profiled setup, which has an SLO latency."""
+    """One replica of a profiled setup, which has an SLO latency. `num_requests`: simulated for one answer."""
 
     profile: ServiceProfile
     setup: Setup
     seed: int
+    num_requests: int = NUM_REQUESTS
 
     @property
     def slo_latency_ns(self) -> int:
@@ -57,6 +59,18 @@ class Replica:
                 "the service has no SLO latency: set `slo: {latency: 50ms}`, or give --slo p99:50ms"
             )
         return self.setup.slo_latency_ns
+
+    def check_lone(self) -> None:
+        """Raises: UserError: requests that meet nobody take longer than the SLO allows."""
+        arrivals = np.arange(NUM_LONE) * (NS + 10 * self.slo_latency_ns)
+        run = simulated(self.profile, self.setup, arrivals, rng=np.random.default_rng(self.seed))
+        reached = self._reached(np.where(run.is_ok(), run.latency_ns(), LOST))
+        if reached > self.slo_latency_ns:
+            took = f"take {reached / 1e6:.3g} ms" if reached < LOST else "are not all answered"
+            raise UserError(
+                f"requests that meet nobody {took} at p{self.setup.slo_percentile:g}, and the SLO allows "
+                f"{self.slo_latency_ns / 1e6:g} ms: more replicas do not help; take a faster variant, or allow more time"
+            )
 
     def seen_in(self, demand: Demand, window: Window, replicas: int) -> Seen:
         """Several of the replicas, each with its part of the load: until enough requests were seen."""
@@ -68,19 +82,20 @@ class Replica:
             # The same draws for every number of replicas that is tried, as far as they go: the load is what differs.
             rng = np.random.default_rng([self.seed, split])
             arrivals = demand.replica(begin_ns - lead_ns, length_ns + lead_ns, replicas, rng)
-            arrivals = arrivals[: int(np.searchsorted(arrivals, lead_ns)) + NUM_REQUESTS]
+            arrivals = arrivals[: int(np.searchsorted(arrivals, lead_ns)) + self.num_requests]
             if len(arrivals):
                 run = simulated(self.profile, self.setup, arrivals, rng=rng)
                 found.append(np.where(run.is_ok(), run.latency_ns(), LOST)[arrivals >= lead_ns])
                 busy_ns, num = busy_ns + run.busy_ns, num + len(arrivals)
-            is_cut = len(arrivals) >= NUM_REQUESTS
+            is_cut = len(arrivals) >= self.num_requests
             seconds += (int(arrivals[-1]) if is_cut else lead_ns + length_ns) / NS
-            if num >= NUM_REQUESTS:
+            if num >= self.num_requests:
                 break
         latencies = np.concatenate(found) if found else np.zeros(0, np.int64)
-        share = self.setup.slo_percentile / 100
-        reached = percentile_ns(latencies, share) if len(latencies) else 0
-        return Seen(reached, num / seconds, busy_ns / num if num else 0.0)
+        return Seen(self._reached(latencies), num / seconds, busy_ns / num if num else 0.0)
+
+    def _reached(self, latencies_ns: Times) -> int:
+        return percentile_ns(latencies_ns, self.setup.slo_percentile / 100) if len(latencies_ns) else 0
 
     def needed(self, demand: Demand, windows: Sequence[Window], start: int) -> int:
         """The fewest replicas that keep the SLO in every window, within 2 %; `start`: a guess.

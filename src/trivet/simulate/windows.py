@@ -181,6 +181,11 @@ class _Rates:
         return steps.instants_ns(rng)
 
 
+def has_users(trace: Instants | Curve) -> bool:
+    """Whether copies of it can be moved; else more users are the same as more of each."""
+    return not isinstance(trace, Curve) or trace.duration_ns // _period_ns(trace) >= 2
+
+
 def drawn_places(total: int, replicas: int, rng: np.random.Generator) -> Instants:
     """Which of `total` requests are one replica's: each with probability 1 / replicas; in no order."""
     if replicas == 1:
@@ -195,7 +200,7 @@ def _curve(curve: Curve, factor: float, how: How, rng: np.random.Generator) -> _
     expected = np.concatenate([[0.0], np.cumsum(steps)])
     if not expected[-1] > 0:
         raise UserError("the rate curve has no requests: there is nothing to plan for")
-    period_ns = 7 * DAY_NS if curve.duration_ns >= 14 * DAY_NS else DAY_NS
+    period_ns = _period_ns(curve)
     num_periods = curve.duration_ns // period_ns
     if how == "amplitude" or num_periods < 2 or factor <= 1:
         return _Rates(at, factor * expected, curve.duration_ns)
@@ -207,6 +212,10 @@ def _curve(curve: Curve, factor: float, how: How, rng: np.random.Generator) -> _
     edges = np.unique(np.concatenate([at % period_ns, [0, period_ns]]))
     edges = np.unique((np.arange(num_periods)[:, np.newaxis] * period_ns + edges).ravel())
     return _Rates(edges, _summed(edges, at, expected, moved, period_ns, whole_ns), whole_ns)
+
+
+def _period_ns(curve: Curve) -> int:
+    return 7 * DAY_NS if curve.duration_ns >= 14 * DAY_NS else DAY_NS
 
 
 def _summed(

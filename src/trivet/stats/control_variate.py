@@ -25,7 +25,15 @@ from trivet.stats._scipy import special
 from trivet.stats.errors import TooFewError
 from trivet.stats.interval import Interval
 from trivet.stats.percentile import percentile_ns
-from trivet.stats.quantile_interval import quantile_interval
+from trivet.stats.quantile_interval import (
+    CAUTION,
+    FEW_CLUSTERS,
+    MOOD,
+    SLOPE_REACH,
+    SLOPE_SPAN,
+    STEPS,
+    quantile_interval,
+)
 
 Times = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -38,7 +46,7 @@ STRETCH, MIN_STRETCHES, MAX_STRETCHES = 8.0, 8, 100  # of that memory; and so ma
 MIN_CLUSTERS = (
     1.0  # of simulated requests above v: with less, the run holds nothing of what decides the percentile
 )
-CAUTION = 0.2  # clusters differ in length more than the beta law allows for: ends are so much farther out
+WIDER = 1.12  # each end: slope and rest are known from the run itself, by a few clusters at high loads
 LEVEL_SPREAD = 0.3  # of ln(slope) and ln(rest) between levels a factor of e apart
 
 
@@ -173,16 +181,41 @@ def _covariances(first: Floats, second: Floats, stretch: int) -> tuple[float, fl
 
 
 def _ends(ordered: Times, share: float, variance: float, fit: _Fit, miss: float) -> Interval:
-    """Order statistics at the quantiles of the beta law of so many independent requests as the rest is worth."""
+    """Order statistics at the quantiles of the beta law of so many independent requests as the rest is worth.
+
+    As in `quantile_interval`: were the percentile higher, the queue would be busier and the rest vary more; and where
+    there are few clusters the upper end goes by the slope of the tail as well.
+    """
     law = special("an interval with a control variate")
+    estimate, base = _exceeded_by(ordered, share), float(ordered[0])
     student = float(law.stdtrit(fit.degrees, 1 - miss) / law.ndtri(1 - miss))
+    student *= WIDER
     student *= 1 + CAUTION * (1 - 1 / max(1.0, fit.whole))
-    num = share * (1 - share) / variance / student**2
-    high, low = (
-        _exceeded_by(ordered, float(law.betaincinv(num * share, num * (1 - share), probability)))
-        for probability in (miss, 1 - miss)
+    low = high = estimate
+    for _ in range(STEPS):
+        ends = []
+        for end, probability in ((high, miss), (low, 1 - miss)):
+            mood = ((end - base) / (estimate - base)) ** MOOD if estimate > base else 1.0
+            num = share * (1 - share) / (variance * mood * student**2)
+            level = float(law.betaincinv(num * share, num * (1 - share), probability))
+            ends.append(_exceeded_by(ordered, level))
+        high, low = ends
+    errors = student * float(law.ndtri(1 - miss)) * math.sqrt(variance) / share
+    return Interval(
+        estimate, min(low, estimate), max(high, _end_by_slope(ordered, share, fit, errors, estimate))
     )
-    return Interval(_exceeded_by(ordered, share), low, high)
+
+
+def _end_by_slope(ordered: Times, share: float, fit: _Fit, errors: float, estimate: float) -> float:
+    """So many errors of ln(share above) up on the exponential tail through the percentile; nothing where requests are
+    independent or clusters many."""
+    wider = min(SLOPE_SPAN * share, 0.5)
+    if wider <= share:
+        return estimate
+    slope = (estimate - _exceeded_by(ordered, wider)) / math.log(wider / share)
+    clusters = len(ordered) * share / max(1.0, fit.whole)
+    reach = SLOPE_REACH * (1 - 1 / max(1.0, fit.whole)) / (1 + clusters / FEW_CLUSTERS)
+    return estimate + reach * slope * errors
 
 
 def _exceeded_by(ordered: Times, share: float) -> float:
