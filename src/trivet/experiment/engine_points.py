@@ -67,8 +67,8 @@ def measure_engines(job: EngineJob, say: Callable[[str], None], now_ns: Callable
             stages[index] = _stage(stage, job, say, now_ns)
             say(f"point {stage.name}: {len(stages[index].times)} lengths")
     finally:
-        for stage in prepared.stages:
-            for engine in getattr(stage, "engines", ()):
+        for one in prepared.stages:
+            for engine in getattr(one, "engines", ()):
                 engine.close()
     return EngineTimes(stages=stages, told=told)
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from trivet.experiment.live_points import LivePoint
 from trivet.simulate.profile import NO_LENGTH, HostCosts, ModelTimes, ServiceProfile
 from trivet.simulate.setup import Setup
-from trivet.simulate.times import mean_ns
+from trivet.simulate.times import median_ns
+from trivet.spec.row import PHASES
 
 Ints = NDArray[np.int64]
 _MAX_KEPT = 1000  # samples of one cost
@@ -38,13 +39,14 @@ def costs_of(profile: ServiceProfile, setup: Setup, lone: LivePoint, busy: LiveP
     busy_loop = _loop_ns(busy, inline=inline)
     # Rows of a batch as a request sees them are weighted by their number: the mean over batches is the harmonic one.
     mean_rows = 1 / float((1 / rows_busy).mean())
+    queue = np.maximum(lone.column("queue_ns"), 0)
     batch_ns = max(0.0, (lone_loop - busy_loop) / max(0.05, 1 - 1 / mean_rows)) if mean_rows > 1.2 else 0.0
-    batch_ns = min(batch_ns, 0.9 * lone_loop)
+    # A lone request's batch is formed and begun between its arrival and the engine's start.
+    batch_ns = min(batch_ns, float(np.median(queue)))
     request_ns = max(1.0, busy_loop - batch_ns / mean_rows)
     answer_ns = _answer_ns(busy)
     compute = lone.column("compute_ns")
-    queue = np.maximum(lone.column("queue_ns"), 0)
-    hand_over = np.maximum(queue - round(batch_ns / 2), 0)
+    hand_over = np.maximum(queue - round(batch_ns), 0)
     latency = lone.column("done_ns") - lone.column("sent_ns")
     known = compute + round(request_ns + batch_ns) + (0 if inline else 1) * hand_over
     wake = np.maximum(latency - known, 0)
@@ -54,11 +56,19 @@ def costs_of(profile: ServiceProfile, setup: Setup, lone: LivePoint, busy: LiveP
         answer_share=float(np.clip(answer_ns / request_ns, 0.1, 0.9)) if answer_ns else 0.5,
         per_batch_ns=[round(batch_ns)],
         per_wake_ns=_kept(wake),
-        travel_ns=int(np.quantile(wake, _TRAVEL)),
+        travel_ns=min(int(np.quantile(wake, _TRAVEL)), _travel_ns(busy, answer_ns)),
         hand_over_ns=_kept(hand_over) if not inline else profile.host.hand_over_ns,
         idle_factor=_factor(compute, rows_lone, times, profile),
         busy_factor=_busy_factor(busy, times, profile, inline=inline),
     )
+
+
+def _travel_ns(point: LivePoint, answer_ns: float) -> int:
+    """The way there and back while nobody sleeps: what no phase holds of a request, without writing its answer."""
+    rest = point.column("done_ns") - point.column("sent_ns")
+    for phase in PHASES:
+        rest = rest - np.maximum(point.column(f"{phase}_ns"), 0)
+    return max(0, int(np.quantile(rest, _TRAVEL) - answer_ns))
 
 
 def _loop_ns(point: LivePoint, *, inline: bool) -> float:
@@ -100,7 +110,7 @@ def _alone(times: ModelTimes, profile: ServiceProfile) -> Callable[[int], float]
 
     def expected(rows: int) -> float:
         if rows not in known:
-            known[rows] = float(np.mean([mean_ns(times, rows, length) for length in chosen]))
+            known[rows] = float(np.mean([median_ns(times, rows, length) for length in chosen]))
         return known[rows]
 
     return expected

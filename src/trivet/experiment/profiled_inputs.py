@@ -57,7 +57,7 @@ def measurables(
             samples.begin(Signature(given or (), (), False))
         if isinstance(stage, PreparedModel):
             yield _model(stage, samples, taking.takes, root)
-            run = partial(_run_model, stage)
+            run: Callable[[Arrays], Arrays] = partial(_run_model, stage)
         else:
             yield _step(stage, samples, taking.takes)
             run = partial(call_step, stage)

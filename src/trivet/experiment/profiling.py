@@ -4,9 +4,10 @@ Engines are measured alone, on the server's cores, before and after a live serve
 point is kept in a file as soon as it is there, so that a profile that was stopped goes on.
 """
 
+import contextlib
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,7 @@ from trivet.errors import UserError
 from trivet.experiment.engine_points import EngineJob, EngineTimes
 from trivet.experiment.hiccup_probe import Seen
 from trivet.experiment.host_costs import costs_of
-from trivet.experiment.live_points import asked, full, nearly_idle, served
+from trivet.experiment.live_points import asked, full, nearly_idle, served, used
 from trivet.experiment.placement import Placement
 from trivet.experiment.simulated import setup_of, stage_key, wanted_deadline_ns
 from trivet.host import affinity
@@ -30,6 +31,7 @@ POINT_S = 1.5
 _LIVE_POINTS = 3  # nearly idle, full, and the idle core's hiccups
 _PASSES = 2  # of the engines: before the live points and after them
 NS_PER_S = 1_000_000_000
+_LONGEST_BUSY_NS = 600 * NS_PER_S  # of a process that is killed long before
 
 Progress = Callable[[str, int, int], None]
 
@@ -149,15 +151,17 @@ class _Profiling:
 
     def _live(self, configuration: Configuration) -> None:
         setup = setup_of(configuration, self._profile, workers=1, num_cores=self._num_cores)
-        one_ns = sum(mean_ns(self._profile.models[stage.key], 1) for stage in setup.stages)
+        one_ns = round(sum([mean_ns(self._profile.models[stage.key], 1) for stage in setup.stages]))
         with served(configuration, self._placement, asked()) as made:
+            before = used(made)
             seen = msgspec.json.decode(
                 self._on_server_cores("trivet.experiment.hiccup_probe", str(2 * self._point_ns)), type=Seen
             )
+            idle = before.shares(used(made))
             self._told("hiccups of the server's core")
-            lone = nearly_idle(made, self._placement, one_ns, 2 * self._point_ns, self._seed)
+            lone = nearly_idle(made, self._placement, one_ns, 2 * self._point_ns, self._seed, idle)
             self._told("the server, nearly idle")
-            busy = full(made, self._placement, 2 * self._point_ns, self._seed)
+            busy = full(made, self._placement, 2 * self._point_ns, self._seed, idle)
             self._told("the server, full")
         costs = costs_of(self._profile, setup, lone, busy)
         costs = msgspec.structs.replace(costs, hiccups=seen.hiccups, observed_ns=seen.observed_ns)
@@ -169,14 +173,36 @@ class _Profiling:
             write_profile(profile, self._path)
 
     def _on_server_cores(self, module: str, *arguments: str, input_: bytes = b"") -> bytes:
-        """What a process of ours writes that runs where the server does. Raises: ProfilingError: it failed."""
-        with affinity(() if self._placement.invalid else self._placement.server):
+        """What a process of ours writes that runs where the server does. Raises: ProfilingError: it failed.
+
+        The load generator's core is busy meanwhile, as it is while load is offered: it may be the same processor's.
+        """
+        placement = self._placement
+        with contextlib.ExitStack() as stack:
+            if not placement.invalid:
+                stack.enter_context(_busy(placement.generator))
+                stack.enter_context(affinity(placement.server))
             process = subprocess.run(
                 [sys.executable, "-m", module, *arguments], input=input_, capture_output=True, check=False
             )
         if process.returncode:
             raise ProfilingError(process.stderr.decode(errors="replace").strip()[-2000:])
         return process.stdout
+
+
+@contextlib.contextmanager
+def _busy(core: int) -> Iterator[None]:
+    """A process of ours keeps a core at work until the end."""
+    with affinity([core]):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trivet.experiment.hiccup_probe", str(_LONGEST_BUSY_NS)],
+            stdout=subprocess.DEVNULL,
+        )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def joined(

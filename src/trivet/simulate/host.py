@@ -24,7 +24,6 @@ class Host:
         "_hand_overs",
         "_interference",
         "_rng",
-        "_wake",
         "_wakes",
         "answer_ns",
         "batch_ns",
@@ -34,6 +33,7 @@ class Host:
         "idle_factor",
         "read_ns",
         "travel_ns",
+        "wakes",
     )
 
     def __init__(
@@ -55,14 +55,14 @@ class Host:
         self._rng = rng
         self._wakes = np.maximum(np.array(costs.per_wake_ns or [0], np.int64) - costs.travel_ns, 0)
         self._hand_overs = np.array(costs.hand_over_ns or [0], np.int64)
-        self._wake: list[int] = []
+        self.wakes: list[int] = []  # drawn and not used yet
         self._hand_over: list[int] = []
 
     def wake_ns(self) -> int:
         """From an arrival at an idle server until its loop runs."""
-        if not self._wake:
-            self._wake = self._drawn(self._wakes)
-        return self._wake.pop()
+        if not self.wakes:
+            self.wakes = self._drawn(self._wakes)
+        return self.wakes.pop()
 
     def hand_over_ns(self) -> int:
         """From the loop to an engine thread that begins."""

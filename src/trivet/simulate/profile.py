@@ -98,9 +98,11 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
             return f"{stage.key} was not profiled; profiled: {', '.join(sorted(self.models)) or 'nothing'}"
         if stage.execution == "thread" and not self.host.hand_over_ns:
             return "handing a batch to an engine thread was not profiled"
-        most = min(max(by_rows) for by_rows in times.samples.values())
-        if stage.max_batch_size > most:
-            return f"batches of {stage.max_batch_size} of {stage.key}: profiled up to {most} rows"
+        for by_rows in times.samples.values():
+            most = max(by_rows)
+            # A batch that takes longer than a request may is never formed.
+            if stage.max_batch_size > most and min(by_rows[most]) < setup.deadline_ns:
+                return f"batches of {stage.max_batch_size} of {stage.key}: profiled up to {most} rows"
         at_once = min(stage.instances, max(1, setup.engine_cores // stage.threads))
         measured = max([1, *self.host.interference])
         if stage.execution != "inline" and at_once > measured:
