@@ -218,10 +218,16 @@ class Scheduler:
 
     def _poll_lane(self, lane: Lane, now_ns: int, commands: list[Batch | Drop]) -> None:
         waiting = lane.waiting
-        if len(waiting) == 1 and not waiting[0].model.deferral_ns and fits_whole(waiting[0], now_ns):
-            # Nothing is congested: all that waits goes together, now or when its model is free.
+        if len(waiting) == 1:
             queue = waiting[0]
-            if queue.model.may_start():
+            model = queue.model
+            # Nothing is congested: all that waits goes together, now or when its model is free.
+            if (
+                model.num_running < model.instances
+                and lane.free >= model.lane_cores
+                and not model.deferral_ns
+                and fits_whole(queue, now_ns)
+            ):
                 if queue.guarded:
                     queue.open()
                 commands.append(self._start(queue, 0, len(queue.jobs), queue.rows, now_ns))

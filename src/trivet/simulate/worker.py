@@ -1,0 +1,272 @@
+"""One worker in virtual time: its event loop turn by turn, its engine threads, and the cores that they share.
+
+What the loop does stands here in the order of `runtime/runtime.py`: sockets that are ready are read, decoded and offered;
+batches that ended are learned from and answered one after the other; then the scheduler says what starts. An inline batch
+holds the loop; engine threads run beside it, on what cores are left: the loop's thread goes first, as its niceness wants.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivet.schedule import Batch, Drop
+from trivet.simulate.hiccups import NEVER, Hiccups
+from trivet.simulate.host import Host
+from trivet.simulate.record import DROPPED, FAILED, REFUSED, Record
+from trivet.simulate.stages import ModelStage, SimulatedRequest, Stages
+
+_MAX_TURN_NS: Final = 2_000_000  # as in runtime/runtime.py
+
+
+class _Running:
+    """A batch that an engine thread was given at ready_ns; it begins and ends as far as is known now."""
+
+    __slots__ = ("batch", "began_ns", "end_ns", "ready_ns", "stage")
+
+    def __init__(self, batch: Batch, stage: ModelStage, ready_ns: int, began_ns: int, end_ns: int) -> None:
+        self.batch = batch
+        self.stage = stage
+        self.ready_ns = ready_ns
+        self.began_ns = began_ns
+        self.end_ns = end_ns
+
+
+class Worker:
+    """One event loop and its engines.
+
+    Args: hiccups: of the loop's core; those of an engine are in its times.  cores: that its threads share.
+    exits: the stage after which request i is answered, or None.
+    """
+
+    def __init__(
+        self,
+        stages: Stages,
+        host: Host,
+        hiccups: Hiccups,
+        cores: float,
+        deadline_ns: int,
+        exits: NDArray[np.int64] | None = None,
+    ) -> None:
+        self._stages = stages
+        self._scheduler = stages.scheduler
+        self._models = list(stages.models)
+        self._queue = self._models[0].queue(0)  # of requests without a length
+        self._stage_of = {stage.model: stage for stage in stages.models}
+        self._host = host
+        self._hiccups = hiccups
+        self._cores = cores
+        self._deadline_ns = deadline_ns
+        self._exits = None if exits is None else exits.tolist()
+        self._now = 0
+        self._next = 0
+        self._again = False  # the last turn was cut short: the next begins at once
+        self._running: list[_Running] = []
+        self._ended: list[_Running] = []
+        self._engine_end_ns = -(1 << 60)  # when an engine last ended: after a pause it begins cold
+        self.busy_ns = 0.0  # core time of the loop and the engines
+
+    def run(
+        self, arrivals_ns: list[int], lengths: list[int] | None, most_waiting: int | None = None
+    ) -> Record:
+        """Each request of the worker until it has its outcome, or until more wait than are of interest.
+
+        Instants ascend; they are those at the worker's socket.
+        """
+        limit = NEVER if most_waiting is None else most_waiting
+        self._arrivals = [*arrivals_ns, NEVER]
+        self._lengths = lengths
+        self._record = Record(len(arrivals_ns))
+        arrivals, scheduler = self._arrivals, self._scheduler
+        while self._again or arrivals[self._next] <= self._now or self._sleep():
+            begun = self._now
+            self._again = False
+            if arrivals[self._next] <= begun:
+                self._read()
+            if self._ended:
+                self._answer_ended()
+            if scheduler.num_waiting:
+                if scheduler.num_waiting > limit:
+                    break
+                self._start_batches()
+            self.busy_ns += self._now - begun
+            if self._running:
+                self._stall(begun)
+        return self._record
+
+    # --- the loop -----------------------------------------------------------------------------------------------
+
+    def _sleep(self) -> bool:
+        """Until something happens: an arrival, the end of a batch, a timer. False: nothing ever will."""
+        due = self._arrivals[self._next]
+        wake = due
+        if self._scheduler.num_waiting:
+            timer = self._scheduler.wake_at_ns()
+            if timer is not None and timer < due:
+                wake = max(timer, self._now + 1)
+        if self._running:
+            self._sleep_beside(wake)
+        elif wake == NEVER:
+            return False
+        else:
+            now = wake
+            if wake == due:
+                host = self._host
+                now += host.wakes.pop() if host.wakes else host.wake_ns()
+                self.busy_ns += host.wake_core_ns
+            self._now = self._hiccups.skip_to(now) if now >= self._hiccups.start_ns else now
+        return True
+
+    def _sleep_beside(self, wake: int) -> None:
+        """Until `wake`, or the first end of an engine; it may have ended while the loop was at work."""
+        running = self._running
+        first = running[0].end_ns if len(running) == 1 else min([one.end_ns for one in running])
+        now = max(min(first, wake), self._now)
+        if first <= now:
+            if len(running) == 1:
+                self._ended, self._running = running, []
+            else:
+                self._ended = [one for one in running if one.end_ns <= now]
+                self._running = [one for one in running if one.end_ns > now]
+            self._engine_end_ns = first
+            now += self._host.hand_back_ns if now > self._now else 0
+        elif self._cores > 1:
+            now += self._host.wake_ns()
+        self._now = self._hiccups.skip_to(now) if self._cores > 1 else now
+
+    def _read(self) -> None:
+        """Everything that has come until now; what comes meanwhile waits for the next turn."""
+        arrivals, until, place = self._arrivals, self._now, self._next
+        host, lengths, first = self._host, self._lengths, self._stages.first
+        model = self._models[0]
+        offer, offered = self._scheduler.offer, self._record.offered_ns
+        read_ns, deadline_ns, spare_ns = host.read_ns, self._deadline_ns, model.spare_ns
+        queue, now = self._queue, until
+        while arrivals[place] <= until:
+            end_by_ns = now + deadline_ns
+            now += read_ns
+            if first:
+                now += int(sum([step.times.draw(1) for step in first]))
+            if lengths is not None:
+                queue = model.queue(lengths[place])
+            offered[place] = now
+            request = SimulatedRequest(queue, now, end_by_ns - spare_ns, place, end_by_ns)
+            if offer(request, now) is not None:
+                now += host.answer_ns
+                self._record.lost(place, now, REFUSED)
+            place += 1
+        self._next = place
+        self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
+
+    def _answer_ended(self) -> None:
+        ended, self._ended = self._ended, []
+        for one in ended:
+            self._scheduler.finished(one.batch, one.end_ns, one.end_ns - one.began_ns)
+            self._answer(one.batch, one.stage, one.began_ns, one.end_ns)
+
+    def _start_batches(self) -> None:
+        scheduler, host = self._scheduler, self._host
+        end_ns = self._now + _MAX_TURN_NS
+        while scheduler.num_waiting and (commands := scheduler.poll(self._now)):
+            for command in commands:
+                if type(command) is Batch:
+                    stage = self._stage_of[command.model]
+                    self._now += host.batch_ns
+                    if stage.inline:
+                        self._run_inline(command, stage)
+                    else:
+                        self._start(command, stage)
+                elif type(command) is Drop:
+                    self._now += host.answer_ns
+                    outcome = DROPPED if command.refusal is None else REFUSED
+                    self._record.lost(command.job.place, self._now, outcome)  # type: ignore[attr-defined]
+            if self._now > end_ns:
+                self._again = True
+                break
+
+    def _run_inline(self, batch: Batch, stage: ModelStage) -> None:
+        began = self._now
+        self._now = self._engine_end_ns = end = began + max(1, int(self._drawn(batch, stage)))
+        if end > self._hiccups.start_ns:
+            self._hiccups.pass_by(end)
+        self._scheduler.finished(batch, end, end - began)
+        self._answer(batch, stage, began, end)
+
+    def _answer(self, batch: Batch, stage: ModelStage, began: int, end: int) -> None:
+        """Answer each request of a batch, or carry it on; the loop writes one after the other."""
+        record, answer_ns, now, exits = self._record, self._host.answer_ns, self._now, self._exits
+        number = len(record.batches)
+        record.batches.append((began, end, batch.rows))
+        done, batch_of, is_last = record.done_ns, record.batch_of, stage.is_last
+        jobs: list[SimulatedRequest] = batch.jobs  # type: ignore[assignment]  # every job here is one
+        for job in jobs:
+            place = job.place
+            batch_of[place] = number
+            if end > job.end_by_ns:
+                now += answer_ns
+                record.lost(place, now, FAILED)
+            elif is_last or (exits is not None and exits[place] <= stage.place):
+                now += answer_ns
+                done[place] = now
+            else:
+                now = self._carry_on(job, stage, now)
+        self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
+
+    def _carry_on(self, request: SimulatedRequest, stage: ModelStage, now: int) -> int:
+        """Over the steps behind a model to the next one, or to the answer; when the loop is done with it."""
+        now += int(sum([step.times.draw(1) for step in stage.steps]))
+        index = request.stage + 1
+        if index == len(self._models):
+            now += self._host.answer_ns
+            self._record.done_ns[request.place] = now
+            return now
+        following = self._models[index]
+        request.stage = index
+        request.queue = following.queue(0 if self._lengths is None else self._lengths[request.place])
+        request.arrival_ns = now
+        request.deadline_ns = request.end_by_ns - following.spare_ns
+        if self._scheduler.offer(request, now) is not None:
+            now += self._host.answer_ns
+            self._record.lost(request.place, now, REFUSED)
+        return now
+
+    # --- engine threads -----------------------------------------------------------------------------------------
+
+    def _start(self, batch: Batch, stage: ModelStage) -> None:
+        ready = self._now
+        began = ready + self._host.hand_over_ns()
+        work_ns = round(self._drawn(batch, stage) * self._host.interference(len(self._running) + 1))
+        end = began + max(1, work_ns)
+        self._running.append(_Running(batch, stage, ready, began, end))
+        self.busy_ns += work_ns * stage.threads
+
+    def _drawn(self, batch: Batch, stage: ModelStage) -> float:
+        times, host, rows = stage.known[batch.queue], self._host, batch.rows
+        residuals = times.residuals[rows]
+        drawn = times.medians[rows] * (residuals.pool or residuals.refill()).pop()
+        if self._now - self._engine_end_ns > host.idle_after_ns:
+            return drawn * host.idle_factor
+        return drawn * host.busy_factor
+
+    def _stall(self, begun: int) -> None:
+        """The loop has worked since `begun`; engines had what cores it left them, and end that much later.
+
+        Their times were measured on as many cores, so that threads beyond those take nothing more.
+        """
+        now, cores = self._now, self._cores
+        if cores == 1:
+            stalled = 1.0
+        else:
+            wanted = min(cores, sum([one.stage.threads for one in self._running]))
+            stalled = 1 - min(1.0, (cores - 1) / wanted)
+            if not stalled:
+                return
+        for one in self._running:
+            if one.ready_ns >= begun:
+                lost = round((now - one.ready_ns) * stalled)
+                one.began_ns += lost
+            else:
+                lost = round((now - begun) * stalled)
+            one.end_ns += lost
