@@ -1,0 +1,140 @@
+"""What was measured of a service on one machine before anything is simulated: engine times, and what the host costs.
+
+One JSON file. A simulation may go between the points that were measured, never beyond them: `covers` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from trivet.errors import SpecError
+from trivet.simulate.setup import Setup, StageSetup
+
+NO_LENGTH = 0  # the bucket of a model without free sizes
+
+
+class ModelTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """Service times of one engine alone on the server's cores, in ns.
+
+    samples: length bucket (0: none) -> rows -> times in the order measured: their dependence is kept.
+    same: batched answers are the same as single ones, so that requests may share a batch.
+    """
+
+    samples: dict[int, dict[int, list[int]]]
+    same: bool = True
+
+    def max_rows(self, length: int = NO_LENGTH) -> int:
+        """The largest batch that was measured at the profiled length nearest to this one."""
+        nearest = min(self.samples, key=lambda known: abs(known - length))
+        return max(self.samples[nearest])
+
+
+class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the host takes beside the engines, in ns; samples in the order measured.
+
+    per_request_ns: of the event loop, for reading, decoding, encoding and writing one request; answer_share of it
+        after the engine.
+    per_batch_ns: of the event loop, for forming and starting one batch.
+    per_wake_ns: between sending and reading a request while the server is idle, and back: kernel, network, wake-up.
+    travel_ns: the part of it that a busy server costs, too.
+    hand_over_ns: to an engine thread, until the engine begins; hand_back_ns: from its end to the event loop.
+    process_hand_over_ns: the same for an engine in a process of its own, beyond what its times hold.
+    interference: engines busy at once -> factor of their times.
+    idle_factor: of a service time after a pause of idle_after_ns or more, when caches and clocks are cold.
+    speeds: of the machine, relative times of the same work at different moments; 1 is usual.
+    hiccups: [start, length] of intervals in which an idle loop on the server's core did not run, within observed_ns.
+    """
+
+    per_request_ns: list[int] = []
+    answer_share: float = 0.5
+    per_batch_ns: list[int] = []
+    per_wake_ns: list[int] = []
+    travel_ns: int = 0
+    hand_over_ns: list[int] = []
+    hand_back_ns: list[int] = []
+    process_hand_over_ns: list[int] = []
+    interference: dict[int, float] = {}
+    idle_factor: float = 1.0
+    idle_after_ns: int = 1_000_000
+    speeds: list[float] = []
+    hiccups: list[tuple[int, int]] = []
+    observed_ns: int = 0
+
+
+class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """Times of the models and steps of one service, by key, and the host's costs.
+
+    lengths: the length bucket of each measured input, where the first model has free sizes; drawn from for requests.
+    machine: `host.digest()` where it was measured; cores: that the server had.
+    """
+
+    service: str
+    models: dict[str, ModelTimes]
+    host: HostCosts = HostCosts()
+    measured_on: str = ""
+    machine: str = ""
+    cores: int = 1
+    lengths: list[int] = []
+    notes: list[str] = []
+
+    def covers(self, setup: Setup, lengths: Sequence[int] = ()) -> str:
+        """Empty, or what a simulation would need and was not profiled: no forecast is made of it."""
+        if setup.workers > setup.cores:
+            return (
+                f"{setup.workers} workers on {setup.cores} core{'s' * (setup.cores != 1)} share it as the kernel "
+                "likes, which was not profiled; at most one worker a core"
+            )
+        reasons = (self._missing(stage, setup, lengths) for stage in setup.stages)
+        return next(filter(None, reasons), "")
+
+    def _missing(self, stage: StageSetup, setup: Setup, lengths: Sequence[int]) -> str:
+        times = self.models.get(stage.key)
+        if times is None or not times.samples:
+            return f"{stage.key} was not profiled; profiled: {', '.join(sorted(self.models)) or 'nothing'}"
+        if stage.execution == "thread" and not self.host.hand_over_ns:
+            return "handing a batch to an engine thread was not profiled"
+        most = min(max(by_rows) for by_rows in times.samples.values())
+        if stage.max_batch_size > most:
+            return f"batches of {stage.max_batch_size} of {stage.key}: profiled up to {most} rows"
+        at_once = min(stage.instances, max(1, setup.engine_cores // stage.threads))
+        measured = max([1, *self.host.interference])
+        if stage.execution != "inline" and at_once > measured:
+            return f"{at_once} engines of {stage.key} at once: profiled up to {measured}"
+        known = [length for length in times.samples if length != NO_LENGTH]
+        if known and lengths and max(lengths) > max(known):
+            return f"requests of length {max(lengths)}: profiled up to {max(known)}"
+        return ""
+
+
+def model_key(
+    digest: str, engine: str, threads: int, graph_optimization: str = "all", *, spinning: bool = False
+) -> str:
+    """The name of one engine's times: what it is made of, and the levers that its speed alone depends on."""
+    extra = [*([graph_optimization] if graph_optimization != "all" else []), *(["spinning"] if spinning else [])]
+    return "/".join([digest[:16], engine, str(threads), *extra])
+
+
+def write_profile(profile: ServiceProfile, path: Path) -> None:
+    """Replace the file as a whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.draft")
+    draft.write_bytes(msgspec.json.encode(profile))
+    draft.replace(path)
+
+
+def read_profile(path: Path) -> ServiceProfile:
+    """Raises: SpecError: the file cannot be read, or holds no profile."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=ServiceProfile)
+    except OSError as error:
+        raise SpecError(f"the profile cannot be read: {error.strerror}", str(path)) from None
+    except msgspec.MsgspecError as error:
+        raise SpecError(f"not a profile of a service: {error}", str(path)) from None
+
+
+def merged(profile: ServiceProfile, models: Mapping[str, ModelTimes]) -> ServiceProfile:
+    """The profile with more models: of another variant, or another number of threads."""
+    return msgspec.structs.replace(profile, models={**profile.models, **models})

@@ -1,0 +1,47 @@
+"""What a simulation runs: the stages of one service as a server would have them, and the cores that it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class StageSetup:
+    """One stage with every lever settled. `key`: of its times in the profile.
+
+    threads: cores that one batch uses.  deferral_ns: the longest wait on purpose.  queue_ns: the longest queueing
+    time; None: as deadlines allow.
+    """
+
+    key: str
+    kind: Literal["model", "step"] = "model"
+    execution: Literal["inline", "thread", "process"] = "inline"
+    instances: int = 1
+    threads: int = 1
+    max_batch_size: int = 1
+    deferral_ns: int = 0
+    queue_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A service on a server. `cores`: that the server's processes may use, all workers together.
+
+    slo_latency_ns: None where the service promises none.
+    exits: for each of the measured inputs the stage after which it was answered; empty: all pass every stage.
+    """
+
+    service: str
+    stages: tuple[StageSetup, ...]
+    workers: int
+    cores: int
+    deadline_ns: int
+    slo_latency_ns: int | None = None
+    slo_percentile: float = 99.0
+    exits: tuple[int, ...] = ()
+
+    @property
+    def engine_cores(self) -> int:
+        """Cores that the engines of one worker may use: each worker's event loop has one; at least 1."""
+        return max(1, (self.cores - self.workers) // self.workers)
