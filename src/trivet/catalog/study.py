@@ -99,7 +99,10 @@ class LeverEffect(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
-    """The chosen trial. binding: the constraint that decides where nothing meets all. yaml: the text of configuration.yaml."""
+    """The chosen trial.
+
+    binding: the constraint that decides where nothing meets all.  yaml: the text of configuration.yaml.
+    """
 
     trial: int
     meets: bool

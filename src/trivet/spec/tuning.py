@@ -64,7 +64,9 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         msgspec.structs.force_setattr(self, "safety_margin", margin)
         for name, rule in self.levers.items():
             if rule == ():
-                raise FieldError(("levers", name), f"levers.{name}: an empty list; name values, or leave it out")
+                raise FieldError(
+                    ("levers", name), f"levers.{name}: an empty list; name values, or leave it out"
+                )
 
     @property
     def margin(self) -> float:

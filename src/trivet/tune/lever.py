@@ -52,7 +52,9 @@ class Lever:
         return self.lever in LIVE_ONLY
 
 
-def candidates(lever: str, model: Model, num_cores: int, slo_latency_ns: int | None) -> tuple[Value, ...] | str:
+def candidates(
+    lever: str, model: Model, num_cores: int, slo_latency_ns: int | None
+) -> tuple[Value, ...] | str:
     """Values worth a look for a model on so many cores, without the declared one; or why there are none."""
     if num_cores == 1 and lever in ("threads", "instances", "spinning"):
         return "the server has one core here"

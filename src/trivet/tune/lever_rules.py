@@ -78,7 +78,8 @@ def check_value(lever: str, value: Value, num_cores: int, path: FieldPath) -> No
         return
     if lever in OF_CORES and isinstance(value, int) and not 1 <= value <= num_cores:
         raise FieldError(
-            path, f"{lever} of {value}: the server has {num_cores} core{'s' * (num_cores > 1)} here; give 1 to {num_cores}"
+            path,
+            f"{lever} of {value}: the server has {num_cores} core{'s' * (num_cores > 1)} here; give 1 to {num_cores}",
         )
     if lever != "workers":
         levers_with(Levers(), {lever: value}, path)
@@ -86,4 +87,7 @@ def check_value(lever: str, value: Value, num_cores: int, path: FieldPath) -> No
 
 def _told(rule: Bounds) -> str:
     ends = [("at least", rule.at_least), ("at most", rule.at_most)]
-    return " and ".join(f"{word} {bound}" for word, bound in ends if bound is not None) + ", as service.yaml says"
+    return (
+        " and ".join(f"{word} {bound}" for word, bound in ends if bound is not None)
+        + ", as service.yaml says"
+    )

@@ -134,9 +134,7 @@ class Space:
         """A model that a variant brought (the stages of an early exit) has the levers of the one that it stands for."""
         declared = self.base.service.models
         of = name if name in declared else next((one for one in declared if name.startswith(one)), name)
-        values = {
-            lever: choice[key] for lever in OF_A_MODEL if (key := self.name_of(lever, of)) in choice
-        }
+        values = {lever: choice[key] for lever in OF_A_MODEL if (key := self.name_of(lever, of)) in choice}
         engine = values.pop("engine", model.engine)
         if name not in declared or model.file != declared[name].file:
             engine = model.engine if model.engine != "onnxruntime" else engine
@@ -197,7 +195,12 @@ def _all_levers(
             if len(values) == 1:
                 left_out.append(LeftOut(name=f"{prefix}variant", why="no other variant is in the search"))
             yield Lever(
-                name=f"{prefix}variant", lever="variant", model=name, values=values, default=ORIGINAL, kind="answers"
+                name=f"{prefix}variant",
+                lever="variant",
+                model=name,
+                values=values,
+                default=ORIGINAL,
+                kind="answers",
             )
         for lever in OF_A_MODEL:
             found = candidates(lever, model, num_cores, service.slo.latency_ns)
