@@ -113,7 +113,10 @@ def model_key(
     digest: str, engine: str, threads: int, graph_optimization: str = "all", *, spinning: bool = False
 ) -> str:
     """The name of one engine's times: what it is made of, and the levers that its speed alone depends on."""
-    extra = [*([graph_optimization] if graph_optimization != "all" else []), *(["spinning"] if spinning else [])]
+    extra = [
+        *([graph_optimization] if graph_optimization != "all" else []),
+        *(["spinning"] if spinning else []),
+    ]
     return "/".join([digest[:16], engine, str(threads), *extra])
 
 

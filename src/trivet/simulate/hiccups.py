@@ -1,0 +1,51 @@
+"""Intervals in which a core does nothing for us: recorded on an idle core, replayed from a random place on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+NEVER: Final = 1 << 62
+
+
+class Hiccups:
+    """The recorded intervals as an endless sequence. `start_ns`: of the next one; NEVER where none was recorded."""
+
+    __slots__ = ("_at", "_lengths", "_origin_ns", "_period_ns", "_starts", "length_ns", "start_ns")
+
+    def __init__(
+        self, intervals: Sequence[tuple[int, int]], observed_ns: int, rng: np.random.Generator
+    ) -> None:
+        self._starts = [start for start, _ in intervals]
+        self._lengths = [length for _, length in intervals]
+        self._period_ns = max(observed_ns, 1 + sum(intervals[-1]) if intervals else 1)
+        self._origin_ns = -int(rng.integers(self._period_ns))
+        self._at = -1
+        self.start_ns, self.length_ns = NEVER, 0
+        if intervals:
+            self.next()
+            self.skip_to(0)
+
+    def next(self) -> None:
+        """Go on to the next interval."""
+        self._at += 1
+        if self._at == len(self._starts):
+            self._at = 0
+            self._origin_ns += self._period_ns
+        self.start_ns = self._origin_ns + self._starts[self._at]
+        self.length_ns = self._lengths[self._at]
+
+    def skip_to(self, now_ns: int) -> int:
+        """The core was idle until `now_ns`; when it can begin: then, or at the end of the interval it lies in."""
+        while self.start_ns + self.length_ns <= now_ns:
+            self.next()
+        return max(now_ns, self.start_ns + self.length_ns) if self.start_ns <= now_ns else now_ns
+
+    def hold(self, end_ns: int) -> int:
+        """Work would end at `end_ns` if nothing held it up; when it does. Intervals it met are behind it then."""
+        while self.start_ns < end_ns:
+            end_ns += self.length_ns
+            self.next()
+        return end_ns

@@ -1,0 +1,97 @@
+"""What happened to each request and each batch of a simulated worker, and the same as arrays for a whole server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivet.schedule import Batch
+
+OK: Final = 0
+REFUSED: Final = 1  # at arrival, or early while it waited
+DROPPED: Final = 2  # its time was over before a batch had it
+FAILED: Final = 3  # its batch ended after its deadline
+UNANSWERED: Final = 4  # nothing came of it: no scheduler of ours does that
+
+Ints = NDArray[np.int64]
+
+
+class Record:
+    """Lists that a worker fills in: one entry a request, in order of arrival, and one a batch."""
+
+    __slots__ = ("batch_of", "batches", "done_ns", "offered_ns", "outcome")
+
+    def __init__(self, num: int) -> None:
+        self.done_ns = [-1] * num
+        self.offered_ns = [-1] * num
+        self.outcome = bytearray(num)
+        self.batch_of = [-1] * num  # the last one that it was part of
+        self.batches: list[tuple[int, int, int, int, int]] = []  # formed, began, ended, rows, predicted
+
+    def lost(self, place: int, now_ns: int, outcome: int) -> None:
+        """A request that gets no result is told so at `now_ns`."""
+        self.done_ns[place] = now_ns
+        self.outcome[place] = outcome
+
+    def add_batch(self, batch: Batch, began_ns: int, ended_ns: int) -> int:
+        """Its number."""
+        self.batches.append((batch.started_ns, began_ns, ended_ns, batch.rows, batch.predicted_ns))
+        return len(self.batches) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A whole run: arrays of shape (n,), one entry a request in order of arrival; instants in ns.
+
+    batch_*: of the last batch it was part of; -1 where it never was.  busy_ns: core time of loops and engines.
+    """
+
+    intended_ns: Ints
+    done_ns: Ints
+    outcome: NDArray[np.uint8]
+    offered_ns: Ints
+    batch_began_ns: Ints
+    batch_ended_ns: Ints
+    batch_rows: Ints
+    busy_ns: float
+    end_ns: int
+
+    def latency_ns(self) -> Ints:
+        return self.done_ns - self.intended_ns
+
+    def is_ok(self) -> NDArray[np.bool_]:
+        """Which requests got a result."""
+        return self.outcome == OK
+
+
+def gathered(
+    intended_ns: Ints, records: Sequence[Record], workers: int, travel_ns: int, busy_ns: float
+) -> Simulated:
+    """The records of workers that got requests in turn, as one run."""
+    num = len(intended_ns)
+    done, offered = np.full(num, -1, np.int64), np.full(num, -1, np.int64)
+    outcome = np.full(num, UNANSWERED, np.uint8)
+    of_batch = np.full((3, num), -1, np.int64)
+    for worker, record in enumerate(records):
+        mine = slice(worker, None, workers)
+        own = np.array(record.done_ns, np.int64)
+        done[mine] = np.where(own >= 0, own + travel_ns, own)
+        offered[mine] = record.offered_ns
+        outcome[mine] = np.where(own >= 0, np.frombuffer(record.outcome, np.uint8), UNANSWERED)
+        # The last one stands for no batch.
+        table = np.array([*record.batches, (-1, -1, -1, -1, -1)], np.int64)
+        of_batch[:, mine] = table[np.array(record.batch_of, np.int64)][:, 1:4].T
+    end_ns = int(done.max()) if num else 0
+    return Simulated(
+        intended_ns,
+        np.where(outcome == UNANSWERED, intended_ns, done),
+        outcome,
+        offered,
+        *of_batch,
+        busy_ns,
+        end_ns,
+    )

@@ -1,0 +1,124 @@
+"""A whole server in virtual time: what is measured of a live one comes out, on arrivals that are given.
+
+The scheduler, its service-time prediction and the chain of stages are the server's own; only time, engines and sockets are
+made up, from the profile. Requests go to the workers in turn, as connections are spread over them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivet.errors import UserError
+from trivet.simulate.hiccups import Hiccups
+from trivet.simulate.host import Host
+from trivet.simulate.profile import ServiceProfile
+from trivet.simulate.record import DROPPED, FAILED, OK, REFUSED, UNANSWERED, Simulated, gathered
+from trivet.simulate.setup import Setup
+from trivet.simulate.stages import stages_of
+from trivet.simulate.worker import Worker
+from trivet.spec.row import ABSENT, RowColumns, RowsHeader, Words
+
+Ints = NDArray[np.int64]
+
+# What the live server answers: one that is ready after its deadline becomes an error.
+_OUTCOMES = {
+    OK: ("ok", 200, ""),
+    REFUSED: ("refused", 429, "deadline"),
+    DROPPED: ("dropped", 504, "deadline"),
+    FAILED: ("failed", 504, "deadline"),
+    UNANSWERED: ("unanswered", 0, ""),
+}
+
+
+class NotProfiledError(UserError):
+    """A simulation beyond what was profiled."""
+
+
+def simulate_service(
+    profile: ServiceProfile, setup: Setup, arrivals_ns: Ints, lengths: Ints | None = None, *, seed: int
+) -> RowColumns:
+    """One run as rows, the same that a live run has.
+
+    Args: arrivals_ns: shape (n,), ascending: when each request is sent.  lengths: the length bucket of each, where the
+    first model has free sizes; None: drawn from the profile's.
+    Raises: NotProfiledError: the profile does not cover it; says what is missing.
+    """
+    run = simulated(profile, setup, arrivals_ns, lengths, rng=np.random.default_rng(seed))
+    return rows_of(run, setup)
+
+
+def simulated(
+    profile: ServiceProfile,
+    setup: Setup,
+    arrivals_ns: Ints,
+    lengths: Ints | None = None,
+    *,
+    rng: np.random.Generator,
+    resample: bool = False,
+) -> Simulated:
+    """The same as arrays. Args: resample: the profile is taken as the sample that it is, and drawn again."""
+    reason = profile.covers(setup, [] if lengths is None or not len(lengths) else [int(lengths.max())])
+    if reason:
+        raise NotProfiledError(f"not simulated: {reason}; profile it first")
+    if lengths is None:
+        lengths = drawn_lengths(profile, setup, len(arrivals_ns), rng)
+    speeds = profile.host.speeds
+    speed = float(rng.choice(speeds)) if resample and speeds else 1.0
+    exits = np.array(setup.exits, np.int64)
+    exits_of = exits[rng.integers(len(exits), size=len(arrivals_ns))] if len(exits) else None
+    host = Host(profile.host, rng, speed=speed, resample=resample)
+    there_ns = host.travel_ns // 2
+    records, busy_ns = [], 0.0
+    for index in range(setup.workers):
+        mine = slice(index, None, setup.workers)
+        worker = Worker(
+            stages_of(profile, setup, rng, speed=speed, resample=resample),
+            host,
+            (_hiccups(profile, rng), _hiccups(profile, rng)),
+            setup.cores / setup.workers,
+            setup.deadline_ns,
+            None if exits_of is None else exits_of[mine],
+        )
+        arrived = (arrivals_ns[mine] + there_ns).tolist()
+        records.append(worker.run(arrived, None if lengths is None else lengths[mine].tolist()))
+        busy_ns += worker.busy_ns
+    return gathered(arrivals_ns, records, setup.workers, host.travel_ns - there_ns, busy_ns)
+
+
+def drawn_lengths(profile: ServiceProfile, setup: Setup, num: int, rng: np.random.Generator) -> Ints | None:
+    """The length bucket of each request, as the measured inputs have them; None where the first model has none."""
+    models = [stage for stage in setup.stages if stage.kind == "model"]
+    known = sorted(profile.models[models[0].key].samples) if models else [0]
+    if known == [0]:
+        return None
+    pool = np.array(profile.lengths or known, np.int64)
+    return pool[rng.integers(len(pool), size=num)]
+
+
+def rows_of(run: Simulated, setup: Setup) -> RowColumns:
+    """One row for each request; the first byte of an answer is its last."""
+    is_known, ran = run.outcome != UNANSWERED, run.batch_began_ns >= 0
+    codes = run.outcome.astype(np.int32)
+    words, statuses, reasons = zip(*(_OUTCOMES[code] for code in range(len(_OUTCOMES))), strict=True)
+    left_queue_ns = np.where(ran, run.batch_began_ns, run.done_ns)
+    return RowColumns.of(
+        RowsHeader(writer="trivet simulate", clock="virtual"),
+        len(run.intended_ns),
+        intended_ns=run.intended_ns,
+        sent_ns=run.intended_ns,
+        first_byte_ns=np.where(is_known, run.done_ns, ABSENT),
+        done_ns=run.done_ns,
+        status=np.array(statuses, np.int64)[codes],
+        outcome=Words(codes, words),
+        reason=Words(codes, reasons),
+        parse_ns=ABSENT,
+        queue_ns=np.where((run.offered_ns >= 0) & (codes != REFUSED), left_queue_ns - run.offered_ns, ABSENT),
+        compute_ns=np.where(ran & (codes != DROPPED), run.batch_ended_ns - run.batch_began_ns, ABSENT),
+        batch_size=np.where(ran & (codes != DROPPED), run.batch_rows, 0),
+        service=setup.service,
+    )
+
+
+def _hiccups(profile: ServiceProfile, rng: np.random.Generator) -> Hiccups:
+    return Hiccups(profile.host.hiccups, profile.host.observed_ns, rng)

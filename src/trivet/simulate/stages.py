@@ -1,0 +1,152 @@
+"""The stages of a simulated worker: models as its scheduler knows them, and the short steps between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from trivet.pipeline.chain import Chain
+from trivet.schedule import Job, Model, Queue, Scheduler, ServiceTime
+from trivet.simulate.profile import NO_LENGTH, ServiceProfile
+from trivet.simulate.setup import Setup, StageSetup
+from trivet.simulate.times import BucketTimes, StageTimes, mean_ns, seeds
+
+
+class SimulatedRequest(Job):
+    """One request in virtual time. `place`: in the order of arrival; `stage`: index among the model stages."""
+
+    __slots__ = ("end_by_ns", "place", "stage")
+
+    def __init__(self, queue: Queue, arrival_ns: int, deadline_ns: int, place: int, end_by_ns: int) -> None:
+        # Job.__init__, written out: a call less for every request
+        self.queue = queue
+        self.rows = 1
+        self.arrival_ns = arrival_ns
+        self.deadline_ns = deadline_ns
+        self.state = 0
+        self.place = place
+        self.stage = 0
+        self.end_by_ns = end_by_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A short Python step in the event loop."""
+
+    expected: int
+    times: BucketTimes
+
+    def expected_ns(self) -> int:
+        return self.expected
+
+
+class ModelStage:
+    """A model stage. `steps`: between it and the next model, or its answer.  spare_ns: kept for what follows it."""
+
+    __slots__ = (
+        "_known",
+        "_scheduler",
+        "_times",
+        "expected",
+        "inline",
+        "model",
+        "place",
+        "queues",
+        "spare_ns",
+        "steps",
+        "threads",
+    )
+
+    def __init__(
+        self, scheduler: Scheduler, model: Model, times: StageTimes, setup: StageSetup, expected: int
+    ) -> None:
+        self._scheduler = scheduler
+        self.model = model
+        self.inline = setup.execution == "inline"
+        self.threads = setup.threads
+        self.expected = expected
+        self.place = 0  # in the pipeline
+        self.spare_ns = 0
+        self.steps: list[Step] = []
+        self.queues: dict[int, Queue] = {}
+        self._known: dict[Queue, BucketTimes] = {}
+        self._times = times
+
+    def expected_ns(self) -> int:
+        return self.expected
+
+    def queue(self, length: int) -> Queue:
+        queue = self.queues.get(length)
+        if queue is None:
+            queue = self.queues[length] = self._scheduler.queue(self.model, length or None)
+            self._known[queue] = self._times.bucket(length)
+        return queue
+
+    def times(self, queue: Queue) -> BucketTimes:
+        return self._known[queue]
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """`first`: steps before the first model."""
+
+    scheduler: Scheduler
+    first: Sequence[Step]
+    models: Sequence[ModelStage]
+
+
+def stages_of(
+    profile: ServiceProfile,
+    setup: Setup,
+    rng: np.random.Generator,
+    *,
+    speed: float = 1.0,
+    resample: bool = False,
+) -> Stages:
+    """A worker's stages, its scheduler seeded as by the server's own profile at load.
+
+    Args: speed, resample: of the realised times, not of what the scheduler expects.
+    """
+    scheduler = Scheduler(setup.engine_cores)
+    made: list[ModelStage | Step] = []
+    for stage in setup.stages:
+        times = StageTimes(
+            profile.models[stage.key], stage.max_batch_size, rng, speed=speed, resample=resample
+        )
+        longest = max(profile.models[stage.key].samples)
+        expected = round(mean_ns(profile.models[stage.key], 1, longest))
+        if stage.kind == "step" and stage.execution == "inline":
+            made.append(Step(expected, times.bucket(NO_LENGTH)))
+        else:
+            made.append(_model_stage(profile, stage, scheduler, times, expected))
+    chain = Chain(made)
+    first: list[Step] = []
+    models: list[ModelStage] = []
+    for index, stage in enumerate(made):
+        if isinstance(stage, ModelStage):
+            stage.place = index
+            stage.spare_ns = -chain.run(index, 0).deadline_ns
+            models.append(stage)
+        else:
+            (models[-1].steps if models else first).append(stage)
+    return Stages(scheduler, first, models)
+
+
+def _model_stage(
+    profile: ServiceProfile, stage: StageSetup, scheduler: Scheduler, times: StageTimes, expected: int
+) -> ModelStage:
+    service_time = ServiceTime(stage.max_batch_size)
+    for length, samples in seeds(profile.models[stage.key], stage.max_batch_size).items():
+        service_time.seed(length, samples)
+    model = scheduler.add_model(
+        stage.key,
+        max_batch_size=stage.max_batch_size,
+        service_time=service_time,
+        cores=0 if stage.execution == "inline" else min(stage.threads, scheduler.num_cores),
+        instances=stage.instances,
+        deferral_ns=stage.deferral_ns,
+        max_queue_ns=stage.queue_ns,
+    )
+    return ModelStage(scheduler, model, times, stage, expected)

@@ -1,0 +1,219 @@
+"""Screening: what the simulator says of every configuration. Short simulations first, longer ones for those that are left."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from trivet.catalog.study import Goal
+from trivet.simulate.profile import ServiceProfile
+from trivet.simulate.server import NotProfiledError
+from trivet.simulate.setup import Setup
+from trivet.tune.choice import Choice
+from trivet.tune.goals import value
+from trivet.tune.simulated_load import Point, SimulatedLoad
+
+FIRST, SECOND = 1_500, 8_000  # requests of one simulation, of the first and the second round
+FIRST_PRECISION, SECOND_PRECISION = 0.04, 0.01  # of the largest rate, as a share
+NUM_SECOND = 32
+LOWEST_SHARE = 1 / 256  # of what the engines alone could do: below it a configuration cannot keep the SLO at all
+NEAR = 0.9  # of the largest rate: the other end of the slope
+_SLOPES = (0.02, 0.6)
+_FIGURES = ("max_rate_rps", "latency_p50_ms", "latency_p99_ms", "cpu_ms_per_request")
+
+SetupOf = Callable[[Choice], Setup]
+Spent = Callable[[], bool]  # whether the time for screening is over
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """A forecast of one choice. figures: latencies and cost are at the reference rate, absent until that is known.
+
+    slope: how far the largest rate moves with the latency budget, both on a log scale, near the largest rate.
+    """
+
+    choice: Choice
+    setup: Setup
+    figures: Mapping[str, float]
+    slope: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """Best first. num: configurations that were simulated; same: those that would run the same as one of them.
+
+    not_profiled: configurations that the profile does not cover, by reason.
+    """
+
+    found: tuple[Screened, ...]
+    reference_rps: float
+    num: int
+    same: int
+    not_profiled: Mapping[str, int]
+    ended_early: bool
+
+
+class Screen:
+    """Simulates choices one by one; each distinct setup once."""
+
+    def __init__(self, profile: ServiceProfile, setup_of: SetupOf, goal: Goal, seed: int) -> None:
+        self._profile, self._setup_of, self._goal = profile, setup_of, goal
+        self._short = SimulatedLoad(profile, FIRST, seed)
+        self._long = SimulatedLoad(profile, SECOND, seed)
+        self.reference_rps = 0.0
+        self.known: dict[Setup, Screened] = {}
+        self.same = 0
+        self.not_profiled: dict[str, int] = {}
+
+    def look(self, choice: Choice) -> Screened | None:
+        """A first forecast; None where the profile does not cover it, or another choice runs the same."""
+        setup = self._setup_of(choice)
+        if setup in self.known:
+            self.same += 1
+            return None
+        if reason := self._profile.covers(setup):
+            self.not_profiled[reason] = self.not_profiled.get(reason, 0) + 1
+            return None
+        try:
+            found = self._forecast(choice, setup, self._short, FIRST_PRECISION)
+        except NotProfiledError as error:
+            self.not_profiled[str(error)] = self.not_profiled.get(str(error), 0) + 1
+            return None
+        self.known[setup] = found
+        return found
+
+    def look_closer(self, screened: Screened) -> Screened:
+        """The same from longer simulations."""
+        guess = screened.figures["max_rate_rps"]
+        found = self._forecast(screened.choice, screened.setup, self._long, SECOND_PRECISION, guess)
+        self.known[screened.setup] = found
+        return found
+
+    def _forecast(
+        self, choice: Choice, setup: Setup, load: SimulatedLoad, precision: float, guess: float | None = None
+    ) -> Screened:
+        rate, points = self._largest_rate(setup, load, precision, guess)
+        figures = {"max_rate_rps": rate}
+        if self.reference_rps:
+            figures |= _at_reference(load.at(setup, self.reference_rps))
+        slope = _slope(load, setup, rate, points, self._goal) if guess is not None and rate else 0.2
+        return Screened(choice, setup, figures, slope)
+
+    def _largest_rate(
+        self, setup: Setup, load: SimulatedLoad, precision: float, guess: float | None
+    ) -> tuple[float, list[Point]]:
+        """The largest rate that holds the SLO (0: none does), by bisection on a log scale, and what was simulated."""
+        points: list[Point] = []
+
+        def holds(rate_rps: float) -> bool:
+            points.append(load.at(setup, rate_rps))
+            return points[-1].holds(self._goal.slo_latency_ns)
+
+        bound = engine_bound_rps(self._profile, setup)
+        low, high = (guess / 1.1, min(bound, guess * 1.1)) if guess else (bound / 2, bound)
+        while not holds(low):
+            low, high = low / 2, low
+            if low < bound * LOWEST_SHARE:
+                return 0.0, points
+        while guess and high < bound and holds(high):
+            low, high = high, min(bound, high * 1.2)
+        while high / low > 1 + precision:
+            middle = math.sqrt(low * high)
+            low, high = (middle, high) if holds(middle) else (low, middle)
+        return low, points
+
+
+def screen(
+    looker: Screen, choices: Iterable[Choice], goal: Goal, *, admissible: Callable[[Choice], int], is_spent: Spent
+) -> Screening:
+    """Forecasts of all choices, the first of which is the default: half of its largest rate is the reference.
+
+    Args: admissible: how surely a choice may be recommended at all (goals.floor_standing).
+    """
+    ended_early = False
+    for choice in choices:
+        looker.look(choice)
+        if not looker.reference_rps:
+            set_reference(looker, choice, goal)
+        if is_spent():
+            ended_early = True
+            break
+    for one in survivors(list(looker.known.values()), goal, admissible):
+        if is_spent():
+            ended_early = True
+            break
+        looker.look_closer(one)
+    ranked = sorted(looker.known.values(), key=lambda one: _rank(one, goal, admissible))
+    return Screening(
+        found=tuple(ranked),
+        reference_rps=looker.reference_rps,
+        num=len(looker.known),
+        same=looker.same,
+        not_profiled=dict(looker.not_profiled),
+        ended_early=ended_early,
+    )
+
+
+def set_reference(looker: Screen, default: Choice, goal: Goal) -> None:
+    """Where latencies are compared: at the declared throughput, else at half of what the default bears."""
+    found = looker.known.get(looker._setup_of(default))
+    if found is None:
+        return
+    rate = found.figures["max_rate_rps"]
+    bound = engine_bound_rps(looker._profile, found.setup)
+    looker.reference_rps = goal.throughput_rps or _rounded((rate or bound / 2) / 2)
+    at = _at_reference(looker._short.at(found.setup, looker.reference_rps))
+    looker.known[found.setup] = replace(found, figures={**found.figures, **at})
+
+
+def survivors(found: Sequence[Screened], goal: Goal, admissible: Callable[[Choice], int]) -> list[Screened]:
+    """The default, the best by the objective, and in each class of answers the best by rate and by latency."""
+    ranked = sorted(found, key=lambda one: _rank(one, goal, admissible))
+    kept: dict[Setup, Screened] = {one.setup: one for one in [*found[:1], *ranked[: NUM_SECOND // 2]]}
+    by_answers: dict[tuple[object, ...], list[Screened]] = {}
+    for one in ranked:
+        answers = tuple(one.choice[lever] for lever in one.choice if lever.endswith("variant"))
+        by_answers.setdefault(answers, []).append(one)
+    for alike in by_answers.values():
+        for objective in ("rate", "latency"):
+            best = sorted(alike, key=lambda one: -value(one.figures, objective))
+            kept |= {one.setup: one for one in best[: max(1, NUM_SECOND // 4 // len(by_answers))]}
+    return list(kept.values())
+
+
+def engine_bound_rps(profile: ServiceProfile, setup: Setup) -> float:
+    """More than any server could do: every engine busy with its best batches, and nothing else to be done."""
+    bounds = []
+    for stage in setup.stages:
+        times = profile.models[stage.key].samples.values()
+        per_row = [
+            sum(found) / len(found) / rows
+            for by_rows in times
+            for rows, found in by_rows.items()
+            if rows <= stage.max_batch_size and found
+        ]
+        at_once = 1 if stage.execution == "inline" else stage.instances
+        bounds.append(setup.workers * at_once * 1e9 / min(per_row))
+    return min(bounds)
+
+
+def _at_reference(point: Point) -> dict[str, float]:
+    found = dict(zip(_FIGURES[1:], (point.p50_ms, point.p99_ms, point.cpu_ms), strict=True))
+    return {name: figure for name, figure in found.items() if math.isfinite(figure)}
+
+
+def _slope(load: SimulatedLoad, setup: Setup, rate: float, points: Sequence[Point], goal: Goal) -> float:
+    """d log(rate) / d log(latency) between NEAR and the largest rate."""
+    at_most = next(point for point in reversed(points) if point.holds(goal.slo_latency_ns))
+    below = load.at(setup, NEAR * rate)
+    steepness = math.log(max(at_most.slo_ms, 1e-9) / max(below.slo_ms, 1e-9))
+    least, most = _SLOPES
+    return min(most, max(least, math.log(at_most.rate_rps / below.rate_rps) / steepness)) if steepness > 0 else most
+
+
+def _rank(one: Screened, goal: Goal, admissible: Callable[[Choice], int]) -> tuple[object, ...]:
+    return (-admissible(one.choice), -value(one.figures, goal.objective), one.choice.key)
+
+
+def _rounded(rate: float) -> float:
+    """To two digits: a number that people read."""
+    return float(f"{rate:.2g}")
