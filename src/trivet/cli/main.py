@@ -14,6 +14,7 @@ from trivet.cli.export import export
 from trivet.cli.gate import gate
 from trivet.cli.replay import replay
 from trivet.cli.runs import runs, show
+from trivet.cli.tune import tune
 from trivet.errors import UserError
 
 _Path = click.Path(path_type=Path)
@@ -115,6 +116,7 @@ cli.add_command(runs)
 cli.add_command(show)
 cli.add_command(audit)
 cli.add_command(doctor)
+cli.add_command(tune)
 
 
 def main() -> None:
