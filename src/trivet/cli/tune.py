@@ -12,7 +12,9 @@ EXIT_STOPPED = 130
 
 @click.command()
 @click.argument("service", required=False, metavar="SERVICE.yaml|MODEL.onnx")
-@click.option("--budget", default="5min", show_default=True, metavar="TIME", help="Without building variants.")
+@click.option(
+    "--budget", default="5min", show_default=True, metavar="TIME", help="Without building variants."
+)
 @click.option(
     "--variants",
     "which",

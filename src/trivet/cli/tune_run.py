@@ -50,7 +50,9 @@ def tune_service(text: str, options: Mapping[str, Any]) -> int:
     """Tune, print, write; the exit code. Raises: UserError: nothing was begun, or nothing could be measured."""
     configuration = subject_of(text).configuration
     if configuration is None:
-        raise UserError(f"{text}: expected a service.yaml or a model file: a server elsewhere has no levers of ours")
+        raise UserError(
+            f"{text}: expected a service.yaml or a model file: a server elsewhere has no levers of ours"
+        )
     catalog = Catalog.open(options["catalog_url"])
     earlier = None if options["resume"] is None else _earlier(catalog, options["resume"], configuration)
     budget_ns = _budget_ns(options, earlier)

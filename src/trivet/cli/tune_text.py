@@ -17,7 +17,15 @@ def studies_text(found: Sequence[StudySummary]) -> str:
         return "no studies yet; trivet tune SERVICE makes one"
     rows = [["study", "begun", "service", "objective", "trials", "state", ""]]
     rows += [
-        [one.id, one.begun[:16].replace("T", " "), one.service, one.objective, str(one.num_trials), one.state, one.reason]
+        [
+            one.id,
+            one.begun[:16].replace("T", " "),
+            one.service,
+            one.objective,
+            str(one.num_trials),
+            one.state,
+            one.reason,
+        ]
         for one in found
     ]
     return "\n".join(table(rows, indent=""))
@@ -66,7 +74,9 @@ def _effects(effects: Sequence[LeverEffect]) -> list[str]:
     rows = [["lever", "from -> to", "effect", "matters", ""]]
     for one in shown:
         steps = " and ".join(f"{ends[0]} -> {ends[1]}" for ends in one.from_to)
-        rows.append([" x ".join(one.levers), steps, f"x{bounds(one.effect, 3)}", one.matters, one.effect.verdict])
+        rows.append(
+            [" x ".join(one.levers), steps, f"x{bounds(one.effect, 3)}", one.matters, one.effect.verdict]
+        )
     return ["", f"what levers do to {shown[0].figure}, around the recommended point:", *table(rows)]
 
 
@@ -74,7 +84,11 @@ def _recommendation(study: Study) -> list[str]:
     chosen = study.recommendation
     if chosen is None:
         return ["", "nothing is recommended: see the notes"]
-    head = f"recommended: trial {chosen.trial}" if chosen.meets else f"nothing meets the goal; closest: trial {chosen.trial}"
+    head = (
+        f"recommended: trial {chosen.trial}"
+        if chosen.meets
+        else f"nothing meets the goal; closest: trial {chosen.trial}"
+    )
     lines = ["", head, *(f"  {reason}" for reason in chosen.reasons)]
     lines += [f"  binding: {chosen.binding}"] if chosen.binding else []
     lines += [f"  uncertainty: {chosen.uncertainty}"] if chosen.uncertainty else []

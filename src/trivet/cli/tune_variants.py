@@ -28,7 +28,9 @@ def judged_variants(
     kept = kept_judgements(configuration, store)
     if which == "built":
         if not kept:
-            line.say("no variants are judged yet (trivet variants builds and judges them): only the original is tuned")
+            line.say(
+                "no variants are judged yet (trivet variants builds and judges them): only the original is tuned"
+            )
         return kept
     sources = sources_of(configuration, say=line.say)
     wanted = wanted_variants(configuration, which, has_rows=any(source.rows for source in sources))
@@ -37,10 +39,14 @@ def judged_variants(
         wanted,
         store,
         exclude=excluded(service.variants),
-        on_progress=lambda model, name, done, total: line.step(f"variants {done} of {total}: {name} of {model}"),
+        on_progress=lambda model, name, done, total: line.step(
+            f"variants {done} of {total}: {name} of {model}"
+        ),
         say=line.say,
     )
-    if kept and {one.variant.digest for one in kept} >= {one.digest for one in built if hasattr(one, "digest")}:
+    if kept and {one.variant.digest for one in kept} >= {
+        one.digest for one in built if hasattr(one, "digest")
+    }:
         return kept
     return judge_variants(
         configuration,
@@ -62,4 +68,3 @@ def wanted_variants(configuration: Configuration, which: str | None, *, has_rows
         for name in BUILDERS
         if name in named or (name not in TRAINED and (has_rows or name not in NEED_ROWS))
     ]
-

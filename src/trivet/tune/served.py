@@ -89,7 +89,9 @@ class Served:
                 tempfile.NamedTemporaryFile(prefix=".trivet-trial-", suffix=".yaml", dir=root)
             )
         except OSError:
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trivet-trial-")), "service.yaml")
+            path = Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="trivet-trial-")), "service.yaml"
+            )
             path.write_text(service_yaml(absolute(self._configuration).service))
             return path
         path = Path(file.name)
@@ -172,4 +174,3 @@ def _result(measured: Measured, workload: Workload, run_id: str, failure: str) -
         invalid="" if failure else measured.invalid,
         failure=failure,
     )
-
