@@ -17,6 +17,7 @@ from trivet.cli.replay import replay
 from trivet.cli.runs import runs, show
 from trivet.cli.tune import tune
 from trivet.cli.variants import variants
+from trivet.cli.simulate import simulate
 from trivet.errors import UserError
 
 _Path = click.Path(path_type=Path)
@@ -113,6 +114,7 @@ cli.add_command(bench)
 cli.add_command(compare)
 cli.add_command(export)
 cli.add_command(replay)
+cli.add_command(simulate)
 cli.add_command(gate)
 cli.add_command(runs)
 cli.add_command(show)
