@@ -72,7 +72,9 @@ class SimulatedBench:
         host = true_host(self.service)
         host = msgspec.structs.replace(
             host,
-            per_request_ns=[round(one * np.exp(rng.normal(0, self.service.bias))) for one in host.per_request_ns],
+            per_request_ns=[
+                round(one * np.exp(rng.normal(0, self.service.bias))) for one in host.per_request_ns
+            ],
             hiccups=host.hiccups[: len(host.hiccups) // 2],
             observed_ns=host.observed_ns // 2,
             speeds=np.exp(rng.normal(0, self.service.mood, 10)).tolist(),
@@ -102,7 +104,9 @@ class SimulatedBench:
         for choice in choices:
             self._now_ns += round(seconds * _S) + (0 if choice in self._started else _START_NS)
             self._started.add(choice)
-            found[choice] = self.block_of(choice, rates_rps[choice], seconds, (self._seed, 4, block), speed=mood)
+            found[choice] = self.block_of(
+                choice, rates_rps[choice], seconds, (self._seed, 4, block), speed=mood
+            )
         return found
 
     def accuracy(self, choice: Choice) -> Figure | None:

@@ -64,7 +64,10 @@ def hidden(number: int) -> Hidden:
     one_ns = float(np.exp(rng.uniform(np.log(0.1), np.log(8)))) * _MS
     fixed = rng.uniform(0.05, 0.8)  # the share of it that a batch shares
     right = rng.uniform(0.85, 0.96)
-    speeds, losses = (1.0, rng.uniform(1.2, 3), rng.uniform(3, 8)), (0.0, rng.uniform(0, 0.012), rng.uniform(0.01, 0.05))
+    speeds, losses = (
+        (1.0, rng.uniform(1.2, 3), rng.uniform(3, 8)),
+        (0.0, rng.uniform(0, 0.012), rng.uniform(0.01, 0.05)),
+    )
     forms = tuple(
         Form(name, fixed * one_ns / speed, (1 - fixed) * one_ns / speed, right - loss)
         for name, speed, loss in zip((ORIGINAL, "int8-dynamic", "distilled"), speeds, losses, strict=True)
@@ -136,13 +139,17 @@ def judged(service: Hidden, base: Configuration, seed: int) -> list[JudgedVarian
     return found
 
 
-def times_of(service: Hidden, found: Configuration, rng: np.random.Generator, num: int, factor: float) -> ModelTimes:
+def times_of(
+    service: Hidden, found: Configuration, rng: np.random.Generator, num: int, factor: float
+) -> ModelTimes:
     """Service times of the form and threads that a configuration names, `num` of each batch size."""
     model = found.service.models[MODEL]
     form = next(one for one in service.forms if model.file == f"{one.name}.onnx")
     threads = model.levers.threads if isinstance(model.levers.threads, int) else 1
     divided = 1 - service.parallel + service.parallel / threads
-    extra = (0.98 if model.levers.spinning else 1.0) * (1.05 if model.levers.graph_optimization == "basic" else 1.0)
+    extra = (0.98 if model.levers.spinning else 1.0) * (
+        1.05 if model.levers.graph_optimization == "basic" else 1.0
+    )
     samples = {
         rows: (
             (form.fixed_ns + rows * form.row_ns)

@@ -83,7 +83,9 @@ def judged(bench: SimulatedBench, study: Study, num_requests: int, seed: int) ->
         "seed": seed,
         "meets": found.meets,
         "binding": found.binding,
-        "live_trials": sum(one.stage in ("default", "verified", "failed") and bool(one.blocks) for one in study.trials),
+        "live_trials": sum(
+            one.stage in ("default", "verified", "failed") and bool(one.blocks) for one in study.trials
+        ),
         "spent_s": sum(study.spent_ns.values()) / NS,
         "violated": [],
         "told": f"{study.service}, seed {seed}: {'meets' if found.meets else found.binding[:60]}",

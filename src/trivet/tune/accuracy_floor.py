@@ -39,7 +39,9 @@ def rows_to_clear(accuracy: float, floor: float) -> int | None:
     return many
 
 
-def rows_in_words(accuracy: Figure, floor: float, *, num_rows: int | None, is_share: bool, larger_is_better: bool) -> str:
+def rows_in_words(
+    accuracy: Figure, floor: float, *, num_rows: int | None, is_share: bool, larger_is_better: bool
+) -> str:
     """How many rows an undecided floor needs, as a sentence's end; from the spread where the metric is no share."""
     needed = None
     if is_share:

@@ -6,7 +6,7 @@ slope that the simulator has there. The nearer to the limit a block was offered,
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from trivet.catalog.study import Goal, TrialBlock
 from trivet.tune.blocks import Estimate, Sample, estimates
 from trivet.tune.choice import Choice
-from trivet.tune.correction import Correction, kernel
-from trivet.tune.screen import Screened
+from trivet.tune.correction import Correction
+from trivet.tune.screen import DEFAULT_SLOPE, Screened
 
 FURTHEST = 0.35  # how far from where it was offered one block may move a limit, on the log scale
 NO_LATENCY = -0.30  # the same where so many requests got no result that there is no latency
@@ -31,8 +31,14 @@ class Records:
 
     blocks: dict[Choice, list[TrialBlock]] = field(default_factory=dict)
     failed: dict[Choice, str] = field(default_factory=dict)
+    order: dict[Choice, None] = field(default_factory=dict)  # as they were first tried
+
+    def fail(self, choice: Choice, reason: str) -> None:
+        self.order.setdefault(choice)
+        self.failed[choice] = reason
 
     def add(self, choice: Choice, block: TrialBlock) -> None:
+        self.order.setdefault(choice)
         self.blocks.setdefault(choice, []).append(block)
 
     @property
@@ -77,7 +83,7 @@ class Beliefs:
 
     def slope(self, choice: Choice) -> float:
         one = self._screened.get(choice)
-        return 0.2 if one is None else one.slope
+        return DEFAULT_SLOPE if one is None else one.slope
 
     def know(self, choice: Choice, like: Screened) -> None:
         """Another choice has the forecast of `like`: simulation cannot tell them apart."""
@@ -125,12 +131,10 @@ class Beliefs:
         return found
 
     def _learned(self, figure: str) -> Correction:
-        correction = Correction()
-        for choice, estimate in self._measured[figure].items():
-            simulated = self.simulated(choice, figure)
-            if simulated:
-                correction.add(choice, estimate.mean - math.log(simulated), estimate.error)
-        return correction
-
-
-__all__ = ["LIMIT", "REFERENCE_FIGURES", "Beliefs", "Records", "kernel", "limit_sample"]
+        known = [
+            (choice, estimate.mean - math.log(simulated), estimate.error)
+            for choice, estimate in self._measured[figure].items()
+            if (simulated := self.simulated(choice, figure))
+        ]
+        choices, residuals, errors = zip(*known, strict=True) if known else ((), (), ())
+        return Correction(choices, residuals, errors)

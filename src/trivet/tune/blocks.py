@@ -38,7 +38,9 @@ class Estimate:
         """On the scale of the figure."""
         share = (1 + confidence) / 2
         width = student_t.quantile(share, max(1, self.degrees)) * self.error
-        return Interval(math.exp(self.mean), math.exp(self.mean - width), math.exp(min(700, self.mean + width)))
+        return Interval(
+            math.exp(self.mean), math.exp(self.mean - width), math.exp(min(700, self.mean + width))
+        )
 
 
 def estimates(samples: Mapping[Hashable, Sequence[Sample]]) -> dict[Hashable, Estimate]:

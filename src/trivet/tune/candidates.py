@@ -43,7 +43,11 @@ def default_of(study: Study) -> Trial | None:
 
 
 def candidates(
-    study: Study, goal: Goal, *, trust_estimates: bool = False, figures: Mapping[int, Mapping[str, Figure]] | None = None
+    study: Study,
+    goal: Goal,
+    *,
+    trust_estimates: bool = False,
+    figures: Mapping[int, Mapping[str, Figure]] | None = None,
 ) -> list[Candidate]:
     """Those that meet the goal first, by their worth; then the others, the closest first. Ties go to the earlier trial.
 

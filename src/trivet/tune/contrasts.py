@@ -55,7 +55,9 @@ def other_values(lever: LeverRecord, value: Any) -> list[Any]:
     """The default first, then what lies beside the value in the lever's list; all words, as they have no order."""
     default = [lever.default] if lever.default != value else []
     words = [other for other in lever.values if not _is_size(other)]
-    sizes = [other for other in lever.values if _is_size(other)]  # ascending but for the default, which stands first
+    sizes = [
+        other for other in lever.values if _is_size(other)
+    ]  # ascending but for the default, which stands first
     sizes.sort(key=lambda size: (isinstance(size, str), size if not isinstance(size, str) else 0))
     if value in sizes:
         place = sizes.index(value)

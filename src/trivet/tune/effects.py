@@ -101,9 +101,7 @@ def _estimates(
     return {contrast: found[contrast] for contrast in contrasts if found[contrast] is not None}  # type: ignore[misc]
 
 
-def _of_figures(
-    contrast: Contrast, trials: Sequence[Trial], name: str, source: Any
-) -> _Estimate | None:
+def _of_figures(contrast: Contrast, trials: Sequence[Trial], name: str, source: Any) -> _Estimate | None:
     """From the figures of trials, taken as independent: where they were measured in turn the truth is closer."""
     known = {key_of(trial.levers): figures_of(trial, source).get(name) for trial in trials}
     parts = [
@@ -118,7 +116,9 @@ def _of_figures(
             return None
         total += sign * math.log(found.estimate)
         variance += error**2
-    return _Estimate(total, math.sqrt(variance), math.inf, "measured" if source == "measured" else "simulated")
+    return _Estimate(
+        total, math.sqrt(variance), math.inf, "measured" if source == "measured" else "simulated"
+    )
 
 
 def _log_error(figure: Figure) -> float:
@@ -137,7 +137,9 @@ def _simulated(contrasts: Sequence[Contrast], replicate: Replicate) -> dict[Cont
         return {}
     table = np.log(replicate(list(choices.values())))
     if table.shape[1] < _MIN_REPLICATIONS:
-        raise ValueError(f"{table.shape[1]} replications have no spread; at least {_MIN_REPLICATIONS} are needed")
+        raise ValueError(
+            f"{table.shape[1]} replications have no spread; at least {_MIN_REPLICATIONS} are needed"
+        )
     logs = dict(zip(choices, table, strict=True))
     spread = _spread(table)
     return {contrast: _paired(contrast, logs, spread) for contrast in contrasts}
@@ -148,7 +150,9 @@ def _spread(table: NDArray[np.float64]) -> tuple[float, float]:
 
     From all choices together: three replications of one say little about it. Source: the two-way analysis of variance.
     """
-    distinct = np.unique(table[np.isfinite(table).all(axis=1)], axis=0)  # choices that run the same count once
+    distinct = np.unique(
+        table[np.isfinite(table).all(axis=1)], axis=0
+    )  # choices that run the same count once
     degrees = (len(distinct) - 1) * (table.shape[1] - 1)
     if degrees <= 0:
         return 0.0, 0.0

@@ -67,9 +67,7 @@ def _beats_surely(figures: Mapping[str, Figure], own: Mapping[str, Figure], legs
     return beyond > 0
 
 
-def _gives_the_same_answers(
-    leg: Leg, figures: Mapping[str, Figure], own: Mapping[str, Figure]
-) -> bool:
+def _gives_the_same_answers(leg: Leg, figures: Mapping[str, Figure], own: Mapping[str, Figure]) -> bool:
     # Answers are judged once for all trials that give the same: equal figures, interval and all, are of the same answers.
     return leg.figure == ACCURACY and ACCURACY in own and figures.get(ACCURACY) == own[ACCURACY]
 

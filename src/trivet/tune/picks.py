@@ -41,7 +41,7 @@ class Picker:
     def next(self, beliefs: Beliefs, records: Records, incumbent: Choice, num_trials: int) -> Pick | None:
         """None: no other trial is worth its time."""
         best = self._for_objective(beliefs, records, incumbent)
-        turn_of_the_front = num_trials % FRONT_EVERY == FRONT_EVERY - 1
+        turn_of_the_front = num_trials > 0 and num_trials % FRONT_EVERY == 0
         if best is None or best.gains < STOP_BELOW or turn_of_the_front:
             return self._for_front(beliefs, records) or (
                 best if best is not None and best.gains >= STOP_BELOW else None
@@ -53,7 +53,8 @@ class Picker:
         known = [
             (choice, estimate)
             for choice in records.measured()
-            if (estimate := beliefs.measured(choice, self._figure)) is not None and choice not in records.failed
+            if (estimate := beliefs.measured(choice, self._figure)) is not None
+            and choice not in records.failed
         ]
         if not known:
             return None
@@ -86,7 +87,9 @@ class Picker:
         open_ = [
             choice
             for choice in [*ranked, *neighbours]
-            if choice not in records.blocks and choice not in records.failed and self._is_known(beliefs, choice)
+            if choice not in records.blocks
+            and choice not in records.failed
+            and self._is_known(beliefs, choice)
         ]
         most = max(map(self._admissible, open_), default=0)
         floor = max(most, self._admissible(incumbent))
@@ -115,7 +118,9 @@ class Picker:
         for choice in choices:
             same = self._seen_as(beliefs, choice)
             rival = kept.get(same)
-            if same not in measured and (rival is None or _changed(choice, default) < _changed(rival, default)):
+            if same not in measured and (
+                rival is None or _changed(choice, default) < _changed(rival, default)
+            ):
                 kept[same] = choice
         return list(kept.values())
 
@@ -129,10 +134,18 @@ class Picker:
         """The best of a variant that nothing was measured of, then the fastest to answer: the ends of the curve."""
         seen = {_answers(choice) for choice in [*records.measured(), *records.failed]}
         for one in self._screening.found:
-            if _answers(one.choice) not in seen and one.figures.get(LIMIT) and one.choice not in records.failed:
-                return Pick(one.choice, 0.0, f"nothing of variant {self._space.variant_of(one.choice)} was measured")
+            if (
+                _answers(one.choice) not in seen
+                and one.figures.get(LIMIT)
+                and one.choice not in records.failed
+            ):
+                return Pick(
+                    one.choice, 0.0, f"nothing of variant {self._space.variant_of(one.choice)} was measured"
+                )
         quickest = [
-            one for one in self._screening.found if one.figures.get("latency_p99_ms") and one.figures.get(LIMIT)
+            one
+            for one in self._screening.found
+            if one.figures.get("latency_p99_ms") and one.figures.get(LIMIT)
         ]
         best = min(quickest, key=lambda one: one.figures["latency_p99_ms"], default=None)
         if best is None or best.choice in records.blocks or best.choice in records.failed:

@@ -61,7 +61,9 @@ def checks(
     if goal.accuracy_floor is not None:
         found.append(_accuracy(figures, goal, goal.accuracy_floor, num_rows, trust_estimates))
     elif answers_change:
-        found.append(Check("accuracy floor", math.inf, "it changes answers, and no accuracy floor says how far it may"))
+        found.append(
+            Check("accuracy floor", math.inf, "it changes answers, and no accuracy floor says how far it may")
+        )
     return found
 
 
@@ -78,7 +80,11 @@ def _latency(figures: Mapping[str, Figure], goal: Goal) -> Check:
     if goal.objective == "rate":
         if promised_rate_rps(figures, goal) > 0:
             return Check("latency")
-        return Check("latency", math.inf, f"no rate was found at which p{goal.slo_percentile:g} stays within {slo_ms:g} ms")
+        return Check(
+            "latency",
+            math.inf,
+            f"no rate was found at which p{goal.slo_percentile:g} stays within {slo_ms:g} ms",
+        )
     name = latency_figure(figures, goal)
     figure = figures.get(name)
     if figure is None or figure.high is None:
@@ -122,7 +128,9 @@ def _accuracy(
     name, larger = "accuracy floor", more_accurate_is_larger(goal)
     figure = figures.get(ACCURACY)
     if figure is None:
-        return Check(name, math.inf, f"its accuracy was not measured, so nothing says that it clears {floor:g}")
+        return Check(
+            name, math.inf, f"its accuracy was not measured, so nothing says that it clears {floor:g}"
+        )
     verdict = clears(figure, floor, larger_is_better=larger)
     sign = 1 if larger else -1
     if verdict or (trust_estimates and sign * figure.estimate >= sign * floor):
@@ -134,4 +142,8 @@ def _accuracy(
     rows = rows_in_words(
         figure, floor, num_rows=num_rows, is_share=goal.metric in (None, "accuracy"), larger_is_better=larger
     )
-    return Check(name, distance, f"{goal.metric or 'accuracy'} of {figure} cannot tell whether it reaches {floor:g}: {rows}")
+    return Check(
+        name,
+        distance,
+        f"{goal.metric or 'accuracy'} of {figure} cannot tell whether it reaches {floor:g}: {rows}",
+    )

@@ -89,7 +89,11 @@ def _gain(study: Study, best: Candidate, default: Candidate | None) -> str:
     name = objective_figure(study, best.figures)
     ratio = ratio_of(best.figures, default.figures, name)
     words = {RATE: "largest rate", COST: "processor time a request"}.get(name, "latency")
-    gain = f"Its {words} is {bounds(ratio, 3)} times the default's" if ratio else f"The default has no {words} to compare"
+    gain = (
+        f"Its {words} is {bounds(ratio, 3)} times the default's"
+        if ratio
+        else f"The default has no {words} to compare"
+    )
     return f"{gain}; {_answers(study, best, default)}."
 
 
@@ -113,12 +117,16 @@ def _paired_difference(study: Study, variant: str) -> Figure | None:
 
 
 def _figure(told: dict[str, Any]) -> Figure:
-    return Figure(estimate=told["estimate"], low=told.get("low"), high=told.get("high"), unit=told.get("unit", ""))
+    return Figure(
+        estimate=told["estimate"], low=told.get("low"), high=told.get("high"), unit=told.get("unit", "")
+    )
 
 
 def _next(study: Study, best: Candidate, runner_up: Candidate | None) -> str:
     if runner_up is None:
-        return "No other trial that was compared meets the goal." if best.meets else "Nothing else was compared."
+        return (
+            "No other trial that was compared meets the goal." if best.meets else "Nothing else was compared."
+        )
     told = trial_in_words(runner_up.trial, study.levers)
     if not runner_up.meets:
         worst = max(runner_up.failed, key=lambda check: check.shortfall)
@@ -144,19 +152,35 @@ def _limit(study: Study, best: Candidate) -> str:
         and not isinstance(own, bool)
     ]
     budget = f"The budget, {slo_in_words(study.goal)}, limits the rate"
-    return f"{budget}; at the edge of what was searched: {', '.join(edges)}." if edges else f"{budget}; no lever is at its edge."
+    return (
+        f"{budget}; at the edge of what was searched: {', '.join(edges)}."
+        if edges
+        else f"{budget}; no lever is at its edge."
+    )
 
 
 def _proof(study: Study, best: Candidate, is_measured: bool) -> str:
     rows = study.dataset.get("rows")
-    judged = f"{rows:,} labelled rows" if isinstance(rows, int) and ACCURACY in best.figures else "no labelled rows"
+    judged = (
+        f"{rows:,} labelled rows"
+        if isinstance(rows, int) and ACCURACY in best.figures
+        else "no labelled rows"
+    )
     if not is_measured:
         return f"Proven on nothing yet: {study.num_screened:,} configurations were simulated, none was measured; {judged}."
     blocks = [block for block in best.trial.blocks if not block.invalid]
     live = f"{len(blocks)} live blocks" if blocks else f"{len(best.trial.runs)} live runs"
-    at = f" at {min(b.rate_rps for b in blocks):.4g} to {max(b.rate_rps for b in blocks):.4g}/s" if blocks else ""
+    at = (
+        f" at {min(b.rate_rps for b in blocks):.4g} to {max(b.rate_rps for b in blocks):.4g}/s"
+        if blocks
+        else ""
+    )
     held = [b.values["slo_latency_ms"] for b in promise_blocks(blocks) if "slo_latency_ms" in b.values]
-    kept = f", where the promised rate had p{study.goal.slo_percentile:g} up to {max(held):.4g} ms" if held else ""
+    kept = (
+        f", where the promised rate had p{study.goal.slo_percentile:g} up to {max(held):.4g} ms"
+        if held
+        else ""
+    )
     machine = study.environment.processor.model or "this machine"
     return f"Proven on {live}{at}{kept}, in turn with the others, on {machine}; {judged}."
 

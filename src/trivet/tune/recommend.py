@@ -64,7 +64,9 @@ def _binding(ranked: Sequence[Candidate], is_measured: bool) -> str:
     """Empty where the goal is met; else the constraint that stops even the closest, and how far away it is."""
     best = ranked[0]
     if best.meets:
-        return "" if is_measured else "nothing was measured: a prediction alone is not enough; raise the budget"
+        return (
+            "" if is_measured else "nothing was measured: a prediction alone is not enough; raise the budget"
+        )
     worst = max(best.failed, key=lambda check: check.shortfall)
     alone = sum(worst.name in [check.name for check in one.failed] for one in ranked)
     how_many = "all" if alone == len(ranked) else f"{alone} of {len(ranked)}"

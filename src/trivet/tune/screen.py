@@ -1,4 +1,4 @@
-"""Screening: what the simulator says of every configuration. Short simulations first, longer ones for those that are left."""
+"""Screening: what the simulator says of every configuration. Short simulations first, longer ones for the best."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,9 +15,12 @@ from trivet.tune.simulated_load import Point, SimulatedLoad
 FIRST, SECOND = 1_500, 8_000  # requests of one simulation, of the first and the second round
 FIRST_PRECISION, SECOND_PRECISION = 0.04, 0.01  # of the largest rate, as a share
 NUM_SECOND = 32
-LOWEST_SHARE = 1 / 256  # of what the engines alone could do: below it a configuration cannot keep the SLO at all
+LOWEST_SHARE = (
+    1 / 256
+)  # of what the engines alone could do: below it a configuration cannot keep the SLO at all
 NEAR = 0.9  # of the largest rate: the other end of the slope
 _SLOPES = (0.02, 0.6)
+DEFAULT_SLOPE = 0.2
 _FIGURES = ("max_rate_rps", "latency_p50_ms", "latency_p99_ms", "cpu_ms_per_request")
 
 SetupOf = Callable[[Choice], Setup]
@@ -34,7 +37,7 @@ class Screened:
     choice: Choice
     setup: Setup
     figures: Mapping[str, float]
-    slope: float = 0.2
+    slope: float = DEFAULT_SLOPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,10 @@ class Screen:
         self.known[setup] = found
         return found
 
+    def of(self, choice: Choice) -> Screened | None:
+        """What is known of a choice, or of the one that runs the same."""
+        return self.known.get(self._setup_of(choice))
+
     def look_closer(self, screened: Screened) -> Screened:
         """The same from longer simulations."""
         guess = screened.figures["max_rate_rps"]
@@ -88,42 +95,64 @@ class Screen:
         self.known[screened.setup] = found
         return found
 
+    def set_reference(self, default: Choice) -> None:
+        """Where latencies are compared: at the declared throughput, else at half of what the default bears."""
+        found = self.of(default)
+        if found is None:
+            return
+        rate = found.figures["max_rate_rps"] or engine_bound_rps(self._profile, found.setup) / 2
+        self.reference_rps = self._goal.throughput_rps or _rounded(rate / 2)
+        at = _at_reference(self._short.at(found.setup, self.reference_rps))
+        self.known[found.setup] = replace(found, figures={**found.figures, **at})
+
     def _forecast(
         self, choice: Choice, setup: Setup, load: SimulatedLoad, precision: float, guess: float | None = None
     ) -> Screened:
-        rate, points = self._largest_rate(setup, load, precision, guess)
+        budget_ns = self._goal.slo_latency_ns
+        rate, points = largest_rate(self._profile, setup, load, budget_ns, precision, guess or None)
         figures = {"max_rate_rps": rate}
         if self.reference_rps:
             figures |= _at_reference(load.at(setup, self.reference_rps))
-        slope = _slope(load, setup, rate, points, self._goal) if guess is not None and rate else 0.2
+        slope = _slope(load, setup, rate, points, self._goal) if guess is not None and rate else DEFAULT_SLOPE
         return Screened(choice, setup, figures, slope)
 
-    def _largest_rate(
-        self, setup: Setup, load: SimulatedLoad, precision: float, guess: float | None
-    ) -> tuple[float, list[Point]]:
-        """The largest rate that holds the SLO (0: none does), by bisection on a log scale, and what was simulated."""
-        points: list[Point] = []
 
-        def holds(rate_rps: float) -> bool:
-            points.append(load.at(setup, rate_rps))
-            return points[-1].holds(self._goal.slo_latency_ns)
+def largest_rate(
+    profile: ServiceProfile,
+    setup: Setup,
+    load: SimulatedLoad,
+    slo_latency_ns: int,
+    precision: float,
+    guess: float | None = None,
+) -> tuple[float, list[Point]]:
+    """The largest rate that holds the SLO (0: none does), by bisection on a log scale, and what was simulated."""
+    points: list[Point] = []
 
-        bound = engine_bound_rps(self._profile, setup)
-        low, high = (guess / 1.1, min(bound, guess * 1.1)) if guess else (bound / 2, bound)
-        while not holds(low):
-            low, high = low / 2, low
-            if low < bound * LOWEST_SHARE:
-                return 0.0, points
-        while guess and high < bound and holds(high):
-            low, high = high, min(bound, high * 1.2)
-        while high / low > 1 + precision:
-            middle = math.sqrt(low * high)
-            low, high = (middle, high) if holds(middle) else (low, middle)
-        return low, points
+    def holds(rate_rps: float) -> bool:
+        points.append(load.at(setup, rate_rps))
+        return points[-1].holds(slo_latency_ns)
+
+    bound = engine_bound_rps(profile, setup)
+    low, high = (guess / 1.1, min(bound, guess * 1.1)) if guess else (bound / 2, bound)
+    while not holds(low):
+        low, high = low / 2, low
+        if low < bound * LOWEST_SHARE:
+            return 0.0, points
+    while guess and high < bound and holds(high):
+        low, high = high, min(bound, high * 1.2)
+    while high / low > 1 + precision:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low, points
 
 
 def screen(
-    looker: Screen, choices: Iterable[Choice], goal: Goal, *, admissible: Callable[[Choice], int], is_spent: Spent
+    looker: Screen,
+    choices: Iterable[Choice],
+    goal: Goal,
+    *,
+    admissible: Callable[[Choice], int],
+    is_spent: Spent,
 ) -> Screening:
     """Forecasts of all choices, the first of which is the default: half of its largest rate is the reference.
 
@@ -133,7 +162,7 @@ def screen(
     for choice in choices:
         looker.look(choice)
         if not looker.reference_rps:
-            set_reference(looker, choice, goal)
+            looker.set_reference(choice)
         if is_spent():
             ended_early = True
             break
@@ -151,18 +180,6 @@ def screen(
         not_profiled=dict(looker.not_profiled),
         ended_early=ended_early,
     )
-
-
-def set_reference(looker: Screen, default: Choice, goal: Goal) -> None:
-    """Where latencies are compared: at the declared throughput, else at half of what the default bears."""
-    found = looker.known.get(looker._setup_of(default))
-    if found is None:
-        return
-    rate = found.figures["max_rate_rps"]
-    bound = engine_bound_rps(looker._profile, found.setup)
-    looker.reference_rps = goal.throughput_rps or _rounded((rate or bound / 2) / 2)
-    at = _at_reference(looker._short.at(found.setup, looker.reference_rps))
-    looker.known[found.setup] = replace(found, figures={**found.figures, **at})
 
 
 def survivors(found: Sequence[Screened], goal: Goal, admissible: Callable[[Choice], int]) -> list[Screened]:
@@ -207,7 +224,11 @@ def _slope(load: SimulatedLoad, setup: Setup, rate: float, points: Sequence[Poin
     below = load.at(setup, NEAR * rate)
     steepness = math.log(max(at_most.slo_ms, 1e-9) / max(below.slo_ms, 1e-9))
     least, most = _SLOPES
-    return min(most, max(least, math.log(at_most.rate_rps / below.rate_rps) / steepness)) if steepness > 0 else most
+    return (
+        min(most, max(least, math.log(at_most.rate_rps / below.rate_rps) / steepness))
+        if steepness > 0
+        else most
+    )
 
 
 def _rank(one: Screened, goal: Goal, admissible: Callable[[Choice], int]) -> tuple[object, ...]:

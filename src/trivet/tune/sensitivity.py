@@ -23,7 +23,9 @@ def would_change(study: Study, best: Candidate, other_slo: OtherSlo) -> list[str
             worth = _worth_in_words(study, chosen)
             found.setdefault(f"{circumstance}: {trial_in_words(chosen.trial, study.levers)}, {worth}")
     lines = list(found)[:_MAX_LINES]
-    return lines or ["no other accuracy floor, SLO or objective that was looked at would choose another trial"]
+    return lines or [
+        "no other accuracy floor, SLO or objective that was looked at would choose another trial"
+    ]
 
 
 def not_tried(study: Study) -> list[str]:
@@ -36,7 +38,9 @@ def not_tried(study: Study) -> list[str]:
             f"{study.num_screened - len(verified):,} of {study.num_screened:,} configurations were simulated, never measured"
         )
     if failed:
-        lines.append(f"{len(failed)} trials failed: {'; '.join(dict.fromkeys(trial.reason for trial in failed))}")
+        lines.append(
+            f"{len(failed)} trials failed: {'; '.join(dict.fromkeys(trial.reason for trial in failed))}"
+        )
     lines += [f"{one.name}: {one.why}" for one in study.left_out]
     return lines or ["nothing of what this service and machine offer"]
 
@@ -47,12 +51,19 @@ def _others(study: Study, best: Candidate, other_slo: OtherSlo) -> Iterator[tupl
     for latency_ms, rates in sorted(other_slo.items()):
         changed = msgspec.structs.replace(goal, slo_latency_ns=round(latency_ms * 1e6))
         figures = {number: {RATE: rate} for number, rate in rates.items()}
-        yield f"with {latency_ms:g} ms instead of {goal.slo_latency_ns / 1e6:g} ms", _first(study, changed, figures)
+        yield (
+            f"with {latency_ms:g} ms instead of {goal.slo_latency_ns / 1e6:g} ms",
+            _first(study, changed, figures),
+        )
     if goal.objective != "latency":
-        yield "for the lowest latency instead", _first(study, msgspec.structs.replace(goal, objective="latency"))
+        yield (
+            "for the lowest latency instead",
+            _first(study, msgspec.structs.replace(goal, objective="latency")),
+        )
     if goal.objective != "cost":
-        yield "for the least processor time a request instead", _first(
-            study, msgspec.structs.replace(goal, objective="cost")
+        yield (
+            "for the least processor time a request instead",
+            _first(study, msgspec.structs.replace(goal, objective="cost")),
         )
     if goal.objective != "rate":
         yield "for the largest rate instead", _first(study, msgspec.structs.replace(goal, objective="rate"))
@@ -66,7 +77,9 @@ def _floors(study: Study, best: Candidate) -> Iterator[tuple[str, Candidate | No
     goal, larger = study.goal, more_accurate_is_larger(study.goal)
     compared, source = comparable(study.trials)
     figures = [figures_of(trial, source).get(ACCURACY) for trial in compared]
-    ends = {end for one in figures if one is not None and (end := one.low if larger else one.high) is not None}
+    ends = {
+        end for one in figures if one is not None and (end := one.low if larger else one.high) is not None
+    }
     own = best.figures.get(ACCURACY)
     own_end = None if own is None else own.low if larger else own.high
     word = ("a floor", "at most") if larger else ("a ceiling", "at least")

@@ -12,7 +12,10 @@ from trivet.tune.choice import Choice
 from trivet.tune.goals import OBJECTIVES
 
 MIN_BLOCKS, MAX_BLOCKS = 3, 9
-MARGIN, ALPHA = 0.02, 0.1  # of one trial: a challenger that is dropped wrongly costs little beside the time saved
+MARGIN, ALPHA = (
+    0.02,
+    0.1,
+)  # of one trial: a challenger that is dropped wrongly costs little beside the time saved
 MIN_STEP, MAX_STEP = 0.6, 1.5  # of the offered rate between two blocks near the limit
 HOPELESS = 0.02  # the probability to be better below which a trial ends
 
@@ -22,7 +25,16 @@ PLANS: dict[Objective, tuple[BlockKind, ...]] = {
     "latency": ("reference", "limit", "reference", "reference", "limit", *["reference"] * 4),
     "cost": ("reference", "limit", "reference", "reference", "limit", *["reference"] * 4),
 }
-CONFIRM: tuple[BlockKind, ...] = ("limit", "promise", "reference", "limit", "promise", "limit", "reference", "limit")
+CONFIRM: tuple[BlockKind, ...] = (
+    "limit",
+    "promise",
+    "reference",
+    "limit",
+    "promise",
+    "limit",
+    "reference",
+    "limit",
+)
 
 BeliefsOf = Callable[[], Beliefs]
 IsOver = Callable[[int], bool]  # after so many blocks
@@ -32,7 +44,13 @@ class Measuring:
     """Carries out blocks and writes them down."""
 
     def __init__(
-        self, bench: Bench, goal: Goal, reference_rps: float, records: Records, budget: Budget, beliefs_of: BeliefsOf
+        self,
+        bench: Bench,
+        goal: Goal,
+        reference_rps: float,
+        records: Records,
+        budget: Budget,
+        beliefs_of: BeliefsOf,
     ) -> None:
         self._bench, self._goal, self._reference_rps = bench, goal, reference_rps
         self._records, self._budget, self._beliefs_of = records, budget, beliefs_of
@@ -52,7 +70,7 @@ class Measuring:
 
     def _write(self, choice: Choice, kind: BlockKind, number: int, result: BlockResult) -> None:
         if result.failure:
-            self._records.failed[choice] = result.failure
+            self._records.fail(choice, result.failure)
             return
         block = TrialBlock(
             block=number,
@@ -77,8 +95,9 @@ class Measuring:
     def trial(self, challenger: Choice, incumbent: Choice, *, is_over: IsOver) -> str:
         """Blocks of both until they are told apart; why it ended, in words."""
         race = Race(self._goal, challenger, incumbent)
+        sides = [choice for choice in (incumbent, challenger) if choice not in self._records.failed]
         for number, kind in enumerate(PLANS[self._goal.objective], start=1):
-            if not self.block([incumbent, challenger], kind):
+            if not self.block(sides, kind):
                 return self._records.failed.get(challenger, "the incumbent failed beside it")
             beliefs = self._beliefs_of()
             race.look(beliefs, self._records)
@@ -105,7 +124,10 @@ class Race:
         if first is None or second is None or first.block != second.block or first.block <= self._seen:
             return
         self._seen = first.block
-        values = [self._log_value(beliefs, choice, block) for choice, block in zip(self._both, (first, second), strict=True)]
+        values = [
+            self._log_value(beliefs, choice, block)
+            for choice, block in zip(self._both, (first, second), strict=True)
+        ]
         if values[0] is not None and values[1] is not None:
             self._sequence.add(values[1] - values[0])
 
@@ -135,7 +157,9 @@ class Race:
 
     def _latest(self, records: Records, choice: Choice) -> TrialBlock | None:
         kind = "limit" if self._figure == LIMIT else "reference"
-        blocks = [block for block in records.blocks.get(choice, ()) if block.kind == kind and not block.invalid]
+        blocks = [
+            block for block in records.blocks.get(choice, ()) if block.kind == kind and not block.invalid
+        ]
         return blocks[-1] if blocks else None
 
     def _log_value(self, beliefs: Beliefs, choice: Choice, block: TrialBlock) -> float | None:

@@ -87,13 +87,17 @@ def write_configuration(written: Written, path: Path) -> None:
 def header_lines(study: Study, trial: Trial, configuration_hash: str) -> list[str]:
     """What stands on top of the file: where it comes from, what was found, and how to measure it again."""
     goal = study.goal
-    floor = "" if goal.accuracy_floor is None else f", {goal.metric or 'accuracy'} floor {goal.accuracy_floor:g}"
+    floor = (
+        "" if goal.accuracy_floor is None else f", {goal.metric or 'accuracy'} floor {goal.accuracy_floor:g}"
+    )
     lines = [
         f"Written by trivet tune: study {study.id or 'not kept'}, {trial_in_words(trial, study.levers)}.",
         f"Configuration {configuration_hash}.",
         f"Goal: {goal.objective}, {slo_in_words(goal)}{floor}, safety margin {goal.safety_margin:.0%}.",
     ]
-    figures, kind = (trial.measured, "measured") if trial.measured else (trial.predicted, "predicted, not measured")
+    figures, kind = (
+        (trial.measured, "measured") if trial.measured else (trial.predicted, "predicted, not measured")
+    )
     lines += [f"{name}: {figures[name]} ({kind})" for name in _TOLD if name in figures]
     if trial.runs:
         lines.append(f"Measure it again: trivet replay {trial.runs[-1]}")
