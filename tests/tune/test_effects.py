@@ -37,9 +37,7 @@ class Simulated:
 
 def of(found: Sequence[LeverEffect], *levers: str) -> dict[tuple[Any, ...], LeverEffect]:
     """The effects of these levers, by where they go."""
-    return {
-        tuple(move[1] for move in one.from_to): one for one in found if set(one.levers) == set(levers)
-    }
+    return {tuple(move[1] for move in one.from_to): one for one in found if set(one.levers) == set(levers)}
 
 
 def around(**levers: Any) -> Trial:
@@ -74,7 +72,7 @@ def test_measured_trials_come_before_simulated_ones() -> None:
     effect = of(found, "variant")["int8",].effect
     assert effect.verdict == "measured"
     assert effect.estimate == pytest.approx(2.0)
-    reach = 2 ** 0.5 * math.log(1.02)
+    reach = 2**0.5 * math.log(1.02)
     assert effect.high == pytest.approx(2 * math.exp(reach), rel=1e-6)
     assert of(found, "variant")["student",].effect.verdict == "simulated"
 
@@ -157,7 +155,9 @@ def test_a_lever_goes_to_its_default_and_its_neighbours(lever: str, value: Any, 
 
 
 def test_durations_have_an_order_and_switches_have_none() -> None:
-    deferral = LeverRecord(name="deferral", values=["0ms", "1ms", "2ms", "5ms"], default="0ms", kind="serving")
+    deferral = LeverRecord(
+        name="deferral", values=["0ms", "1ms", "2ms", "5ms"], default="0ms", kind="serving"
+    )
     spinning = LeverRecord(name="spinning", values=[False, True], default=False, kind="serving")
     assert other_values(deferral, "2ms") == ["0ms", "1ms", "5ms"]
     assert other_values(spinning, True) == [False]

@@ -41,7 +41,9 @@ def surely_beats(a: Trial, b: Trial) -> bool:
 @given(found=trials())
 def test_off_the_front_is_what_another_beats_beyond_the_intervals_on_every_leg(found: list[Trial]) -> None:
     beaten = {one.id for one in found if any(surely_beats(other, one) for other in found)}
-    assert {number for number, standing in standings(found, goal()).items() if standing.status == "off"} == beaten
+    assert {
+        number for number, standing in standings(found, goal()).items() if standing.status == "off"
+    } == beaten
     assert set(front(found, goal())) == {one.id for one in found} - beaten
 
 

@@ -121,7 +121,8 @@ def test_the_interval_covers_the_truth_of_noisy_trials() -> None:
         noise = np.exp(rng.normal(0, sd, (12, 2)))
         reach = math.expm1(1.96 * sd)
         trials = [
-            trial(i + 1, figure(150 * one, reach), figure(20 * two, reach)) for i, (one, two) in enumerate(noise)
+            trial(i + 1, figure(150 * one, reach), figure(20 * two, reach))
+            for i, (one, two) in enumerate(noise)
         ]
         found = hypervolume(trials, goal(), default, seed=1, num_resamples=100)
         assert found is not None

@@ -95,10 +95,14 @@ def test_a_floor_that_lies_within_the_interval_is_not_crossed_and_says_how_many_
 
 
 def test_without_a_floor_answers_stay_as_they_are_and_the_gain_of_one_is_told() -> None:
-    found = chosen([DEFAULT, trial(1, 120, 20, share(0.93), threads=2), trial(2, 400, 20, share(0.92), variant="int8")])
+    found = chosen(
+        [DEFAULT, trial(1, 120, 20, share(0.93), threads=2), trial(2, 400, 20, share(0.92), variant="int8")]
+    )
     assert found.trial == 1
     assert "answers stay the same" in found.reasons[1]
-    assert any("with a floor of at most 0.91 (declared: none): trial 2 (int8)" in line for line in found.would_change)
+    assert any(
+        "with a floor of at most 0.91 (declared: none): trial 2 (int8)" in line for line in found.would_change
+    )
 
 
 def test_a_variant_with_the_same_answers_needs_no_floor() -> None:
@@ -114,7 +118,10 @@ def test_an_accuracy_that_was_not_measured_clears_no_floor() -> None:
 def test_where_nothing_meets_the_closest_is_named_with_what_binds() -> None:
     found = chosen([DEFAULT, trial(1, 190, 20, share(0.93), threads=2)], throughput_rps=250)
     assert (found.trial, found.meets) == (1, False)
-    assert found.binding == "throughput: 167.6 requests/s are promised, 250 are asked for; all of the trials compared fail it"
+    assert (
+        found.binding
+        == "throughput: 167.6 requests/s are promised, 250 are asked for; all of the trials compared fail it"
+    )
     assert found.reasons[0].startswith("Closest is trial 1 (threads 2)")
 
 
@@ -147,7 +154,9 @@ def test_predictions_alone_are_never_said_to_meet_the_goal() -> None:
 def test_the_default_may_win() -> None:
     found = chosen([DEFAULT, trial(1, 50, 40, share(0.93), threads=2)])
     assert found.trial == 0
-    assert found.reasons[1] == "It is the default configuration: nothing that was tried is known to be better."
+    assert (
+        found.reasons[1] == "It is the default configuration: nothing that was tried is known to be better."
+    )
 
 
 def test_what_cannot_be_told_apart_is_said() -> None:
@@ -199,7 +208,9 @@ def test_a_trial_without_an_interval_promises_nothing() -> None:
 
 
 def test_nothing_at_all_is_an_error_with_the_next_step() -> None:
-    with pytest.raises(NothingToRecommendError, match="none of 1 trials has a largest rate.*raise the budget"):
+    with pytest.raises(
+        NothingToRecommendError, match="none of 1 trials has a largest rate.*raise the budget"
+    ):
         recommend(study([trial(0, stage="failed", reason="x")]))
 
 

@@ -76,6 +76,7 @@ def _candidate(
         own,
         goal,
         answers_change=changes,
+        blocks=trial.blocks if goal == study.goal else (),
         num_rows=rows if isinstance(rows, int) else None,
         trust_estimates=trust_estimates,
     )

@@ -25,6 +25,7 @@ ALPHA = 0.05
 MARGIN = 0.05  # a ratio between 1 / 1.05 and 1.05 makes no difference that matters
 MAX_PAIRS = 21  # of seven levers each two
 _MIN_REPLICATIONS = 3
+_NOTHING = 1e-9  # rounding of sums of logarithms
 
 
 class Replicate(Protocol):
@@ -140,18 +141,40 @@ def _simulated(contrasts: Sequence[Contrast], replicate: Replicate) -> dict[Cont
             f"{table.shape[1]} replications have no spread; at least {_MIN_REPLICATIONS} are needed"
         )
     logs = dict(zip(choices, table, strict=True))
-    return {contrast: _paired(contrast, logs) for contrast in contrasts}
+    spread = _spread(table)
+    return {contrast: _paired(contrast, logs, spread) for contrast in contrasts}
 
 
-def _paired(contrast: Contrast, logs: Mapping[str, NDArray[np.float64]]) -> _Estimate | None:
-    total = sum(logs[key_of(choice)] for choice in contrast.above) - sum(
-        logs[key_of(choice)] for choice in contrast.below
-    )
-    values = np.asarray(total)
+def _spread(table: NDArray[np.float64]) -> tuple[float, float]:
+    """Standard deviation of one figure beside what its replication shares with all others, and its degrees of freedom.
+
+    From all choices together: three replications of one say little about it. Source: the two-way analysis of variance.
+    """
+    distinct = np.unique(
+        table[np.isfinite(table).all(axis=1)], axis=0
+    )  # choices that run the same count once
+    degrees = (len(distinct) - 1) * (table.shape[1] - 1)
+    if degrees <= 0:
+        return 0.0, 0.0
+    residuals = distinct - distinct.mean(axis=1, keepdims=True) - distinct.mean(axis=0) + distinct.mean()
+    return math.sqrt(float((residuals**2).sum()) / degrees), float(degrees)
+
+
+def _paired(
+    contrast: Contrast, logs: Mapping[str, NDArray[np.float64]], spread: tuple[float, float]
+) -> _Estimate | None:
+    above = np.array([logs[key_of(choice)] for choice in contrast.above])
+    below = np.array([logs[key_of(choice)] for choice in contrast.below])
+    values = above.sum(axis=0) - below.sum(axis=0)
     if not np.isfinite(values).all():
         return None
-    error = float(values.std(ddof=1)) / math.sqrt(len(values))
-    return _Estimate(float(values.mean()), error, len(values) - 1, "simulated")
+    if np.abs(values).max() < _NOTHING:  # in every replication: the simulator runs the same
+        return _Estimate(0.0, 0.0, math.inf, "simulated")
+    deviation, degrees = spread
+    own = float(values.std(ddof=1))
+    # Where this contrast is noisier than all together, its own spread counts: near the knee noise is not alike.
+    error = max(own, deviation * math.sqrt(len(contrast.choices))) / math.sqrt(len(values))
+    return _Estimate(float(values.mean()), error, max(degrees, len(values) - 1), "simulated")
 
 
 def _judged(found: Sequence[tuple[Contrast, _Estimate]], figure: str, margin: float) -> list[LeverEffect]:

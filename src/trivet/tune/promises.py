@@ -4,11 +4,11 @@ The worse end of each interval counts, never the estimate, and the safety margin
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from trivet.catalog.records import Figure
-from trivet.catalog.study import Goal
+from trivet.catalog.study import Goal, TrialBlock
 from trivet.tune.accuracy_floor import clears, rows_in_words
 from trivet.tune.legs import ACCURACY, COST, LATENCY, RATE, more_accurate_is_larger
 
@@ -48,15 +48,16 @@ def checks(
     goal: Goal,
     *,
     answers_change: bool,
+    blocks: Sequence[TrialBlock] = (),
     num_rows: int | None = None,
     trust_estimates: bool = False,
 ) -> list[Check]:
     """Each constraint of the goal on a trial's figures.
 
-    Args: answers_change: against the default's answers.  num_rows: labelled rows that the accuracy is of.
+    Args: answers_change: against the default's answers.  blocks: that were measured, for this goal.  num_rows: labelled rows that the accuracy is of.
     trust_estimates: the user accepts an accuracy whose interval does not clear the floor, if its estimate does.
     """
-    found = [_latency(figures, goal), _throughput(figures, goal)]
+    found = [_latency(figures, goal), _promise(blocks, goal), _throughput(figures, goal)]
     if goal.accuracy_floor is not None:
         found.append(_accuracy(figures, goal, goal.accuracy_floor, num_rows, trust_estimates))
     elif answers_change:
@@ -94,6 +95,22 @@ def _latency(figures: Mapping[str, Figure], goal: Goal) -> Check:
         f"over {slo_ms:g} ms"
     )
     return Check("latency", max(0.0, worst / slo_ms - 1), words)
+
+
+def _promise(blocks: Sequence[TrialBlock], goal: Goal) -> Check:
+    """What was measured at the promised rate itself, all blocks of it together."""
+    slo_ms = goal.slo_latency_ns / NS_PER_MS
+    found = [block.values.get("slo_latency_ms", math.inf) for block in promise_blocks(blocks)]
+    if not found:
+        return Check("promise")
+    mean_ms = math.exp(sum(map(math.log, found)) / len(found))
+    words = f"at the promised rate p{goal.slo_percentile:g} was {mean_ms:.4g} ms in {len(found)} blocks: over {slo_ms:g} ms"
+    return Check("promise", max(0.0, mean_ms / slo_ms - 1), words)
+
+
+def promise_blocks(blocks: Sequence[TrialBlock]) -> list[TrialBlock]:
+    """Those at the promised rate that count."""
+    return [block for block in blocks if block.kind == "promise" and not block.invalid]
 
 
 def _throughput(figures: Mapping[str, Figure], goal: Goal) -> Check:

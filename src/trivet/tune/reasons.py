@@ -8,7 +8,7 @@ from trivet.catalog.records import Figure
 from trivet.catalog.study import Study
 from trivet.tune.candidates import Candidate
 from trivet.tune.legs import ACCURACY, COST, RATE
-from trivet.tune.promises import latency_figure, promised_rate_rps
+from trivet.tune.promises import latency_figure, promise_blocks, promised_rate_rps
 from trivet.tune.wording import bounds, slo_in_words, trial_in_words
 
 
@@ -175,8 +175,14 @@ def _proof(study: Study, best: Candidate, is_measured: bool) -> str:
         if blocks
         else ""
     )
+    held = [b.values["slo_latency_ms"] for b in promise_blocks(blocks) if "slo_latency_ms" in b.values]
+    kept = (
+        f", where the promised rate had p{study.goal.slo_percentile:g} up to {max(held):.4g} ms"
+        if held
+        else ""
+    )
     machine = study.environment.processor.model or "this machine"
-    return f"Proven on {live}{at}, in turn with the others, on {machine}; {judged}."
+    return f"Proven on {live}{at}{kept}, in turn with the others, on {machine}; {judged}."
 
 
 def _holds_one(ratio: Figure) -> bool:
