@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from trivet.catalog.study import Study
 
 from demo.commands import output
 from demo.file_types import FileTypes
 from demo.labelled_files import File, LabelledFiles
 from trivet.catalog.catalog import Catalog
+from trivet.catalog.study import Study
 
 NUM_ASKED = 8
 DURATION = "15s"

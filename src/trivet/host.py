@@ -37,9 +37,13 @@ def affinity(cores: Collection[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def engine_cores(num_workers: int) -> int:
-    """Cores that the engines of one of `num_workers` workers may use: each worker's event loop has one; at least 1."""
-    return max(1, (num_cores() - num_workers) // num_workers)
+def engine_cores(num_workers: int, cores: int | None = None) -> int:
+    """Cores that the engines of one of `num_workers` workers may use: each worker's event loop has one; at least 1.
+
+    Args: cores: of the server; None: of this process.
+    """
+    cores = num_cores() if cores is None else cores
+    return max(1, (cores - num_workers) // num_workers)
 
 
 def cpu_quota(cgroup_root: Path = _CGROUP_ROOT, membership: Path = Path("/proc/self/cgroup")) -> float | None:

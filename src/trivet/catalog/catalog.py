@@ -19,9 +19,11 @@ from trivet.catalog.environment import Environment
 from trivet.catalog.errors import CatalogError, NoSuchArtifactError
 from trivet.catalog.location import ARTIFACTS_VARIABLE, locate
 from trivet.catalog.records import EVERYTHING, Figure, Run, RunDraft, RunFilter, RunState, RunSummary
-from trivet.catalog.references import resolve
+from trivet.catalog.references import STUDY, resolve
 from trivet.catalog.run_table import RunTable
 from trivet.catalog.schema import sa, settings
+from trivet.catalog.study import EVERY_STUDY, Study, StudyFilter, StudySummary
+from trivet.catalog.study_table import StudyTable
 from trivet.catalog.writer import Fate, Writer
 from trivet.errors import ExtraMissingError
 from trivet.spec.row import RowColumns
@@ -38,10 +40,13 @@ class Catalog:
     Every method raises CatalogError where the place cannot be read or written, and FullError where it is full.
     """
 
-    def __init__(self, database: Database, artifacts: Artifacts, table: RunTable, audit: AuditLog) -> None:
+    def __init__(
+        self, database: Database, artifacts: Artifacts, table: RunTable, studies: StudyTable, audit: AuditLog
+    ) -> None:
         self._database = database
         self._artifacts = artifacts
         self._table = table
+        self._studies = studies
         self.audit = audit
 
     @classmethod
@@ -70,7 +75,13 @@ class Catalog:
             return now().astimezone(UTC).isoformat(timespec="milliseconds")
 
         store = Artifacts(_artifacts_url(database))
-        return cls(database, store, RunTable(database, date, fate), AuditLog(database, date))
+        return cls(
+            database,
+            store,
+            RunTable(database, date, fate),
+            StudyTable(database, date, fate),
+            AuditLog(database, date),
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -85,8 +96,7 @@ class Catalog:
 
     def begin(self, draft: RunDraft) -> str:
         """Record a run as running and return its id. Call it before any load is offered."""
-        run_id = secrets.choice(_LETTERS)
-        run_id += "".join(secrets.choice(_LETTERS + "0123456789") for _ in range(_ID_LENGTH - 1))
+        run_id = _new_id()
         self._table.insert(run_id, draft, Writer.current())
         return run_id
 
@@ -136,6 +146,33 @@ class Catalog:
         """Newest first; for completion."""
         return self._table.ids(prefix, limit=limit)
 
+    def begin_study(self, draft: Study) -> Study:
+        """Record a study as running; the same study with its id and its beginning."""
+        return self._studies.insert(_new_id(), draft)
+
+    def save_study(self, study: Study) -> Study:
+        """Replace what is known of a study, in one piece; with the date of its end where it has ended.
+
+        Raises: NoSuchStudyError: it was never begun.
+        """
+        return self._studies.save(study)
+
+    def study(self, ref: str) -> Study:
+        """Args: ref: an id, the unique beginning of one, "last", or "last:SERVICE".
+
+        Raises: NoSuchStudyError: none or several; the message names the nearest.
+        """
+        self._studies.mark_interrupted()
+        study = self._studies.load(resolve(ref, self._studies, STUDY))
+        if study is None:
+            raise CatalogError(f"study {ref} was removed while it was being read")
+        return study
+
+    def studies(self, where: StudyFilter = EVERY_STUDY) -> list[StudySummary]:
+        """Newest first."""
+        self._studies.mark_interrupted()
+        return self._studies.list(where)
+
     def put(self, data: bytes | Path) -> str:
         """Store bytes, or a file's, and return their digest ("sha256:...")."""
         return self._artifacts.put(data)
@@ -161,6 +198,12 @@ class Catalog:
     def rows(self, digest: str) -> RowColumns:
         """Raises: as `get`.  SpecError: an artifact that does not hold rows."""
         return RowColumns.from_arrow(_parquet().read_table(io.BytesIO(self.get(digest))))
+
+
+def _new_id() -> str:
+    return secrets.choice(_LETTERS) + "".join(
+        secrets.choice(_LETTERS + "0123456789") for _ in range(_ID_LENGTH - 1)
+    )
 
 
 def _parquet() -> Any:

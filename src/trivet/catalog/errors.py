@@ -6,6 +6,7 @@ UserError
     ├── NewerCatalogError  a newer trivet wrote it
     ├── FullError          no space is left for what was to be written; what was there before is whole
     ├── NoSuchRunError     a reference that names no run, or several
+    ├── NoSuchStudyError   the same of a study
     ├── RunEndedError      a run that has ended cannot end again
     ├── NoSuchArtifactError   nothing has this digest
     └── DamagedArtifactError  what is stored under a digest is something else
@@ -31,6 +32,10 @@ class FullError(CatalogError):
 
 
 class NoSuchRunError(CatalogError):
+    pass
+
+
+class NoSuchStudyError(CatalogError):
     pass
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from trivet.catalog.environment import Environment
 
-RunKind = Literal["bench", "replay", "gate"]
+RunKind = Literal["bench", "replay", "gate", "tune"]
 RunState = Literal["running", "complete", "partial", "invalid", "failed", "interrupted"]
 
 STATES: dict[RunState, str] = {

@@ -13,9 +13,9 @@ except ImportError:
     raise ExtraMissingError("the catalog", "bench") from None
 
 # `sa` too: whoever takes it from here gets the message above where SQLAlchemy is missing.
-__all__ = ["HEAD", "audit", "metadata", "run_documents", "run_tags", "runs", "sa", "settings"]
+__all__ = ["HEAD", "audit", "metadata", "run_documents", "run_tags", "runs", "sa", "settings", "studies"]
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 
 metadata = sa.MetaData()
 
@@ -80,4 +80,20 @@ settings = sa.Table(
     metadata,
     sa.Column("name", sa.String(32), primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
+)
+
+studies = sa.Table(
+    "studies",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=True),
+    sa.Column("id", sa.String(16), nullable=False, unique=True),
+    sa.Column("service", sa.Text, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("begun", sa.String(32), nullable=False),
+    sa.Column("ended", sa.String(32)),
+    sa.Column("summary", sa.Text, nullable=False),  # JSON of StudySummary
+    sa.Column("document", sa.Text, nullable=False),  # JSON of Study; replaced after every trial
+    sa.Column("writer", sa.Text, nullable=False),  # JSON
+    sa.Index("studies_by_service", "service", "number"),
+    sqlite_autoincrement=True,
 )

@@ -17,6 +17,7 @@ from trivet.cli.plan import plan
 from trivet.cli.replay import replay
 from trivet.cli.runs import runs, show
 from trivet.cli.simulate import simulate
+from trivet.cli.tune import tune
 from trivet.cli.variants import variants
 from trivet.errors import UserError
 
@@ -121,6 +122,7 @@ cli.add_command(runs)
 cli.add_command(show)
 cli.add_command(audit)
 cli.add_command(doctor)
+cli.add_command(tune)
 cli.add_command(variants)
 cli.add_command(convert)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from trivet.catalog.records import RunSummary
 
 STATES = ("running", "complete", "partial", "invalid", "failed", "interrupted")
-KINDS = ("bench", "replay", "gate")
+KINDS = ("bench", "replay", "gate", "tune")
 CATALOG_HELP = "A folder, sqlite:///FILE or postgresql://...  [default: $TRIVET_CATALOG, else ./.trivet]"
 _UNITS = {"min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _COLUMNS = {  # of a list: heading -> figure

@@ -104,6 +104,12 @@ def configuration(service: Service, root: Path, source: str = "") -> Configurati
     return Configuration(service=service, root=str(root), files=files, hash=_sha256(content), source=source)
 
 
+def with_service(base: Configuration, service: Service) -> Configuration:
+    """The configuration of a service that names the same files as `base`, with other levers: nothing is read again."""
+    content = hashed_content(service, _digests(base.files))
+    return msgspec.structs.replace(base, service=service, hash=_sha256(content))
+
+
 def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
     """What the hash is taken of. Models stand in the order of their first use; their names do not matter."""
     order = _model_order(service)

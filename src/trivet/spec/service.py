@@ -10,6 +10,7 @@ from trivet.spec.exit import Exit
 from trivet.spec.fields import FieldError
 from trivet.spec.levers import Auto, Count, Levers, Priorities, Slo
 from trivet.spec.signature import TensorSpec
+from trivet.spec.tuning import DeploymentHint, Tuning
 from trivet.spec.variants import Variants
 
 EngineName = Literal["onnxruntime", "openvino", "python"]
@@ -176,6 +177,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     metric: Text | None = None
     variants: Variants = {}
     cost: Cost | None = None
+    tune: Tuning | None = None
+    deployment: DeploymentHint | None = None
 
     def __post_init__(self) -> None:
         if not self.pipeline and len(self.models) == 1:

@@ -1,0 +1,1 @@
+"""Searches for the best balance: space, screen by simulation, verify by live runs, front, recommendation."""

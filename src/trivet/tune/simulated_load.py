@@ -1,0 +1,63 @@
+"""One load for every simulated configuration: the same random gaps and draws, so that what differs is the configuration."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivet.simulate.profile import ServiceProfile
+from trivet.simulate.record import OK
+from trivet.simulate.server import simulated
+from trivet.simulate.setup import Setup
+from trivet.stats.percentile import percentile_ns
+
+NS_PER_S, NS_PER_MS = 1e9, 1e6
+WARMUP_SHARE = 0.05  # of the requests: the server starts empty
+NEVER_NS = 2**62  # the latency of a request that gets no result
+_GAPS, _SERVICE = 0, 1  # purposes of seeds
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What a configuration does at one rate. slo_ms: the latency at the SLO's percentile; infinite where too many
+    requests get no result."""
+
+    rate_rps: float
+    slo_ms: float
+    p50_ms: float
+    p99_ms: float
+    cpu_ms: float
+
+    def holds(self, slo_latency_ns: int) -> bool:
+        return self.slo_ms * NS_PER_MS <= slo_latency_ns
+
+
+class SimulatedLoad:
+    """Args: num_requests: of each simulation.  seed: of arrivals and draws, the same for all."""
+
+    def __init__(self, profile: ServiceProfile, num_requests: int, seed: int) -> None:
+        self._profile = profile
+        self._seed = seed
+        gaps = np.random.default_rng((seed, _GAPS)).exponential(size=num_requests)
+        self._instants = np.cumsum(gaps)
+
+    def at(self, setup: Setup, rate_rps: float) -> Point:
+        """Raises: NotProfiledError: the profile does not cover the setup."""
+        arrivals_ns: NDArray[np.int64] = (self._instants * (NS_PER_S / rate_rps)).astype(np.int64)
+        rng = np.random.default_rng((self._seed, _SERVICE))
+        run = simulated(self._profile, setup, arrivals_ns, rng=rng)
+        latencies = np.where(run.outcome == OK, run.done_ns - run.intended_ns, NEVER_NS)
+        steady = latencies[int(len(latencies) * WARMUP_SHARE) :]
+        return Point(
+            rate_rps=rate_rps,
+            slo_ms=_ms(steady, setup.slo_percentile / 100),
+            p50_ms=_ms(steady, 0.5),
+            p99_ms=_ms(steady, 0.99),
+            cpu_ms=run.busy_ns / len(latencies) / NS_PER_MS,
+        )
+
+
+def _ms(latencies: NDArray[np.int64], p: float) -> float:
+    found = percentile_ns(latencies, p)
+    return math.inf if found >= NEVER_NS else found / NS_PER_MS
