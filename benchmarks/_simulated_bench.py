@@ -1,4 +1,4 @@
-"""A bench for the tuner without a machine: hidden services (_simulated_services.py) in virtual time, so that the truth is known.
+"""A bench for the tuner without a machine: hidden services in virtual time, so that the truth is known.
 
 What a profile sees is not quite what is true: few samples, wrong by some percent for good, and no hiccup for sure. What
 blocks see has the noise of arrivals, of service times and of the machine's mood.
@@ -41,7 +41,7 @@ _POINT_NS = 1_500_000_000  # of the virtual clock, for a profiled point
 _START_NS = 1_000_000_000  # for a server that starts
 _SEEN_SAMPLES = 40
 _NEVER_NS = 1 << 62
-_KEPT: Mapping[str, str] = {"engine": "default", "queue": "default"}
+KEPT: Mapping[str, str] = {"engine": "default", "queue": "default"}
 
 
 class SimulatedBench:
@@ -55,7 +55,7 @@ class SimulatedBench:
             self.base,
             self.variants,
             service.cores,
-            tuning or Tuning(levers=_KEPT),
+            tuning or Tuning(levers=KEPT),
             with_variant=with_form,
         )
         self._seed = seed

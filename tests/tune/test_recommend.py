@@ -209,7 +209,7 @@ def test_a_trial_without_an_interval_promises_nothing() -> None:
 
 def test_nothing_at_all_is_an_error_with_the_next_step() -> None:
     with pytest.raises(
-        NothingToRecommendError, match="none of 1 trials has a largest rate.*raise the budget"
+        NothingToRecommendError, match=r"none of 1 trials has a largest rate.*raise the budget"
     ):
         recommend(study([trial(0, stage="failed", reason="x")]))
 
