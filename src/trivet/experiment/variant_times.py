@@ -1,4 +1,4 @@
-"""Service times of several engines in turn, in this process and on the server's core: what the machine does hits all alike."""
+"""Service times of several engines in turn, in this process, on one core: what the machine does hits all alike."""
 
 import random
 from collections.abc import Callable, Mapping

@@ -85,7 +85,7 @@ def _gains(
 
 
 def gains_of(times: ModelTimes) -> Iterator[tuple[int, float]]:
-    """For each profiled length: the largest batch that is faster a row than all smaller ones, and how much the best gains."""
+    """For each profiled length: the largest batch that is faster a row than all smaller ones, and what the best gains."""
     if not times.same:
         yield 1, 1.0
         return

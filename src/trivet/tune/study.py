@@ -151,7 +151,7 @@ class _Study:
             self._state.note(f"screening ended with its time, after {screening.num} configurations")
         elif space.size > most:
             self._state.note(
-                f"{space.size:,} combinations are too many to simulate in time: a sampler proposed the {screening.num} that were"
+                f"{space.size:,} combinations are too many to simulate: a sampler proposed the {screening.num} that were"
             )
 
     def _verify(self) -> None:
