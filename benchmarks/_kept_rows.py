@@ -87,7 +87,10 @@ class Rows:
         return [
             block
             for block in self.blocks
-            if block.part in parts and not block.invalid and not block.failure and Choice(block.levers) == choice
+            if block.part in parts
+            and not block.invalid
+            and not block.failure
+            and Choice(block.levers) == choice
         ]
 
     def rate(self, choice: Choice, *parts: str) -> tuple[float, float]:
@@ -103,7 +106,9 @@ class Rows:
         """Rates, latencies and accuracies of all that was measured."""
         figures = {}
         for choice in dict.fromkeys(Choice(block.levers) for block in self.blocks if block.part == "limit"):
-            at_reference = [block.figures.get("latency_p99_ms", math.inf) for block in self.of(choice, "reference")]
+            at_reference = [
+                block.figures.get("latency_p99_ms", math.inf) for block in self.of(choice, "reference")
+            ]
             accuracy = self.accuracies.get(choice)
             figures[choice] = (
                 self.rate(choice, *(parts or ("limit", "again")))[0],
@@ -198,9 +203,15 @@ class KeptBench:
     def _block(self, choice: Choice, rate_rps: float, rng: np.random.Generator) -> BlockResult:
         known = self._rows.of(choice, "limit", "reference", "again")
         if not known:
-            failures = [one.failure for one in self._rows.blocks if one.failure and Choice(one.levers) == choice]
-            return BlockResult(rate_rps=rate_rps, failure=failures[0] if failures else "it was not measured live")
-        below = [one for one in known if one.rate_rps <= rate_rps] or [min(known, key=lambda one: one.rate_rps)]
+            failures = [
+                one.failure for one in self._rows.blocks if one.failure and Choice(one.levers) == choice
+            ]
+            return BlockResult(
+                rate_rps=rate_rps, failure=failures[0] if failures else "it was not measured live"
+            )
+        below = [one for one in known if one.rate_rps <= rate_rps] or [
+            min(known, key=lambda one: one.rate_rps)
+        ]
         above = [one for one in known if one.rate_rps >= rate_rps]
         low = _one_of(below, max(one.rate_rps for one in below), rng)
         if not above:

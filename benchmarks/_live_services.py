@@ -58,7 +58,12 @@ def digits_network(folder: Path) -> Path:
 
     data = load_digits()
     return _of_scikit(
-        folder, "digits-network", MLPClassifier((512, 512), max_iter=40, random_state=0), data.data / 16, data.target, "5ms"
+        folder,
+        "digits-network",
+        MLPClassifier((512, 512), max_iter=40, random_state=0),
+        data.data / 16,
+        data.target,
+        "5ms",
     )
 
 
@@ -68,7 +73,12 @@ def digits_forest(folder: Path) -> Path:
 
     data = load_digits()
     return _of_scikit(
-        folder, "digits-forest", RandomForestClassifier(300, random_state=0), data.data / 16, data.target, "10ms"
+        folder,
+        "digits-forest",
+        RandomForestClassifier(300, random_state=0),
+        data.data / 16,
+        data.target,
+        "10ms",
     )
 
 
@@ -163,14 +173,18 @@ def prepared(name: str, make: Callable[[Path], Path], out: Path) -> Prepared:
 def live_study(found: Prepared, tuning: Tuning, budget_s: float, seed: int, profile_path: Path) -> Study:
     """One tune on this machine; nothing of it goes into a catalog."""
     space = found.space(tuning)
-    with LiveBench(space, found.goal, found.placement, seed=seed, profile_path=profile_path, say=_say) as bench:
+    with LiveBench(
+        space, found.goal, found.placement, seed=seed, profile_path=profile_path, say=_say
+    ) as bench:
         return tune(
             bench,
             space,
             found.goal,
             int(budget_s * NS),
             seed,
-            on_progress=lambda progress: _say(f"{progress.stage} {progress.done} of {progress.of}: {progress.best}"),
+            on_progress=lambda progress: _say(
+                f"{progress.stage} {progress.done} of {progress.of}: {progress.best}"
+            ),
         )
 
 
@@ -196,7 +210,9 @@ def _written(
     path = folder / "service.yaml"
     judged = f"decode: {decode}\nmetric: accuracy\n" if label else ""
     rows = f"data: {{path: rows.npz, columns: {{{columns}}}{', label: label' if label else ''}}}\n"
-    path.write_text(f"name: {name}\nmodels:\n  m: {{file: model.onnx}}\n{rows}{judged}slo: {{latency: {latency}}}\n")
+    path.write_text(
+        f"name: {name}\nmodels:\n  m: {{file: model.onnx}}\n{rows}{judged}slo: {{latency: {latency}}}\n"
+    )
     return path
 
 

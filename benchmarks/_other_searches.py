@@ -38,7 +38,9 @@ class Truth:
 
     def is_allowed(self, choice: Choice, goal: Goal) -> bool:
         accuracy = self.accuracies.get(choice)
-        return goal.accuracy_floor is None or (accuracy is not None and clears(accuracy, goal.accuracy_floor) is True)
+        return goal.accuracy_floor is None or (
+            accuracy is not None and clears(accuracy, goal.accuracy_floor) is True
+        )
 
     def like(self, choice: Choice) -> Choice:
         """The choice itself, or the one whose truth is known that has the most levers in common with it."""
@@ -103,7 +105,8 @@ def _by_optuna(truth: Truth, goal: Goal, num: int, seed: int, sampler: object) -
 
         def objective(trial: optuna.Trial) -> tuple[float, float, float]:
             places = {
-                lever.name: trial.suggest_categorical(lever.name, list(range(len(lever.values)))) for lever in levers
+                lever.name: trial.suggest_categorical(lever.name, list(range(len(lever.values))))
+                for lever in levers
             }
             choice = Choice(
                 {**truth.default, **{lever.name: lever.values[places[lever.name]] for lever in levers}}

@@ -20,7 +20,9 @@ from trivet.errors import UserError
 from trivet.spec.tuning import Tuning
 from trivet.tune.reasons import ratio_of
 
-QUESTION = "How much does tuning gain over the defaults, with the same answers and with others, on 5 real models?"
+QUESTION = (
+    "How much does tuning gain over the defaults, with the same answers and with others, on 5 real models?"
+)
 SHORT = False
 Record = dict[str, Any]
 
@@ -84,7 +86,9 @@ def _side(study: Study) -> Record:
         "default": msgspec.to_builtins(default["max_rate_rps"]),
         "chosen": msgspec.to_builtins(trial.measured["max_rate_rps"]),
         "ratio": msgspec.to_builtins(ratio),
-        "levers": {name: value for name, value in trial.levers.items() if value != study.trials[0].levers[name]},
+        "levers": {
+            name: value for name, value in trial.levers.items() if value != study.trials[0].levers[name]
+        },
         "accuracy": msgspec.to_builtins(trial.measured.get("accuracy")),
         "default_accuracy": msgspec.to_builtins(default.get("accuracy")),
         "meets": chosen is not None and chosen.meets,

@@ -162,7 +162,8 @@ def of_found(found: Found, truth: Truth, goal: Goal) -> Record:
     whole = volume(truth, truth.figures)
     return {
         "regret": 1 - chosen / best if best else 0.0,
-        "volume": volume(truth, {choice: truth.figures[truth.like(choice)] for choice in found.tried}) / whole,
+        "volume": volume(truth, {choice: truth.figures[truth.like(choice)] for choice in found.tried})
+        / whole,
     }
 
 

@@ -56,9 +56,13 @@ def main(args: Sequence[str] = ()) -> int:
     parser.add_argument("--seconds", type=float, default=4.0, help="of one block [4]")
     parser.add_argument("--most", type=int, default=60, help="configurations in all [60]")
     parser.add_argument(
-        "--again", action="store_true", help="the best 10, and those given by --also, once more and interleaved"
+        "--again",
+        action="store_true",
+        help="the best 10, and those given by --also, once more and interleaved",
     )
-    parser.add_argument("--also", type=Path, help="a study's record (trivet tune --json): its choice is among them")
+    parser.add_argument(
+        "--also", type=Path, help="a study's record (trivet tune --json): its choice is among them"
+    )
     options = parser.parse_args(args)
     found = prepared(options.model, real_services(options.packages)[options.model], FOLDER / "services")
     path = FOLDER / f"truth-{options.model}.jsonl"
@@ -146,7 +150,9 @@ class _Truth:
         rows = self.rows()
         choices = list(rows.truth("limit").figures)
         rates = {choice: rows.rate(choice, "limit", "again") for choice in choices}
-        lines = [f"{len(choices)} configurations of {self.head.name}, {len(self.blocks)} blocks in {self._slice + 1} slices"]
+        lines = [
+            f"{len(choices)} configurations of {self.head.name}, {len(self.blocks)} blocks in {self._slice + 1} slices"
+        ]
         for choice in sorted(choices, key=lambda one: -rates[one][0])[:BEST]:
             rate, error = rates[choice]
             lines.append(f"{rate:9,.1f}/s ± {1.96 * error:6.1%}  {choice.told()}")
@@ -178,7 +184,13 @@ class _Truth:
             process = Poisson(rate_rps=self.head.reference_rps, duration_ns=NS)
             try:
                 found = largest_rate(
-                    self.head.profile, setup, process, seed=1, replications=1, num_requests=2_000, precision=0.04
+                    self.head.profile,
+                    setup,
+                    process,
+                    seed=1,
+                    replications=1,
+                    num_requests=2_000,
+                    precision=0.04,
                 )
             except NoRateError:
                 continue
