@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def crossing(points: Sequence[tuple[float, float]], log_budget: float) -> tuple[
         return math.exp(max(within)), math.inf
     # The limit separates the two kinds as well as any rate can: the fewest points on its wrong side, in the middle.
     rates = sorted({rate for rate, _ in points})
-    cuts = [(a + b) / 2 for a, b in zip(rates, rates[1:], strict=False)]
+    cuts = [(a + b) / 2 for a, b in pairwise(rates)]
     wrong = [sum(rate > cut for rate in within) + sum(rate <= cut for rate in over) for cut in cuts]
     best = [cut for cut, num in zip(cuts, wrong, strict=True) if num == min(wrong)]
     around = [one for one in points if math.isfinite(one[1]) and abs(one[0] - float(np.mean(best))) < _NEAR]
