@@ -10,7 +10,6 @@ import msgspec
 from trivet.errors import UserError
 from trivet.spec.deployment import Deployment, load_deployment, validate_deployment
 
-
 _HINT = re.compile(rb"^deployment\s*:", re.MULTILINE)
 
 

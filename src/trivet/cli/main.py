@@ -15,9 +15,9 @@ from trivet.cli.export import export
 from trivet.cli.gate import gate
 from trivet.cli.replay import replay
 from trivet.cli.runs import runs, show
+from trivet.cli.simulate import simulate
 from trivet.cli.tune import tune
 from trivet.cli.variants import variants
-from trivet.cli.simulate import simulate
 from trivet.errors import UserError
 
 _Path = click.Path(path_type=Path)

@@ -176,8 +176,8 @@ class _Run:
         with self._bench(space, goal, seed) as bench:
             latency_ns = proposed_slo(bench, space, seed, budget_ns)
         note = (
-            f"the service declares no slo.latency: {format_duration(latency_ns)} is proposed from its profile (twice the p99 "
-            "at half of what one engine bears); declare the one that you need"
+            f"the service declares no slo.latency: {format_duration(latency_ns)} is proposed from its profile (twice its "
+            "p99 at half of what its engines bear); declare the one that you need"
         )
         self._line.say(note)
         self._notes.append(note)

@@ -64,7 +64,7 @@ class Replicated:
         self._known: dict[Setup, list[float]] = {}
         screening = state.screening
         found = () if screening is None else screening.found
-        self._guesses = {one.setup: one.figures["max_rate_rps"] for one in found}
+        self._guesses = {one.setup: one.figures.get("max_rate_rps") for one in found}
 
     def __call__(self, choices: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
         return np.array([self._rates(Choice(choice)) for choice in choices])
@@ -87,5 +87,7 @@ class Replicated:
 
     def _rate(self, load: SimulatedLoad, setup: Setup) -> float:
         budget_ns, guess = self._state.goal.slo_latency_ns, self._guesses.get(setup)
-        rate, _ = largest_rate(self._profile, setup, load, budget_ns, FIRST_PRECISION / 4, guess or None)
+        rate, _ = largest_rate(
+            self._profile, setup, load, budget_ns, FIRST_PRECISION / 4, guess=guess or None
+        )
         return rate or math.nan

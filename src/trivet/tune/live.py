@@ -29,7 +29,7 @@ from trivet.simulate.setup import Setup
 from trivet.spec.configuration import Configuration
 from trivet.tune.bench import BlockResult
 from trivet.tune.choice import Choice
-from trivet.tune.correction import is_variant
+from trivet.tune.screen import answers_of
 from trivet.tune.served import Kept, Served
 from trivet.tune.space import Space
 
@@ -136,7 +136,7 @@ class LiveBench:
             return changed[0].accuracy
         if not changed and (known := self._original()) is not None:
             return known
-        return self._accuracies.get(_answers(choice))
+        return self._accuracies.get(answers_of(choice))
 
     def _original(self) -> Figure | None:
         judged = self._space.judged(self._space.default).values()
@@ -170,8 +170,8 @@ class LiveBench:
         served = Served(configuration, workers, self._placement, self._kept, asked(workers))
         try:
             self._running[choice] = served.__enter__()
-            if self.accuracy(choice) is None and _answers(choice) not in self._accuracies:
-                self._accuracies[_answers(choice)] = served.accuracy()
+            if self.accuracy(choice) is None and answers_of(choice) not in self._accuracies:
+                self._accuracies[answers_of(choice)] = served.accuracy()
         except UserError as error:
             self._stop([choice])
             return str(error)
@@ -199,8 +199,3 @@ class LiveBench:
             for choice in choices:
                 if choice in self._running:
                     stack.push(self._running.pop(choice))
-
-
-def _answers(choice: Choice) -> tuple[object, ...]:
-    """All levers of a choice that change answers."""
-    return tuple(choice[lever] for lever in choice if is_variant(lever))

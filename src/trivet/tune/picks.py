@@ -8,9 +8,8 @@ from statistics import NormalDist
 from trivet.catalog.study import Goal
 from trivet.tune.beliefs import LIMIT, Beliefs, Records
 from trivet.tune.choice import Choice
-from trivet.tune.correction import is_variant
 from trivet.tune.goals import OBJECTIVES
-from trivet.tune.screen import Screening
+from trivet.tune.screen import Screening, answers_of
 from trivet.tune.space import Space
 
 GAIN = 0.01  # less than this is no gain
@@ -128,14 +127,14 @@ class Picker:
         """All that simulation knows of a choice, beside the levers that it does not know."""
         one = beliefs.screened(choice)
         live = tuple(choice[lever.name] for lever in self._space.levers if lever.live_only)
-        return (live, None if one is None else tuple(sorted(one.figures.items())), _answers(choice))
+        return (live, None if one is None else tuple(sorted(one.figures.items())), answers_of(choice))
 
     def _for_front(self, beliefs: Beliefs, records: Records) -> Pick | None:
         """The best of a variant that nothing was measured of, then the fastest to answer: the ends of the curve."""
-        seen = {_answers(choice) for choice in [*records.measured(), *records.failed]}
+        seen = {answers_of(choice) for choice in [*records.measured(), *records.failed]}
         for one in self._screening.found:
             if (
-                _answers(one.choice) not in seen
+                answers_of(one.choice) not in seen
                 and one.figures.get(LIMIT)
                 and one.choice not in records.failed
             ):
@@ -158,10 +157,6 @@ class Picker:
         if known and best.figures["latency_p99_ms"] > min(known) * (1 - 5 * GAIN):
             return None
         return Pick(best.choice, 0.0, "the lowest latency by simulation")
-
-
-def _answers(choice: Choice) -> tuple[object, ...]:
-    return tuple(choice[lever] for lever in choice if is_variant(lever))
 
 
 def _changed(choice: Choice, default: Choice) -> int:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -85,16 +86,15 @@ class Served:
         """Its service file: beside the declared one, from where everything is found; elsewhere where that is read-only."""
         root = Path(self._configuration.root).absolute()
         try:
-            file = stack.enter_context(
-                tempfile.NamedTemporaryFile(prefix=".trivet-trial-", suffix=".yaml", dir=root)
-            )
+            handle, name = tempfile.mkstemp(prefix=".trivet-trial-", suffix=".yaml", dir=root)
         except OSError:
-            path = Path(
-                stack.enter_context(tempfile.TemporaryDirectory(prefix="trivet-trial-")), "service.yaml"
-            )
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trivet-trial-"))
+            path = Path(folder, "service.yaml")
             path.write_text(service_yaml(absolute(self._configuration).service))
             return path
-        path = Path(file.name)
+        os.close(handle)
+        path = Path(name)
+        stack.callback(path.unlink, missing_ok=True)
         path.write_text(configuration_yaml(self._configuration, root, workers=self._workers).text)
         return path
 

@@ -208,8 +208,8 @@ def _all_levers(
             if isinstance(found, str):
                 left_out.append(LeftOut(name=f"{prefix}{lever}", why=found))
                 found = ()
-            values = tuple(dict.fromkeys((default, *found)))
-            yield Lever(name=f"{prefix}{lever}", lever=lever, model=name, values=values, default=default)
+            levels: tuple[Value, ...] = tuple(dict.fromkeys((default, *found)))
+            yield Lever(name=f"{prefix}{lever}", lever=lever, model=name, values=levels, default=default)
     yield _workers(configuration, num_cores, left_out)
 
 

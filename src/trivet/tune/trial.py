@@ -11,7 +11,9 @@ from trivet.tune.budget import Budget
 from trivet.tune.choice import Choice
 from trivet.tune.goals import OBJECTIVES
 
-MIN_BLOCKS, MAX_BLOCKS = 3, 9
+Plan = tuple[BlockKind, ...]
+
+MIN_BLOCKS = 3
 MARGIN, ALPHA = (
     0.02,
     0.1,
@@ -20,12 +22,10 @@ MIN_STEP, MAX_STEP = 0.6, 1.5  # of the offered rate between two blocks near the
 HOPELESS = 0.02  # the probability to be better below which a trial ends
 
 # What is offered in turn. Every trial has a block of either kind early: one that is cut short has its figures.
-PLANS: dict[Objective, tuple[BlockKind, ...]] = {
-    "rate": ("limit", "reference", "limit", "limit", "limit", "reference", "limit", "limit", "limit"),
-    "latency": ("reference", "limit", "reference", "reference", "limit", *["reference"] * 4),
-    "cost": ("reference", "limit", "reference", "reference", "limit", *["reference"] * 4),
-}
-CONFIRM: tuple[BlockKind, ...] = (
+_OF_RATE: Plan = ("limit", "reference", "limit", "limit", "limit", "reference", "limit", "limit", "limit")
+_OF_OTHERS: Plan = ("reference", "limit", "reference", "reference", "limit") + 4 * ("reference",)
+PLANS: dict[Objective, Plan] = {"rate": _OF_RATE, "latency": _OF_OTHERS, "cost": _OF_OTHERS}
+CONFIRM: Plan = (
     "limit",
     "promise",
     "reference",
