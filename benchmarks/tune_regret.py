@@ -16,37 +16,24 @@ from benchmarks import _kept_rows, _tuning_page
 from benchmarks._kept import KeptRecords
 from benchmarks._other_searches import SEARCHES, Found, Truth
 from benchmarks._records import OUT
-from benchmarks._simulated_bench import KEPT, SimulatedBench
+from benchmarks._simulated_bench import SMALL, SimulatedBench
 from benchmarks._simulated_services import hidden
 from trivet.catalog.study import Goal, Study
 from trivet.load.arrivals import NS
 from trivet.simulate.forecast import NoRateError
 from trivet.simulate.setup import Setup
-from trivet.spec.tuning import Tuning
 from trivet.tune.bench import Bench
 from trivet.tune.choice import Choice
 from trivet.tune.goals import goal_of
 from trivet.tune.hypervolume import REFERENCE_FACTOR, dominated_volume
 from trivet.tune.space import Space
-from trivet.tune.study import MAX_TRIALS, tune
+from trivet.tune.study import tune
+from trivet.tune.verify import MAX_TRIALS
 
 QUESTION = "How far from the best are 12 live trials of a tune, and of TPE, NSGA-II and random search?"
 SHORT = False
 Record = dict[str, Any]
 MANY_TRIALS = 60
-# A space small enough for its whole truth to be known.
-SMALL = Tuning(
-    levers={
-        **KEPT,
-        "execution": "default",
-        "graph_optimization": "default",
-        "spinning": "default",
-        "max_batch_size": (1, 4, 16, 64),
-        "deferral": ("0ms", "2ms"),
-        "threads": (1, 2),
-        "instances": (1, 2),
-    }
-)
 
 
 def main(args: Sequence[str] = ()) -> int:
@@ -84,10 +71,14 @@ def simulated_service(number: int, seeds: int, budget_s: float, num_requests: in
             service.name,
             truth,
             goal,
-            lambda seed: (bench := SimulatedBench(service, Path(folder), seed, SMALL), bench.space)[:2],
+            lambda seed: _bench_and_space(SimulatedBench(service, Path(folder), seed, SMALL)),
             seeds,
             budget_s,
         )
+
+
+def _bench_and_space(bench: SimulatedBench) -> tuple[Bench, Space]:
+    return bench, bench.space
 
 
 def live_rows(path: Path, seeds: int, budget_s: float) -> Record:
