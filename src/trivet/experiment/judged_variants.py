@@ -38,7 +38,7 @@ VariantVerdict = Literal["original", "faster", "no gain", "worse", "failed"]
 OnProgress = Callable[[str, int, int], None]
 
 MAX_JUDGED = 2000
-_TIMES_NS = 3_000_000_000  # of each variant
+TIMES_NS = 3_000_000_000  # of each variant
 _PROFILED_ROWS = 256
 _FORMAT = 1  # of what is kept
 _FAILED = "failed: "  # before the reason of a variant that could not be asked
@@ -81,6 +81,7 @@ def judge_variants(
     sources: Sequence[Source] | None = None,
     on_progress: OnProgress = lambda what, done, total: None,
     max_judged: int = MAX_JUDGED,
+    times_ns: int = TIMES_NS,
     seed: int = 0,
     now_ns: Callable[[], int] = time.monotonic_ns,
 ) -> list[JudgedVariant]:
@@ -88,7 +89,7 @@ def judge_variants(
 
     Answers come through a server of each variant, on rows that none was fitted, chosen or certified by. Times are of the
     engines in this process, on the server's core, in turn with the original's. Failures to build are passed over.
-    Args: sources: as `sources_of` gave them, with the same seed; None: it is asked.
+    Args: sources: as `sources_of` gave them, with the same seed; None: it is asked.  times_ns: for each engine's times.
     Raises: UserError: the original cannot be served or judged.
     """
     found = sources_of(configuration, seed=seed) if sources is None else sources
@@ -96,15 +97,15 @@ def judge_variants(
     groups = [[original_of(source), *_of_model(variants, source.model)] for source in found]
     total = sum(map(len, groups))
     judged: list[JudgedVariant] = []
+    on_progress("judging the original", 0, total)
+    original = _answers(configuration, groups[0][0], store, placement, rows) if groups else ""
     for source, group in zip(found, groups, strict=True):
-        answers: dict[str, JudgedAnswers | str] = {}
-        for variant in group:
+        answers = {ORIGINAL: original}
+        for variant in group[1:]:
             on_progress(f"judging {variant.name} of {source.model}", len(judged) + len(answers), total)
             answers[variant.name] = _answers(configuration, variant, store, placement, rows)
-        on_progress(
-            f"timing {len(group)} engines of {source.model} in turn", len(judged) + len(answers), total
-        )
-        times, failed = _times(configuration, source, group, store, placement, now_ns, seed)
+        on_progress(f"timing {len(group)} engines of {source.model} in turn", len(judged) + len(group), total)
+        times, failed = _times(configuration, source, group, store, placement, now_ns, times_ns, seed)
         judged += [_judged(configuration, variant, answers, times, failed) for variant in group]
     _keep(configuration, store, judged)
     return judged
@@ -165,6 +166,7 @@ def _times(
     store: VariantStore,
     placement: Placement,
     now_ns: Callable[[], int],
+    times_ns: int,
     seed: int,
 ) -> tuple[dict[str, Times], dict[str, str]]:
     """Of the variants that are one engine: times by name, and why some have none."""
@@ -181,7 +183,7 @@ def _times(
                 inputs.batches,
                 wanted_batch_size(source.declared) if source.signature.batch_axis else 1,
                 now_ns=now_ns,
-                budget_ns=_TIMES_NS * len(engines),
+                budget_ns=times_ns * len(engines),
                 seed=seed,
             )
         finally:
