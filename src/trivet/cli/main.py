@@ -13,6 +13,7 @@ from trivet.cli.doctor import doctor
 from trivet.cli.export import export
 from trivet.cli.gate import gate
 from trivet.cli.replay import replay
+from trivet.cli.report import report
 from trivet.cli.runs import runs, show
 from trivet.errors import UserError
 
@@ -110,6 +111,7 @@ cli.add_command(bench)
 cli.add_command(compare)
 cli.add_command(export)
 cli.add_command(replay)
+cli.add_command(report)
 cli.add_command(gate)
 cli.add_command(runs)
 cli.add_command(show)
