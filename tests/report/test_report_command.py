@@ -25,7 +25,7 @@ def catalog(tmp_path: Path) -> Catalog:
 
 
 def test_a_run_becomes_a_page_named_after_it(catalog: Catalog, tmp_path: Path) -> None:
-    run_id = record_run(catalog, [measured(300)])
+    run_id = record_run(catalog, [])
     result = run(catalog, tmp_path, run_id[:6])
     assert result.exit_code == 0
     assert f"wrote file-type-{run_id}.html" in result.output

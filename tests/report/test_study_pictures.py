@@ -8,7 +8,7 @@ import pytest
 
 from tests.report.report_support import STUDY, effect, figure, judged, study, trial
 from trivet.report import balance_plots, cohort_plots, effect_plots
-from trivet.report.balance_plots import MAX_FAINT
+from trivet.report.balance_plots import MAX_FAINT, edge
 from trivet.report.html import Markup
 from trivet.report.plot import Missing, Plot, inline_svg, write_pictures
 from trivet.report.study_tables import trial_table, variant_table
@@ -47,6 +47,18 @@ def test_roles_limits_and_marks_are_named_in_the_picture(svg: Markup) -> None:
         assert f">{word}<" in svg, word
     for word in ("accuracy 91.7 %", "accuracy 92.4 %", "int8-dynamic"):
         assert word in svg
+
+
+def test_the_line_is_the_edge_of_what_is_reached_with_enough_accuracy() -> None:
+    names = ("max_rate_rps", "latency_p99_ms")
+    view = StudyView(study(front=[2, 4, 7, 12, 18]), {})
+    assert edge(view, view.points, *names) == []  # 12 is the best of both, and 18 misses the floor
+    quick = msgspec.structs.replace(
+        STUDY.trials[4], measured={**STUDY.trials[4].measured, "latency_p99_ms": figure(9.0, "ms")}
+    )
+    view = StudyView(study(front=[4, 12], trials=[quick, STUDY.trials[12]]), {})
+    rate, best = quick.measured["max_rate_rps"].estimate, STUDY.trials[12].measured
+    assert edge(view, view.points, *names) == [(rate, 9.0), tuple(best[name].estimate for name in names)]
 
 
 def test_the_table_beside_it_has_every_trial_that_is_drawn(balance: Plot) -> None:
@@ -118,7 +130,22 @@ def test_an_effect_without_an_upper_bound_is_drawn_to_the_edge() -> None:
     )
     (shown,) = effect_plots.effects([open_ended])
     assert isinstance(shown, Plot)
-    assert "× 10" in inline_svg(shown, narrow=False)
+    assert "× 10<" in inline_svg(shown, narrow=False)
+
+
+@pytest.mark.parametrize(
+    ("ends", "expected"),
+    [
+        ((0.9, 1.8), [0.9, 1.0, 1.1, 1.2, 1.3, 1.5, 1.7]),
+        ((0.99, 1.012), [0.99, 1.0, 1.01]),
+        ((1.0, 30.0), [1.0, 2.0, 3.0, 5.0, 10.0, 20.0]),
+        ((0.98, 0.98), [0.98, 0.99, 1.0]),
+    ],
+)
+def test_ticks_of_ratios_are_round_and_have_no_change_among_them(
+    ends: tuple[float, float], expected: list[float]
+) -> None:
+    assert effect_plots.ticks(*ends, 9) == expected
 
 
 def test_cohorts_stand_with_the_worst_first_whatever_better_means() -> None:
@@ -141,17 +168,17 @@ def test_trials_stand_with_the_recommended_first_and_say_what_they_are() -> None
     found = trial_table(StudyView(STUDY, {}), limit=8)
     assert len(found.content.rows) == 8
     assert [found.content.rows[i][0] for i in found.chosen] == [("12", 12.0)]
-    remarks = {row[0][0]: str(row[3]) for row in found.content.rows}
+    remarks = {row[0][0]: str(row[1]) for row in found.content.rows}
     assert remarks["12"] == "recommended, front, verified"
-    assert remarks["9"] == "runner-up, front, verified"
+    assert remarks["9"] == "runner-up, verified"
     assert remarks["0"] == "default"
     everything = trial_table(StudyView(STUDY, {}), limit=99).content
-    remarks = {row[0][0]: str(row[3]) for row in everything.rows}
-    assert remarks["17"] == "failed, misses the accuracy floor, out of memory"
-    assert remarks["1"] == "predicted only"
+    remarks = {row[0][0]: f"{row[1]}: {row[-1]}" for row in everything.rows}
+    assert remarks["17"] == "failed, misses the floor: out of memory"
+    assert remarks["1"] == "predicted only: "
 
 
 def test_a_variant_that_left_the_search_stays_on_record() -> None:
     rows = variant_table(StudyView(STUDY, {})).rows
     assert [row[1] for row in rows] == ["original", "faster", "worse, not searched"]
-    assert rows[1][3][0] == "-0.70 points [-1.30, -0.10]"
+    assert rows[1][4][0] == "-0.70 points [-1.30, -0.10]"

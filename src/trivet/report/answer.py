@@ -4,7 +4,7 @@ from trivet.catalog.records import Figure
 from trivet.catalog.study import Study, Trial
 from trivet.report.blocks import tile, tiles
 from trivet.report.html import Markup, joined, tag
-from trivet.report.numbers import bounds, label, number, ratio, value
+from trivet.report.numbers import bounds, label, number, ratio, short, value
 from trivet.report.study_view import ACCURACY, COST, MEMORY, RATE, StudyView, figures_of, slo_words
 from trivet.spec.service import SMALLER_IS_BETTER
 
@@ -86,4 +86,4 @@ def _tile(view: StudyView, trial: Trial, name: str) -> Markup:
     default = view.default
     if default is not None and default.id != trial.id and name in figures_of(default):
         remarks.append(f"default {value(figures_of(default)[name])}")
-    return tile(label(name), value(figure), " · ".join(filter(None, remarks)))
+    return tile(short(name), value(figure), remarks)

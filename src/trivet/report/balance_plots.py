@@ -1,15 +1,16 @@
 """The balance curve: latency, throughput and accuracy of every trial, two legs at a time."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
 from trivet.catalog.records import Figure
 from trivet.report.axes import percent_axis, scale, shortened
 from trivet.report.look import LEVELS, LIGHT, MARKERS, levels
-from trivet.report.numbers import label, number, value, whole
+from trivet.report.numbers import label, number, short, value, whole
 from trivet.report.plot import Cell, Missing, Plot, Shown, Table
 from trivet.report.study_view import ACCURACY, RATE, Point, StudyView
 
@@ -92,7 +93,8 @@ def legs(view: StudyView) -> Shown:
                 axes.axhline(
                     view.study.goal.accuracy_floor, color=LIGHT["bad"], linestyle="--", linewidth=1.1
                 )
-            _name_roles(axes, shown, x, y)
+            named = [point for point in shown if point.role != "runner-up"]
+            _name_roles(axes, named, x, y, below=-24)
             if not narrow and axes is not all_axes[0]:
                 axes.set_ylabel("")
 
@@ -132,7 +134,8 @@ def _scatter(axes: "Axes", view: StudyView, points: Sequence[Point], key: _Key, 
     for look, alike in _by_look(points, key).items():
         _marks(axes, look, [point.at(x, y) for point in alike])
     crossed = [point.at(x, y) for point in points if view.under_floor(point.figures)]
-    axes.plot(*_columns(crossed), "x", markersize=11, color=LIGHT["bad"], markeredgewidth=1.3, zorder=5)
+    axes.plot(*_columns(crossed), "x", markersize=6, color=LIGHT["bad"], markeredgewidth=1.4, zorder=5)
+    _curve(axes, view, points, x, y)
     for direction, name in (("x", x), ("y", y)):
         ends = [end for point in points for end in _ends(point.figures[name])]
         if name == ACCURACY:
@@ -195,23 +198,53 @@ def _columns(places: Sequence[tuple[float, float]]) -> tuple[list[float], list[f
     return [x for x, _ in places], [y for _, y in places]
 
 
-def _name_roles(axes: "Axes", points: Sequence[Point], x: str, y: str) -> None:
-    """Names beside the points that matter, on the side where there is room."""
-    centre = float(np.median([point.figures[x].estimate for point in points]))
+def _name_roles(axes: "Axes", points: Sequence[Point], x: str, y: str, *, below: float = -14) -> None:
+    """Names beside the points that matter, on the side where there is room. Args: below: points of distance."""
+    ends = [point.figures[x].estimate for point in points]
+    centre = math.sqrt(max(min(ends), 0) * max(ends))  # most axes are logarithmic
     for point in points:
         if point.role:
-            at = (point.figures[x].estimate, point.figures[y].estimate)
+            at = point.at(x, y)
             is_right = at[0] > centre
-            below = point.role == "runner-up"
             axes.annotate(
                 point.role,
                 at,
-                xytext=(-12 if is_right else 12, -14 if below else 9),
+                xytext=(-13 if is_right else 13, 8 if point.role == "default" else below),
                 textcoords="offset points",
                 ha="right" if is_right else "left",
+                va="center",
                 fontweight="bold" if point.role in CHOSEN else "normal",
+                bbox={"facecolor": LIGHT["paper"], "edgecolor": "none", "alpha": 0.75, "pad": 1.5},
                 zorder=6,
             )
+
+
+def _curve(axes: "Axes", view: StudyView, points: Sequence[Point], x: str, y: str) -> None:
+    """The edge of what the front reaches in these two figures, as steps: between two configurations there is nothing."""
+    places = edge(view, points, x, y)
+    # A rate between two needs the one of the larger rate; a latency between two leaves the one of the lower latency.
+    where: Literal["pre", "post"] = "pre" if _sign(view, x) > 0 else "post"
+    axes.step(*_columns(places), where=where, color=LIGHT["muted"], linewidth=1, alpha=0.8, zorder=1)
+
+
+def edge(view: StudyView, points: Sequence[Point], x: str, y: str) -> list[tuple[float, float]]:
+    """Of the front that is accurate enough, where no other is better in both figures; none where it is a single point."""
+    signs = [_sign(view, name) for name in (x, y)]
+    reached = [point.at(x, y) for point in points if point.is_front and not view.under_floor(point.figures)]
+    best = sorted(at for at in reached if not any(_beats(other, at, signs) for other in reached))
+    return best if len(best) > 1 else []
+
+
+def _sign(view: StudyView, name: str) -> int:
+    """1: more is better."""
+    if name == ACCURACY:
+        return -1 if view.smaller_is_better else 1
+    return 1 if name == RATE else -1
+
+
+def _beats(a: tuple[float, float], b: tuple[float, float], signs: Sequence[int]) -> bool:
+    gains = [sign * (ours - theirs) for sign, ours, theirs in zip(signs, a, b, strict=True)]
+    return min(gains) >= 0 and max(gains) > 0
 
 
 def _key(points: Sequence[Point], view: StudyView) -> _Key:
@@ -273,6 +306,8 @@ def _caption(view: StudyView, points: Sequence[Point]) -> str:
         f"95 % intervals; {front} are on the front: no other beats them on latency, throughput and accuracy together. "
         "Those that are not are faint."
     )
+    if edge(view, points, RATE, view.latency_name):
+        words += " The line is the edge of what the front reaches with enough accuracy."
     if view.study.num_screened > len(points):
         words += f" {view.study.num_screened:,} were screened by simulation."
     return words
@@ -302,7 +337,7 @@ def _table(view: StudyView, points: Sequence[Point]) -> Table:
         ]
         for point in reversed(points)
     ]
-    return Table(["trial", "configuration", "", *map(label, names)], rows)
+    return Table(["trial", "configuration", "", *map(short, names)], rows)
 
 
 def _cell(figure: Figure | None) -> Cell:

@@ -8,7 +8,7 @@ import msgspec
 
 from trivet.catalog.environment import Environment
 from trivet.catalog.records import STATES, Figure, RunState
-from trivet.report.html import Child, Markup, joined, slug, tag
+from trivet.report.html import Child, Markup, joined, prose, slug, tag
 from trivet.report.numbers import bounds, label, value
 from trivet.report.plot import Cell, Missing, Shown, Table, inline_svg
 
@@ -25,6 +25,7 @@ _MARK = (
     '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M2 4h12M5 4 3 14M8 4v10M11 4l2 10" fill="none" '
     'stroke="currentColor" stroke-width="1.6" stroke-linecap="round"/></svg>'
 )
+SHORT_CELL = 26  # letters: such a cell is not broken
 _PACKAGES = ("onnxruntime", "openvino", "numpy", "trivet")
 
 
@@ -62,14 +63,14 @@ def picture(shown: Shown, *, heading: bool = True) -> Markup:
     """A plot, wide and narrow, with its caption and its numbers; or a sentence where nothing was measured."""
     title = tag("h3", shown.title) if heading else None
     if isinstance(shown, Missing):
-        return joined(title, tag("p", f"Not measured: {shown.why}", class_="missing"))
+        return joined(title, tag("p", prose(f"Not shown: {shown.why}"), class_="missing"))
     return joined(
         title,
         tag(
             "figure",
             inline_svg(shown, narrow=False),
             inline_svg(shown, narrow=True),
-            tag("figcaption", shown.caption),
+            tag("figcaption", prose(shown.caption)),
             tag("details", tag("summary", "The same as a table"), table(shown.table)),
         ),
     )
@@ -87,11 +88,10 @@ def table(
     def cell(i: int, content_: Cell) -> Markup:
         class_ = "number" if i in numeric else "wide" if i in wide else None
         if isinstance(content_, str):
-            return (
-                tag("th", content_, scope="row")
-                if i == 0 and i not in numeric
-                else tag("td", content_, class_=class_)
-            )
+            class_ = class_ or ("short" if len(content_) <= SHORT_CELL else None)
+            if i == 0 and i not in numeric:
+                return tag("th", content_, scope="row", class_=class_)
+            return tag("td", prose(content_), class_=class_)
         text, key = content_
         return tag("td", _faint_interval(text), class_=class_, data_key="" if key is None else f"{key:.10g}")
 
@@ -142,12 +142,13 @@ def figure_table(figures: Mapping[str, Figure]) -> Table:
     )
 
 
-def tile(name: str, shown: str, more: str = "") -> Markup:
+def tile(name: str, shown: str, more: Sequence[str] = ()) -> Markup:
+    """A figure in large letters; `more`: a line each."""
     return tag(
         "li",
         tag("span", name, class_="name"),
         tag("span", shown, class_="value"),
-        tag("span", more, class_="more") if more else None,
+        [tag("span", line, class_="more") for line in more if line],
         class_="tile",
     )
 
@@ -157,7 +158,7 @@ def tiles(found: Iterable[Markup]) -> Markup:
 
 
 def bullets(lines: Sequence[str], *, ordered: bool = False) -> Markup | None:
-    return tag("ol" if ordered else "ul", [tag("li", line) for line in lines]) if lines else None
+    return tag("ol" if ordered else "ul", [tag("li", prose(line)) for line in lines]) if lines else None
 
 
 def state_chip(state: RunState) -> Markup:

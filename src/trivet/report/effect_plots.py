@@ -8,7 +8,7 @@ from trivet.catalog.records import Figure
 from trivet.catalog.study import LeverEffect
 from trivet.report.axes import shortened
 from trivet.report.look import LIGHT
-from trivet.report.numbers import label, lever_value, lever_word, percent_change, ratio
+from trivet.report.numbers import label, lever_value, lever_word, percent_change, ratio, short
 from trivet.report.plot import Cell, Missing, Plot, Shown, Table
 
 if TYPE_CHECKING:
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 MAX_EFFECTS = 24  # of one figure: the largest
 _LOWEST = 0.02  # ratios beyond these are drawn at the edge
 _HIGHEST = 50.0
+# Changes that read well, the ones to keep first where there is little room.
+_TICKS = (
+    *(0.1, 10.0, 0.5, 2.0, 5.0, 0.2, 1.5, 0.8, 1.2, 0.9, 1.1, 3.0, 20.0, 0.05),
+    *(1.3, 1.7, 0.7, 1.05, 0.95, 1.02, 0.98, 1.01, 0.99),
+)
 _MARKS = {"yes": "c1", "no": "muted", "cannot tell": "muted"}
 
 
@@ -48,7 +53,7 @@ def _one(name: str, found: Sequence[LeverEffect]) -> Plot:
     ]
 
     def draw(canvas: "Canvas", narrow: bool) -> None:
-        from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+        from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
         axes = canvas.subplots()
         axes.axvline(1, color=LIGHT["muted"], linewidth=1)
@@ -63,23 +68,20 @@ def _one(name: str, found: Sequence[LeverEffect]) -> Plot:
             )  # fmt: skip
         axes.set_xscale("log")
         ends = [end for effect in shown for end in map(_clipped, _ends(effect.effect))]
-        is_wide = max(ends) / min(ends) > 4
-        axes.xaxis.set_major_locator(
-            LogLocator(subs=(1.0, 2.0, 5.0)) if is_wide else MaxNLocator(5 if narrow else 8)
-        )
+        axes.xaxis.set_major_locator(FixedLocator(ticks(min(ends), max(ends), 5 if narrow else 9)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda times, _: _tick(times)))
         axes.set_yticks(range(len(shown)), [told(effect, 24 if narrow else 60) for effect in shown])
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.tick_params(axis="y", labelcolor=LIGHT["ink"], length=0)
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel(f"change of {label(name)}")
+        axes.set_xlabel(f"change of {short(name)}")
 
     height = 1.0 + 0.3 * len(shown)
     matters = [told(effect) for effect in ordered if effect.matters == "yes"]
     return Plot(
         name=f"effect-{name.replace('_', '-')}",
-        title=f"What each lever does to {label(name)}",
+        title=f"What each lever does: {label(name)}",
         caption="Each dot is a change of one lever, or of two together, all others as recommended; lines are 95 % "
         "intervals. Filled: it matters; hollow: it does not, or nobody can tell (the table says which).",
         alt=f"Effects of levers on {label(name)}: "
@@ -88,6 +90,17 @@ def _one(name: str, found: Sequence[LeverEffect]) -> Plot:
         table=Table(["change", f"effect on {label(name)}", "does it matter?"], rows),
         heights=(height, height),
     )
+
+
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """No change, and round changes around it, at most so many and evenly far apart in what they multiply by."""
+    span = math.log(max(high, 1.0) / min(low, 1.0))
+    kept = [1.0]
+    for tick in _TICKS:
+        is_inside = min(low, 1.0) <= tick <= max(high, 1.0)
+        if is_inside and all(abs(math.log(tick / other)) >= span / most for other in kept):
+            kept.append(tick)
+    return sorted(kept)
 
 
 def _ends(figure: Figure) -> tuple[float, float]:

@@ -47,6 +47,12 @@ def joined(*children: Child) -> Markup:
     return Markup("".join(parts))
 
 
+def prose(text: str) -> Markup:
+    """Text in which `this` is code."""
+    parts = text.split("`")
+    return joined(*(tag("code", part) if i % 2 else part for i, part in enumerate(parts)))
+
+
 def document(title: str, *body: Child) -> str:
     """A whole page in one file: style and script inside, nothing fetched from anywhere."""
     head = tag(

@@ -172,14 +172,15 @@ def _shade(
     counts = np.histogram2d(times, latencies, (edges, bins))[0]
     most = np.log1p(counts.max())
     shades = np.ceil(np.log1p(counts) / most * len(_SHADES)).astype(int)
+    square = Path.unit_rectangle()
+    corners = np.asarray(square.vertices, np.float64)
     for shade, alpha in enumerate(_SHADES, start=1):
         cells = [
-            Path.unit_rectangle().vertices * [edges[i + 1] - edges[i], bins[j + 1] - bins[j]]
-            + [edges[i], bins[j]]
+            corners * [edges[i + 1] - edges[i], bins[j + 1] - bins[j]] + [edges[i], bins[j]]
             for i, j in np.argwhere(shades == shade)
         ]
         if cells:
-            codes = np.tile(np.asarray(Path.unit_rectangle().codes), len(cells))
+            codes = np.tile(np.asarray(square.codes), len(cells))
             path = Path(np.concatenate(cells), codes)
             axes.add_patch(PathPatch(path, facecolor=LIGHT["c1"], alpha=alpha, linewidth=0))
     axes.set_xlim(0, float(edges[-1]))

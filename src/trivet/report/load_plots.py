@@ -65,7 +65,8 @@ def against_load(
         upper, lower = canvas.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         _latency(upper, found, slo_ms)
         upper.set_ylabel(f"{named}, ms")
-        lower.plot([min(rates), max(rates)], [min(rates), max(rates)], color=LIGHT["line"], linewidth=1.2)
+        everything = np.geomspace(min(rates), max(rates), 60)
+        lower.plot(everything, everything, color=LIGHT["muted"], linewidth=1)
         lower.plot(rates, [load.goodput_rps for load in found], "o", color=LIGHT["c3"], markersize=4.5)
         log_scale(lower, "x", (min(rates), max(rates)))
         lower.set_ylabel("goodput /s")
@@ -120,7 +121,7 @@ def _latency(axes: "Axes", found: Sequence[Loaded], slo_ms: float | None) -> Non
         part = [load for load in answered if load.holds == holds]
         axes.plot(
             [load.rate_rps for load in part],
-            [load.latency_ms for load in part],
+            [load.latency_ms or 0 for load in part],
             "o",
             markerfacecolor=LIGHT["c1"] if holds else LIGHT["paper"],
             markeredgecolor=LIGHT["c1"],

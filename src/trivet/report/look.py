@@ -26,10 +26,10 @@ LIGHT: Mapping[str, str] = MappingProxyType(
         "c4": "#a0529c",
         "c5": "#ad8300",
         "c6": "#4aa8d8",
-        # From the least accurate to the most: orange to blue, apart for every kind of colour blindness.
+        # From the least accurate to the most: orange over teal to blue, apart for every kind of colour blindness.
         "a1": "#b8430c",
         "a2": "#dd8b3a",
-        "a3": "#8a95a2",
+        "a3": "#1f9488",
         "a4": "#5b9bd5",
         "a5": "#1a5fa6",
     }
@@ -53,7 +53,7 @@ DARK: Mapping[str, str] = MappingProxyType(
         "c6": "#a5dcf7",
         "a1": "#f07b45",
         "a2": "#f2b272",
-        "a3": "#aab4bf",
+        "a3": "#43c9b8",
         "a4": "#86bdf0",
         "a5": "#4d9ff0",
     }

@@ -18,6 +18,7 @@ __all__ = [
     "percent_change",
     "percentile_word",
     "ratio",
+    "short",
     "value",
     "whole",
 ]
@@ -37,6 +38,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "floor_p99_ms": "floor, p99",
     }
 )
+_SHORT = {"max_rate_rps": "largest rate", "cpu_ms_per_request": "processor time"}
 _SHARES = {"share", "accuracy"}  # units whose values are shares of one, told in percent
 _MS = 1e6
 _TIMES_FROM = 3.0  # a ratio from which on times say more than percent
@@ -53,6 +55,11 @@ def label(name: str) -> str:
     base, bracket, cohort = name.partition("[")
     words = base.removesuffix("_ms").removesuffix("_rps").replace("_", " ")
     return f"{words}, {cohort.removesuffix(']')}" if bracket else words
+
+
+def short(name: str) -> str:
+    """The same for places with little room: "largest rate"."""
+    return _SHORT.get(name) or label(name)
 
 
 def percentile_word(name: str) -> str:

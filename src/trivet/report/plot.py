@@ -137,7 +137,8 @@ def _style(salt: str) -> Iterator[None]:
         import matplotlib as mpl
     except ImportError:
         raise ExtraMissingError("a picture", "bench") from None
-    with mpl.rc_context({**_RC, "svg.hashsalt": salt}):
+    settings: Any = {**_RC, "svg.hashsalt": salt}  # its keys are known to matplotlib one by one
+    with mpl.rc_context(settings):
         yield
 
 

@@ -104,10 +104,12 @@ def _last(catalog: Catalog, ref: str) -> Study | Run:
         if kind != _OF_STUDIES
         for run in catalog.runs(RunFilter(service=service, kind=kind, limit=1))
     ]
-    newest = max([*summaries, *runs], key=lambda one: one.begun, default=None)
-    if newest is None:
+    # One order for both: dates are ISO 8601 in UTC.
+    begun = [(one.begun, "study", one.id) for one in summaries] + [(one.begun, "run", one.id) for one in runs]
+    if not begun:
         return catalog.run(ref)  # a run of a study that is gone; or the error that says what there is
-    return catalog.study(newest.id) if newest in summaries else catalog.run(newest.id)
+    _, kind, found = max(begun)
+    return catalog.study(found) if kind == "study" else catalog.run(found)
 
 
 def _runs_of(catalog: Catalog, study: Study) -> dict[str, Run]:

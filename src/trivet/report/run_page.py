@@ -15,7 +15,7 @@ from trivet.report.blocks import (
     tiles,
 )
 from trivet.report.html import Child, Markup, document, joined, tag
-from trivet.report.numbers import bounds, label, number, value
+from trivet.report.numbers import bounds, number, short, value
 from trivet.report.plot import Cell, Table
 from trivet.report.run_view import RunView, offered_words, run_plots
 
@@ -66,21 +66,17 @@ def run_page(view: RunView) -> str:
 
 def _tiles(view: RunView) -> Markup | None:
     figures = view.run.figures
-    slo = None if view.slo_ms is None else f"SLO {number(view.slo_ms)} ms"
     made = [
-        tile(
-            label(name),
-            value(figures[name]),
-            " · ".join(
-                filter(
-                    None, (bounds(figures[name]), slo if name == f"latency_p{view.percentile:g}_ms" else None)
-                )
-            ),
-        )
+        tile(short(name), value(figures[name]), [bounds(figures[name]), _slo_words(view, name)])
         for name in _TILES
         if name in figures
     ]
     return tiles(made) if made else _nothing("Nothing was measured.")
+
+
+def _slo_words(view: RunView, name: str) -> str:
+    is_its = view.slo_ms is not None and name == f"latency_p{view.percentile:g}_ms".replace(".", "")
+    return f"SLO: {number(view.slo_ms or 0)} ms" if is_its else ""
 
 
 def _floor_words(view: RunView) -> str:

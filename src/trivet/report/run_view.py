@@ -94,14 +94,10 @@ def run_plots(view: RunView) -> RunPlots:
     accuracy = cohort_plots.of_run(view.run.figures)
     if not view.blocks:
         why = view.trouble or "no load was offered, so there are no rows."
-        return RunPlots(*(Missing(name, title, why) for name, title in _TITLES.items()), accuracy)
-    latency = (
-        latency_plots.distribution(view.used, view.run.figures, view.slo_ms)
-        if view.has_one_rate
-        else _several_loads(view)
-    )
+        nothing = {name: Missing(name.replace("_", "-"), title, why) for name, title in _TITLES.items()}
+        return RunPlots(**nothing, accuracy=accuracy)
     return RunPlots(
-        latency=latency,
+        latency=_latency(view),
         over_time=latency_plots.over_time(view.used),
         load=load_plots.against_load(view.used, view.slo_ms, view.percentile, view.figure("knee_rps")),
         phases=phase_plots.phases(view.used),
@@ -109,6 +105,13 @@ def run_plots(view: RunView) -> RunPlots:
         batches=phase_plots.batch_fill(view.used),
         accuracy=accuracy,
     )
+
+
+def _latency(view: RunView) -> Shown:
+    if view.has_one_rate:
+        return latency_plots.distribution(view.used, view.run.figures, view.slo_ms)
+    why = f"the scenario {view.scenario} offers several loads, and one distribution would mix them."
+    return Missing("latency", _TITLES["latency"], why)
 
 
 def offered_words(workload: Mapping[str, Any]) -> str:
@@ -124,14 +127,9 @@ def offered_words(workload: Mapping[str, Any]) -> str:
     return f"{offered}{workload.get('arrivals', 'poisson')}, for {seconds}"
 
 
-def _several_loads(view: RunView) -> Missing:
-    why = f"the scenario {view.scenario} offers several loads, and one distribution would mix them."
-    return Missing("latency", _TITLES["latency"], why)
-
-
 _TITLES = {
     "latency": "Latency",
-    "over-time": "Latency over time",
+    "over_time": "Latency over time",
     "load": "Latency against offered load",
     "phases": "Where the time goes",
     "queue": "Queue delay",

@@ -107,8 +107,7 @@ def _why(view: StudyView) -> list[Child]:
 def _variants(view: StudyView) -> Child:
     if not view.variants:
         return tag("p", "Only the model as it is: no variant was built.", class_="missing")
-    rows = variant_table(view)
-    return table(rows, wide=[len(rows.head) - 1])
+    return table(variant_table(view), wide=[2])
 
 
 def _levers(view: StudyView) -> list[Child]:
@@ -137,7 +136,12 @@ def _trials(view: StudyView) -> list[Child]:
     told = f" Hypervolume of the front: {whole(volume)}." if volume is not None else ""
     return [
         tag("p", f"{words}. In plain letters: measured; (in brackets): predicted.{told}"),
-        table(trials.content, sortable=True, chosen=trials.chosen, wide=[2]),
+        table(
+            trials.content,
+            sortable=True,
+            chosen=trials.chosen,
+            wide=[trials.content.head.index("levers unlike the default")],
+        ),
     ]
 
 

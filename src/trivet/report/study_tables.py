@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Study, Trial
 from trivet.experiment.judged_variants import JudgedVariant
-from trivet.report.numbers import label, lever_value, lever_word, number, ratio, whole
+from trivet.report.numbers import lever_value, lever_word, number, ratio, short, whole
 from trivet.report.plot import Cell, Table
 from trivet.report.study_view import ACCURACY, COST, MEMORY, RATE, StudyView, figures_of, is_measured
 
+NUM_FIRST = 3  # figures that stand before what a trial is: the three legs
+_ROLES = {"recommended": 0, "closest": 0, "runner-up": 1, "default": 2, "": 3}
 _STAGES = {"default": 0, "verified": 1, "failed": 2, "screened": 3}
 MIB = 2**20
 NS_PER_MS = 1e6
@@ -28,7 +30,7 @@ def trial_table(view: StudyView, limit: int) -> Trials:
     ordered = sorted(
         view.study.trials,
         key=lambda trial: (
-            not view.role(trial),
+            _ROLES[view.role(trial)],
             trial.id not in front,
             not is_measured(trial),
             _STAGES[trial.stage],
@@ -43,14 +45,17 @@ def trial_table(view: StudyView, limit: int) -> Trials:
     rows: list[list[Cell]] = [
         [
             (str(trial.id), float(trial.id)),
+            _standing(view, trial, on_front=trial.id in front),
+            *(_figure_cell(trial, name) for name in names[:NUM_FIRST]),
             trial.variant,
             view.told(trial),
-            _remark(view, trial, on_front=trial.id in front),
-            *(_figure_cell(trial, name) for name in names),
+            *(_figure_cell(trial, name) for name in names[NUM_FIRST:]),
+            trial.reason,
         ]
         for trial in ordered
     ]
-    head = ["trial", "variant", "levers unlike the default", "remark", *map(label, names)]
+    first, others = map(short, names[:NUM_FIRST]), map(short, names[NUM_FIRST:])
+    head = ["trial", "standing", *first, "variant", "levers unlike the default", *others, "remark"]
     chosen = tuple(i for i, trial in enumerate(ordered) if view.role(trial) in ("recommended", "closest"))
     return Trials(Table(head, rows), chosen)
 
@@ -61,25 +66,25 @@ def variant_table(view: StudyView) -> Table:
     head = [
         "variant",
         "verdict",
+        "why",
         "accuracy",
         "beside the original",
-        "calibration error",
-        "time of one",
         "speed",
+        "time of one",
+        "calibration error",
         "size",
-        "why",
     ]
     rows: list[list[Cell]] = [
         [
             f"{judged.variant.model}: {judged.variant.name}" if has_many else judged.variant.name,
             judged.verdict if judged.in_search else f"{judged.verdict}, not searched",
+            " ".join(filter(None, (judged.reason, *judged.variant.notes))),
             _cell(judged.accuracy),
             _difference(judged.difference),
-            _cell(judged.calibration_error),
-            _one_row(judged),
             ("", None) if judged.speedup is None else (ratio(judged.speedup), judged.speedup.estimate),
+            _one_row(judged),
+            _cell(judged.calibration_error),
             (f"{judged.variant.size_bytes / MIB:,.2f} MiB", float(judged.variant.size_bytes)),
-            " ".join(filter(None, (judged.reason, *judged.variant.notes))),
         ]
         for judged in view.variants
     ]
@@ -121,15 +126,12 @@ def run_table(view: StudyView) -> Table:
     return Table(["run", "trial", "begun (UTC)", "state", "measure it again with"], rows)
 
 
-def _remark(view: StudyView, trial: Trial, *, on_front: bool) -> str:
-    words = [
-        view.role(trial),
-        "front" if on_front else "",
-        {"screened": "predicted only"}.get(trial.stage, trial.stage),
-    ]
+def _standing(view: StudyView, trial: Trial, *, on_front: bool) -> str:
+    stage = {"screened": "predicted only"}.get(trial.stage, trial.stage)
+    words = [view.role(trial), "front" if on_front else "", stage]
     if view.under_floor(figures_of(trial)):
-        words.append("misses the accuracy floor")
-    return ", ".join(dict.fromkeys(filter(None, (*words, trial.reason))))
+        words.append("misses the floor")
+    return ", ".join(dict.fromkeys(filter(None, words)))
 
 
 def _figure_cell(trial: Trial, name: str) -> Cell:
