@@ -44,17 +44,15 @@ def test_markdown_alone_is_printed_and_writes_no_page(catalog: Catalog, tmp_path
     assert (tmp_path / "summary.md").read_text(encoding="utf-8") == result.stdout
 
 
-def test_every_picture_is_written_twice(
+def test_every_picture_is_written_as_svg_and_png(
     drawn_catalog: Catalog, record_ids: Mapping[str, str], tmp_path: Path
 ) -> None:
-    result = run(drawn_catalog, tmp_path, record_ids["study"], "--plots", "pictures", "--json")
+    result = run(drawn_catalog, tmp_path, record_ids["ramp"], "--plots", "pictures", "--json")
     values = json.loads(result.stdout)
-    names = ("balance", "accuracy-legs", "effect-max-rate-rps", "accuracy")
-    assert {Path(path).name for path in values["written"]} == {
-        f"{name}.{kind}" for name in names for kind in ("svg", "png")
-    }
-    assert values["study"]["recommendation"]["trial"] == 12
-    assert (tmp_path / "pictures" / "balance.png").read_bytes().startswith(b"\x89PNG")
+    expected = {f"{name}.{kind}" for name in ("over-time", "load") for kind in ("svg", "png")}
+    assert {Path(path).name for path in values["written"]} == expected
+    assert values["run"]["figures"]["knee_rps"]["estimate"] == 530.0
+    assert (tmp_path / "pictures" / "load.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_last_is_what_was_begun_last_and_runs_of_a_study_are_the_study(

@@ -23,7 +23,7 @@ def why(shown: Shown) -> str:
     return shown.why
 
 
-@given(arrays(np.float64, integers(1, 2000), elements=floats(0, 1e6)))
+@given(arrays(np.float64, integers(1, 500), elements=floats(0, 1e6)))
 def test_points_of_a_distribution_are_observed_and_rise(values: np.ndarray) -> None:
     xs, heights = distribution_points(values)
     assert np.isin(xs, values).all()

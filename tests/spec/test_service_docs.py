@@ -9,6 +9,7 @@ import pytest
 from trivet.spec.levers import Levers, Priorities, Slo
 from trivet.spec.service import Data, Decode, Model, Ragged, Service
 from trivet.spec.service_file import load_service
+from trivet.spec.tuning import DeploymentHint, Tuning
 from trivet.spec.yaml_text import service_yaml
 
 PAGE = (Path(__file__).parents[2] / "docs" / "service-yaml.md").read_text()
@@ -22,7 +23,9 @@ def test_the_example_is_a_valid_service(tmp_path: Path) -> None:
     assert {"input_ids": Ragged(axis=1), "attention_mask": Ragged(axis=1)} == service.models["encoder"].ragged
 
 
-@pytest.mark.parametrize("struct", [Service, Model, Levers, Slo, Priorities, Data, Decode])
+@pytest.mark.parametrize(
+    "struct", [Service, Model, Levers, Slo, Priorities, Data, Decode, Tuning, DeploymentHint]
+)
 def test_every_key_is_on_the_page(struct: type[msgspec.Struct]) -> None:
     keys = [field.encode_name for field in msgspec.structs.fields(struct)]
     assert [key for key in keys if not re.search(rf"\b{key}\b", PAGE)] == []

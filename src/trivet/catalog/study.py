@@ -15,6 +15,7 @@ from trivet.catalog.records import Figure, RunState
 
 Objective = Literal["rate", "latency", "cost"]
 TrialStage = Literal["default", "screened", "verified", "failed"]
+BlockKind = Literal["reference", "limit", "promise"]
 Matters = Literal["yes", "no", "cannot tell"]
 
 
@@ -58,10 +59,16 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrialBlock(msgspec.Struct, frozen=True, kw_only=True):
-    """One side of one live block. rate_rps: offered. values: by figure name; `slo_latency_ms` is the latency at the SLO's
-    percentile. invalid: why it says nothing of the configuration."""
+    """One side of one live block.
+
+    kind: reference: at the study's reference rate; limit: near the largest rate within the SLO; promise: at the rate that
+        would be promised.
+    rate_rps: offered.  values: by figure name; `slo_latency_ms` is the latency at the SLO's percentile.
+    invalid: why it says nothing of the configuration.
+    """
 
     block: int
+    kind: BlockKind = "limit"
     rate_rps: float
     values: dict[str, float]
     run: str = ""

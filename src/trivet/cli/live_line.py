@@ -1,5 +1,6 @@
 """One line that is written over and over while load is offered; plain lines where nobody watches a terminal."""
 
+import time
 from types import TracebackType
 from typing import Self, TextIO
 
@@ -18,6 +19,7 @@ class LiveLine:
         self._is_terminal = stream.isatty()
         self._is_shown = False
         self._last: tuple[str, int, int] = ("", -1, 0)
+        self._stepped_ns = -PLAIN_EVERY_NS
 
     def __enter__(self) -> Self:
         return self
@@ -35,6 +37,17 @@ class LiveLine:
             self._is_shown = True
         elif self._is_due(label, block, progress.elapsed_ns):
             self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def step(self, text: str, now_ns: int | None = None) -> None:
+        """How far something is that offers no load. Args: now_ns: monotonic; None: now."""
+        now_ns = time.monotonic_ns() if now_ns is None else now_ns
+        if self._is_terminal:
+            self._stream.write(_CLEAR + text)
+            self._is_shown = True
+        elif now_ns - self._stepped_ns >= PLAIN_EVERY_NS:
+            self._stream.write(text + "\n")
+            self._stepped_ns = now_ns
         self._stream.flush()
 
     def say(self, text: str) -> None:

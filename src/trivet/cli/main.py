@@ -9,12 +9,16 @@ import click
 from trivet import __version__
 from trivet.cli.audit import audit
 from trivet.cli.bench import bench, compare
+from trivet.cli.convert import convert
 from trivet.cli.doctor import doctor
 from trivet.cli.export import export
 from trivet.cli.gate import gate
 from trivet.cli.replay import replay
 from trivet.cli.report import report
 from trivet.cli.runs import runs, show
+from trivet.cli.simulate import simulate
+from trivet.cli.tune import tune
+from trivet.cli.variants import variants
 from trivet.errors import UserError
 
 _Path = click.Path(path_type=Path)
@@ -112,11 +116,15 @@ cli.add_command(compare)
 cli.add_command(export)
 cli.add_command(replay)
 cli.add_command(report)
+cli.add_command(simulate)
 cli.add_command(gate)
 cli.add_command(runs)
 cli.add_command(show)
 cli.add_command(audit)
 cli.add_command(doctor)
+cli.add_command(tune)
+cli.add_command(variants)
+cli.add_command(convert)
 
 
 def main() -> None:

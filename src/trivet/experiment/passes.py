@@ -19,7 +19,8 @@ from trivet.experiment.side import Side
 from trivet.judge.accuracy import Judgement, judge
 from trivet.load.http import BadAnswerError
 from trivet.load.job import HttpRequest
-from trivet.spec.data import labelled_rows
+from trivet.spec.configuration import Configuration
+from trivet.spec.data import LabelledRows, labelled_rows
 from trivet.spec.fields import FieldError
 from trivet.spec.service_file import located
 
@@ -69,14 +70,20 @@ def judge_labelled(side: Side, max_rows: int, split: str | None = None) -> Judge
     if service.data is None or service.data.label is None or service.metric is None:
         return None
     try:
-        inputs, labels, cohorts = labelled_rows(service.data, root, side.signature, max_rows, split)
+        rows = labelled_rows(service.data, root, side.signature, max_rows, split)
     except FieldError as error:
         raise located(configuration, error) from None
+    return judge_rows(side, configuration, rows)
+
+
+def judge_rows(side: Side, configuration: Configuration, rows: LabelledRows) -> Judged:
+    """These rows through the server, judged by a service's metric. Raises: UserError: as `judge_labelled`."""
+    service, (inputs, labels, cohorts) = configuration.service, rows
     answers = _ask(side, side.requests_for(inputs), num_in_flight=NUM_IN_FLIGHT)
     # A row that was refused has no answer to judge; it is counted.
     outputs = [_outputs(side, i, answer) if _is_result(answer) else None for i, answer in enumerate(answers)]
-    judgement = judge(service, root, labels, cohorts, outputs)
-    return Judged(judgement, service.metric, _predictions(judgement, labels, cohorts))
+    judgement = judge(service, Path(configuration.root), labels, cohorts, outputs)
+    return Judged(judgement, judgement.metric, _predictions(judgement, labels, cohorts))
 
 
 def accuracy_figures(judged: Judged) -> dict[str, Figure]:

@@ -232,7 +232,7 @@ class _Search:
 
 
 def _instants(process: Arrivals, num: int, rng: np.random.Generator) -> Ints:
-    """About `num` arrivals of the process, however long it lasts; of a trace that is longer a part from a random place on."""
+    """About `num` arrivals of the process, however long it lasts; of a longer trace a part from a random place on."""
     if isinstance(process, Recorded):
         instants = process.instants_ns(rng)
         first = int(rng.integers(max(1, len(instants) - num + 1)))

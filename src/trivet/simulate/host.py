@@ -20,9 +20,21 @@ class Host:
     """
 
     __slots__ = (
-        "_hand_over", "_hand_overs", "_interference", "_rng", "_wake", "_wakes", "answer_ns", "batch_ns", "hand_back_ns",
-        "idle_after_ns", "idle_factor", "read_ns", "travel_ns",
-    )  # fmt: skip
+        "_hand_over",
+        "_hand_overs",
+        "_interference",
+        "_rng",
+        "_wake",
+        "_wakes",
+        "answer_ns",
+        "batch_ns",
+        "busy_factor",
+        "hand_back_ns",
+        "idle_after_ns",
+        "idle_factor",
+        "read_ns",
+        "travel_ns",
+    )
 
     def __init__(
         self, costs: HostCosts, rng: np.random.Generator, *, speed: float = 1.0, resample: bool = False
@@ -36,6 +48,7 @@ class Host:
         self.batch_ns = round(mean(costs.per_batch_ns))
         self.hand_back_ns = round(mean(costs.hand_back_ns))
         self.travel_ns = costs.travel_ns
+        self.busy_factor = costs.busy_factor
         self.idle_factor = costs.idle_factor
         self.idle_after_ns = costs.idle_after_ns
         self._interference = {1: 1.0, **costs.interference}

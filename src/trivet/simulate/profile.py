@@ -43,7 +43,8 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     hand_over_ns: to an engine thread, until the engine begins; hand_back_ns: from its end to the event loop.
     process_hand_over_ns: the same for an engine in a process of its own, beyond what its times hold.
     interference: engines busy at once -> factor of their times.
-    idle_factor: of a service time after a pause of idle_after_ns or more, when caches and clocks are cold.
+    busy_factor: of a service time in the server, where the work of requests shares caches with the engine.
+    idle_factor: the same after a pause of idle_after_ns or more, when caches and clocks are cold.
     speeds: of the machine, relative times of the same work at different moments; 1 is usual.
     hiccups: [start, length] of intervals in which an idle loop on the server's core did not run, within observed_ns.
     """
@@ -57,6 +58,7 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     hand_back_ns: list[int] = []
     process_hand_over_ns: list[int] = []
     interference: dict[int, float] = {}
+    busy_factor: float = 1.0
     idle_factor: float = 1.0
     idle_after_ns: int = 1_000_000
     speeds: list[float] = []

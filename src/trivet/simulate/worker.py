@@ -37,7 +37,11 @@ class _Running:
 
 
 class Worker:
-    """Args: hiccups: of the loop's core, and of the engines' where they have others.  cores: that its threads share.  exits: stage after which request i is answered, or empty."""
+    """One event loop and its engines.
+
+    Args: hiccups: of the loop's core, and of the engines' where they have others.  cores: that its threads share.
+    exits: the stage after which request i is answered, or None.
+    """
 
     def __init__(
         self,
@@ -218,7 +222,7 @@ class Worker:
         drawn = stage.times(batch.queue).draw(batch.rows)
         if self._now - self._engine_end_ns > self._host.idle_after_ns:
             return drawn * self._host.idle_factor
-        return drawn
+        return drawn * self._host.busy_factor
 
     def _advance(self, begin: int, until: int, *, loop_is_busy: bool) -> int:
         """Let the engines run from `begin` to `until`; while the loop sleeps, at most to the first end of one.

@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 from trivet.stats._scipy import special
 from trivet.stats.errors import EmptySampleError
 
+_MOST_LOST = 2000  # so near to the limit nobody has the rows
+
 
 def learn_then_test(losses: ArrayLike, *, max_risk: float, delta: float) -> list[int]:
     """The settings whose expected loss is at most `max_risk`: all of them together with probability 1 - `delta`.
@@ -64,3 +66,28 @@ def _hoeffding_bentkus(values: NDArray[np.float64], max_risk: float) -> float:
     if mean > 0:
         entropy += mean * math.log(mean / max_risk)
     return min(1.0, math.exp(-n * entropy), math.e * _binomial(math.ceil(values.sum()), n, max_risk))
+
+
+def rows_needed(max_risk: float, delta: float, rate: float = 0.0) -> int | None:
+    """The fewest rows that can certify `max_risk` at level `delta` where losses of 0 and 1 come at `rate`; None: no number.
+
+    Raises: ValueError: a level out of range.  ExtraMissingError: no scipy.
+    """
+    if not 0 < max_risk < 1 or not 0 < delta < 1 or not 0 <= rate <= 1:
+        raise ValueError(f"max_risk {max_risk} and delta {delta} must be in (0, 1), rate {rate} in [0, 1]")
+    for num_lost in range(_MOST_LOST if rate < max_risk else 0):
+        num = _fewest(num_lost, max_risk, delta)
+        if num_lost >= rate * num:
+            return num
+    return None
+
+
+def _fewest(num_lost: int, max_risk: float, delta: float) -> int:
+    """The fewest rows of which so many may be lost."""
+    low, high = num_lost, max(1, 2 * num_lost)
+    while _binomial(num_lost, high, max_risk) > delta:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _binomial(num_lost, middle, max_risk) > delta else (low, middle)
+    return high

@@ -7,12 +7,14 @@ zero and as wide as the noise. Whoever was measured beside the incumbent is so c
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from trivet.stats import student_t
 from trivet.stats.interval import Interval
 
+K = TypeVar("K", bound=Hashable)
 MIN_SPREAD = 0.01  # of one block on the log scale, whatever few blocks happen to show
 MOOD_WEIGHT = 1.0  # variance of the noise over that of the mood
 
@@ -38,10 +40,12 @@ class Estimate:
         """On the scale of the figure."""
         share = (1 + confidence) / 2
         width = student_t.quantile(share, max(1, self.degrees)) * self.error
-        return Interval(math.exp(self.mean), math.exp(self.mean - width), math.exp(min(700, self.mean + width)))
+        return Interval(
+            math.exp(self.mean), math.exp(self.mean - width), math.exp(min(700, self.mean + width))
+        )
 
 
-def estimates(samples: Mapping[Hashable, Sequence[Sample]]) -> dict[Hashable, Estimate]:
+def estimates(samples: Mapping[K, Sequence[Sample]]) -> dict[K, Estimate]:
     """Ridge regression with one unknown a configuration, one a block. Those without a sample have no estimate.
 
     Source: Henderson's mixed-model equations, with the ratio of variances fixed at MOOD_WEIGHT.

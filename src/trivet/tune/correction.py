@@ -39,41 +39,35 @@ def kernel(a: Sequence[Choice], b: Sequence[Choice]) -> NDArray[np.float64]:
 
 
 class Correction:
-    """Learns from `add`, tells by `predict`."""
+    """Made of all residuals at once.
 
-    def __init__(self) -> None:
-        self._choices: list[Choice] = []
-        self._residuals: list[float] = []
-        self._variances: list[float] = []
+    Args: choices: that were measured.  log_ratios: log(live / simulated) of each.  errors: their standard errors.
+    """
 
-    def add(self, choice: Choice, log_ratio: float, error: float) -> None:
-        """Args: log_ratio: log(live / simulated).  error: its standard error."""
-        self._choices.append(choice)
-        self._residuals.append(log_ratio)
-        self._variances.append(error**2)
+    def __init__(
+        self, choices: Sequence[Choice] = (), log_ratios: Sequence[float] = (), errors: Sequence[float] = ()
+    ) -> None:
+        self._choices = list(choices)
+        self._residuals = np.array(log_ratios, np.float64)
+        self._noise = np.diag(np.square(np.array(errors, np.float64)))
+        self._shape = kernel(self._choices, self._choices)
+        self._scaled = self._scale() ** 2 if self._choices else 1.0
+        self._inverse = np.linalg.inv(self._scaled * self._shape + self._noise)
 
     def predict(self, choices: Sequence[Choice]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Mean, shape (n,), and covariance, shape (n, n), of the log residuals of these choices."""
-        prior = kernel(choices, choices)
-        if not self._choices:
-            return np.zeros(len(choices)), prior
-        scale = self._scale()
-        known = scale**2 * kernel(self._choices, self._choices) + np.diag(self._variances)
-        across = scale**2 * kernel(choices, self._choices)
-        weights = np.linalg.solve(known, across.T).T
-        mean = weights @ np.array(self._residuals)
-        return mean, scale**2 * prior - weights @ across.T
+        prior = self._scaled * kernel(choices, choices)
+        across = self._scaled * kernel(choices, self._choices)
+        weights = across @ self._inverse
+        return weights @ self._residuals, prior - weights @ across.T
 
     def _scale(self) -> float:
         """The likeliest of SCALES, each as likely as another beforehand but for a mild preference for 1."""
-        shape = kernel(self._choices, self._choices)
-        noise = np.diag(self._variances)
-        residuals = np.array(self._residuals)
 
         def log_likelihood(scale: float) -> float:
-            covariance = scale**2 * shape + noise + 1e-12 * np.eye(len(residuals))
+            covariance = scale**2 * self._shape + self._noise + 1e-12 * np.eye(len(self._residuals))
             log_size = float(np.linalg.slogdet(covariance)[1])
-            fit = float(residuals @ np.linalg.solve(covariance, residuals))
+            fit = float(self._residuals @ np.linalg.solve(covariance, self._residuals))
             return -0.5 * (fit + log_size) - 0.5 * math.log(scale) ** 2
 
         return max(SCALES, key=log_likelihood)

@@ -99,7 +99,9 @@ def _check_floor(goal: Goal, judged: Sequence[JudgedVariant], num_rows: int | No
     rows = rows_in_words(
         best, goal.accuracy_floor, num_rows=num_rows, is_share=is_share, larger_is_better=larger
     )
-    return [f"cannot tell for certain whether the floor of {floor} is kept: the best accuracy is {best}; {rows}"]
+    return [
+        f"cannot tell for certain whether the floor of {floor} is kept: the best accuracy is {best}; {rows}"
+    ]
 
 
 def fastest_ns(judged: Sequence[JudgedVariant]) -> float | None:

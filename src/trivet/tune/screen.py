@@ -1,4 +1,4 @@
-"""Screening: what the simulator says of every configuration. Short simulations first, longer ones for those that are left."""
+"""Screening: what the simulator says of every configuration. Short simulations first, longer ones for the best."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,14 +10,19 @@ from trivet.simulate.server import NotProfiledError
 from trivet.simulate.setup import Setup
 from trivet.tune.choice import Choice
 from trivet.tune.goals import value
-from trivet.tune.simulated_load import Point, SimulatedLoad
+from trivet.tune.simulated_load import NS_PER_S, Point, SimulatedLoad
 
-FIRST, SECOND = 1_500, 8_000  # requests of one simulation, of the first and the second round
-FIRST_PRECISION, SECOND_PRECISION = 0.04, 0.01  # of the largest rate, as a share
-NUM_SECOND = 32
-LOWEST_SHARE = 1 / 256  # of what the engines alone could do: below it a configuration cannot keep the SLO at all
+FIRST, SECOND = 800, 5_000  # requests of one simulation, of the first and the second round
+FIRST_PRECISION, SECOND_PRECISION = 0.06, 0.015  # of the largest rate, as a share
+NUM_SECOND = 20
+BEHIND = 0.75  # of the best so far: who does not reach it is simulated no further
+NEARBY = 1.06  # how far from a guess a search begins
+LOWEST_SHARE = (
+    1 / 256
+)  # of what the engines alone could do: below it a configuration cannot keep the SLO at all
 NEAR = 0.9  # of the largest rate: the other end of the slope
 _SLOPES = (0.02, 0.6)
+DEFAULT_SLOPE = 0.2
 _FIGURES = ("max_rate_rps", "latency_p50_ms", "latency_p99_ms", "cpu_ms_per_request")
 
 SetupOf = Callable[[Choice], Setup]
@@ -26,7 +31,10 @@ Spent = Callable[[], bool]  # whether the time for screening is over
 
 @dataclass(frozen=True, slots=True)
 class Screened:
-    """A forecast of one choice. figures: latencies and cost are at the reference rate, absent until that is known.
+    """A forecast of one choice.
+
+    figures: latencies and cost are at the reference rate, absent until that is known; there is no largest rate of a choice
+    that is far behind others.
 
     slope: how far the largest rate moves with the latency budget, both on a log scale, near the largest rate.
     """
@@ -34,7 +42,7 @@ class Screened:
     choice: Choice
     setup: Setup
     figures: Mapping[str, float]
-    slope: float = 0.2
+    slope: float = DEFAULT_SLOPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,7 @@ class Screen:
         self.reference_rps = 0.0
         self.known: dict[Setup, Screened] = {}
         self.same = 0
+        self._best: dict[tuple[object, ...], float] = {}  # by answers: of the objective
         self.not_profiled: dict[str, int] = {}
 
     def look(self, choice: Choice) -> Screened | None:
@@ -74,56 +83,112 @@ class Screen:
             self.not_profiled[reason] = self.not_profiled.get(reason, 0) + 1
             return None
         try:
-            found = self._forecast(choice, setup, self._short, FIRST_PRECISION)
+            found = self._first(choice, setup)
         except NotProfiledError as error:
             self.not_profiled[str(error)] = self.not_profiled.get(str(error), 0) + 1
             return None
         self.known[setup] = found
         return found
 
-    def look_closer(self, screened: Screened) -> Screened:
-        """The same from longer simulations."""
-        guess = screened.figures["max_rate_rps"]
-        found = self._forecast(screened.choice, screened.setup, self._long, SECOND_PRECISION, guess)
-        self.known[screened.setup] = found
+    def of(self, choice: Choice) -> Screened | None:
+        """What is known of a choice, or of the one that runs the same."""
+        return self.known.get(self._setup_of(choice))
+
+    def set_reference(self, default: Choice) -> None:
+        """Where latencies are compared: at the declared throughput, else at half of what the default bears."""
+        found = self.of(default)
+        if found is None:
+            return
+        rate = found.figures["max_rate_rps"] or engine_bound_rps(self._profile, found.setup) / 2
+        self.reference_rps = self._goal.throughput_rps or _rounded(rate / 2)
+        at = _at_reference(self._short.at(found.setup, self.reference_rps))
+        self.known[found.setup] = replace(found, figures={**found.figures, **at})
+
+    def _first(self, choice: Choice, setup: Setup) -> Screened:
+        """A short forecast. Who is far behind the best of the same answers gets no largest rate: most do."""
+        best = self._best.get(answers_of(choice))
+        at_least: float | None = None
+        if best is not None and self._goal.objective == "rate":
+            at_least = BEHIND * best
+            if not self._short.at(setup, at_least).holds(self._goal.slo_latency_ns):
+                return Screened(choice, setup, {})
+        figures = _at_reference(self._short.at(setup, self.reference_rps)) if self.reference_rps else {}
+        if best is not None and at_least is None and value(figures, self._goal.objective) < best + math.log(BEHIND):
+            return Screened(choice, setup, figures)
+        budget_ns = self._goal.slo_latency_ns
+        rate, _ = largest_rate(
+            self._profile, setup, self._short, budget_ns, FIRST_PRECISION, at_least=at_least
+        )
+        found = Screened(choice, setup, {"max_rate_rps": rate, **figures})
+        self._note_best(found)
         return found
 
-    def _forecast(
-        self, choice: Choice, setup: Setup, load: SimulatedLoad, precision: float, guess: float | None = None
-    ) -> Screened:
-        rate, points = self._largest_rate(setup, load, precision, guess)
-        figures = {"max_rate_rps": rate}
-        if self.reference_rps:
-            figures |= _at_reference(load.at(setup, self.reference_rps))
-        slope = _slope(load, setup, rate, points, self._goal) if guess is not None and rate else 0.2
-        return Screened(choice, setup, figures, slope)
+    def _note_best(self, found: Screened) -> None:
+        figures, answers = found.figures, answers_of(found.choice)
+        worth = (
+            figures["max_rate_rps"]
+            if self._goal.objective == "rate"
+            else value(figures, self._goal.objective)
+        )
+        if math.isfinite(worth) and worth:
+            self._best[answers] = max(worth, self._best.get(answers, worth))
 
-    def _largest_rate(
-        self, setup: Setup, load: SimulatedLoad, precision: float, guess: float | None
-    ) -> tuple[float, list[Point]]:
-        """The largest rate that holds the SLO (0: none does), by bisection on a log scale, and what was simulated."""
-        points: list[Point] = []
+    def look_closer(self, screened: Screened) -> Screened:
+        """The same from longer simulations."""
+        setup, load, budget_ns = screened.setup, self._long, self._goal.slo_latency_ns
+        guess = screened.figures.get("max_rate_rps") or None
+        rate, points = largest_rate(self._profile, setup, load, budget_ns, SECOND_PRECISION, guess=guess)
+        figures = _at_reference(load.at(setup, self.reference_rps)) if self.reference_rps else {}
+        slope = _slope(load, setup, points, budget_ns) if rate else DEFAULT_SLOPE
+        found = Screened(screened.choice, setup, {"max_rate_rps": rate, **figures}, slope)
+        self.known[setup] = found
+        return found
 
-        def holds(rate_rps: float) -> bool:
-            points.append(load.at(setup, rate_rps))
-            return points[-1].holds(self._goal.slo_latency_ns)
 
-        bound = engine_bound_rps(self._profile, setup)
-        low, high = (guess / 1.1, min(bound, guess * 1.1)) if guess else (bound / 2, bound)
+def largest_rate(
+    profile: ServiceProfile,
+    setup: Setup,
+    load: SimulatedLoad,
+    slo_latency_ns: int,
+    precision: float,
+    *,
+    guess: float | None = None,
+    at_least: float | None = None,
+) -> tuple[float, list[Point]]:
+    """The largest rate that holds the SLO (0: none does), by bisection on a log scale, and what was simulated.
+
+    Args: guess: where the search begins.  at_least: known to hold.
+    """
+    points: list[Point] = []
+
+    def holds(rate_rps: float) -> bool:
+        points.append(load.at(setup, rate_rps))
+        return points[-1].holds(slo_latency_ns)
+
+    bound = engine_bound_rps(profile, setup)
+    if at_least is not None:
+        low, high = at_least, max(bound, at_least)
+    else:
+        low, high = (guess / NEARBY, guess * NEARBY) if guess else (bound / 2, bound)
         while not holds(low):
             low, high = low / 2, low
             if low < bound * LOWEST_SHARE:
                 return 0.0, points
-        while guess and high < bound and holds(high):
-            low, high = high, min(bound, high * 1.2)
-        while high / low > 1 + precision:
-            middle = math.sqrt(low * high)
-            low, high = (middle, high) if holds(middle) else (low, middle)
-        return low, points
+    while guess and high < bound and holds(high):
+        low, high = high, min(bound, high * NEARBY**2)
+    while high / low > 1 + precision:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low, points
 
 
 def screen(
-    looker: Screen, choices: Iterable[Choice], goal: Goal, *, admissible: Callable[[Choice], int], is_spent: Spent
+    looker: Screen,
+    choices: Iterable[Choice],
+    goal: Goal,
+    *,
+    admissible: Callable[[Choice], int],
+    is_spent: Spent,
 ) -> Screening:
     """Forecasts of all choices, the first of which is the default: half of its largest rate is the reference.
 
@@ -133,7 +198,7 @@ def screen(
     for choice in choices:
         looker.look(choice)
         if not looker.reference_rps:
-            set_reference(looker, choice, goal)
+            looker.set_reference(choice)
         if is_spent():
             ended_early = True
             break
@@ -153,26 +218,13 @@ def screen(
     )
 
 
-def set_reference(looker: Screen, default: Choice, goal: Goal) -> None:
-    """Where latencies are compared: at the declared throughput, else at half of what the default bears."""
-    found = looker.known.get(looker._setup_of(default))
-    if found is None:
-        return
-    rate = found.figures["max_rate_rps"]
-    bound = engine_bound_rps(looker._profile, found.setup)
-    looker.reference_rps = goal.throughput_rps or _rounded((rate or bound / 2) / 2)
-    at = _at_reference(looker._short.at(found.setup, looker.reference_rps))
-    looker.known[found.setup] = replace(found, figures={**found.figures, **at})
-
-
 def survivors(found: Sequence[Screened], goal: Goal, admissible: Callable[[Choice], int]) -> list[Screened]:
     """The default, the best by the objective, and in each class of answers the best by rate and by latency."""
     ranked = sorted(found, key=lambda one: _rank(one, goal, admissible))
     kept: dict[Setup, Screened] = {one.setup: one for one in [*found[:1], *ranked[: NUM_SECOND // 2]]}
     by_answers: dict[tuple[object, ...], list[Screened]] = {}
     for one in ranked:
-        answers = tuple(one.choice[lever] for lever in one.choice if lever.endswith("variant"))
-        by_answers.setdefault(answers, []).append(one)
+        by_answers.setdefault(answers_of(one.choice), []).append(one)
     for alike in by_answers.values():
         for objective in ("rate", "latency"):
             best = sorted(alike, key=lambda one: -value(one.figures, objective))
@@ -181,19 +233,31 @@ def survivors(found: Sequence[Screened], goal: Goal, admissible: Callable[[Choic
 
 
 def engine_bound_rps(profile: ServiceProfile, setup: Setup) -> float:
-    """More than any server could do: every engine busy with its best batches, and nothing else to be done."""
+    """More than the server could do: every engine busy with its best batches, every event loop with requests alone."""
+    loop_ns = _mean(profile.host.per_request_ns)
     bounds = []
     for stage in setup.stages:
-        times = profile.models[stage.key].samples.values()
         per_row = [
-            sum(found) / len(found) / rows
-            for by_rows in times
+            _mean(found) / rows
+            for by_rows in profile.models[stage.key].samples.values()
             for rows, found in by_rows.items()
             if rows <= stage.max_batch_size and found
         ]
-        at_once = 1 if stage.execution == "inline" else stage.instances
-        bounds.append(setup.workers * at_once * 1e9 / min(per_row))
+        if stage.execution == "inline":
+            loop_ns += min(per_row)
+        else:
+            bounds.append(setup.workers * stage.instances * NS_PER_S / min(per_row))
+    bounds += [setup.workers * NS_PER_S / loop_ns] if loop_ns else []
     return min(bounds)
+
+
+def answers_of(choice: Choice) -> tuple[object, ...]:
+    """The levers that change answers: choices with the same ones are as accurate as each other."""
+    return tuple(choice[lever] for lever in choice if lever.rpartition(".")[2] == "variant")
+
+
+def _mean(values: Sequence[int]) -> float:
+    return sum(values) / len(values) if values else 0.0
 
 
 def _at_reference(point: Point) -> dict[str, float]:
@@ -201,13 +265,15 @@ def _at_reference(point: Point) -> dict[str, float]:
     return {name: figure for name, figure in found.items() if math.isfinite(figure)}
 
 
-def _slope(load: SimulatedLoad, setup: Setup, rate: float, points: Sequence[Point], goal: Goal) -> float:
+def _slope(load: SimulatedLoad, setup: Setup, points: Sequence[Point], slo_latency_ns: int) -> float:
     """d log(rate) / d log(latency) between NEAR and the largest rate."""
-    at_most = next(point for point in reversed(points) if point.holds(goal.slo_latency_ns))
-    below = load.at(setup, NEAR * rate)
+    at_most = max(
+        (point for point in points if point.holds(slo_latency_ns)), key=lambda point: point.rate_rps
+    )
+    below = load.at(setup, NEAR * at_most.rate_rps)
     steepness = math.log(max(at_most.slo_ms, 1e-9) / max(below.slo_ms, 1e-9))
     least, most = _SLOPES
-    return min(most, max(least, math.log(at_most.rate_rps / below.rate_rps) / steepness)) if steepness > 0 else most
+    return min(most, max(least, math.log(1 / NEAR) / steepness)) if steepness > 0 else most
 
 
 def _rank(one: Screened, goal: Goal, admissible: Callable[[Choice], int]) -> tuple[object, ...]:

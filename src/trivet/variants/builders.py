@@ -1,4 +1,4 @@
-"""All builders by the name of what they build, in the order in which they are tried. Each is imported when it is asked for."""
+"""All builders by the name of what they build, in the order in which they are tried; each is imported when it is needed."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -16,7 +16,15 @@ def _of(module: str, name: str) -> Callable[[], Builder]:
     return lambda: cast(Builder, getattr(import_module(f"trivet.variants.{module}"), name)())
 
 
-BUILDERS: dict[str, Callable[[], Builder]] = {}
+BUILDERS: dict[str, Callable[[], Builder]] = {
+    "optimized": _of("optimized", "Optimized"),
+    "fp16": _of("half", "Fp16"),
+    "bf16": _of("half", "Bf16"),
+    "int8-dynamic": _of("int8", "Int8Dynamic"),
+    "int8-static": _of("int8", "Int8Static"),
+    "int8-certified": _of("certified", "Int8Certified"),
+    "openvino-int8": _of("openvino_int8", "OpenVinoInt8"),
+}
 
 
 def builder_of(name: str, options: Mapping[str, Any]) -> Builder:

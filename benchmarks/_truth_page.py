@@ -1,0 +1,197 @@
+"""What a live run and its forecast leave behind, and the page that is made of all of them."""
+
+import platform
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks._tables import Goal, goal_table, markdown_table
+from benchmarks._truth_cells import Cell
+from trivet import host
+from trivet.experiment.checking import Check
+from trivet.simulate.profile import ServiceProfile
+from trivet.simulate.setup import Setup
+from trivet.spec.row import RowColumns
+from trivet.stats.interval import Interval
+
+P99, ATTAINMENT = "latency_p99_ms", "slo_attainment"
+
+
+class CellRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """As Cell; a record of its own, so that the file can be read again."""
+
+    model: str
+    max_batch_size: int
+    threads: int
+    instances: int
+    load: float
+    arrivals: str
+
+    def __str__(self) -> str:
+        return str(Cell(**msgspec.structs.asdict(self)))
+
+
+class TruthRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. mean_rows, busy: of the live run: rows in a batch, and engine time over time.  engine_ratio: live over
+    profiled time of its batches: how much the machine, or the server, was slower than the profile says."""
+
+    cell: CellRecord
+    repeat: int
+    rate_rps: float
+    capacity_rps: float
+    check: Check
+    mean_rows: float
+    engine_ratio: float
+    machine: str
+    kernel: str
+
+    @classmethod
+    def of(
+        cls,
+        cell: Cell,
+        repeat: int,
+        rate_rps: float,
+        capacity_rps: float,
+        check: Check,
+        profile: ServiceProfile,
+        setup: Setup,
+        rows: RowColumns,
+        warmup_ns: int,
+    ) -> "TruthRecord":
+        ran = (rows["batch_size"] > 0) & (rows["intended_ns"] >= rows["intended_ns"].min() + warmup_ns)
+        sizes, compute = rows["batch_size"][ran], rows["compute_ns"][ran]
+        return cls(
+            cell=CellRecord(**{name: getattr(cell, name) for name in CellRecord.__struct_fields__}),
+            repeat=repeat,
+            rate_rps=rate_rps,
+            capacity_rps=capacity_rps,
+            check=check,
+            mean_rows=float(1 / (1 / sizes).mean()) if len(sizes) else 0.0,
+            engine_ratio=_engine_ratio(profile, setup, sizes, compute),
+            machine=host.processor(),
+            kernel=platform.release(),
+        )
+
+    def words(self) -> str:
+        found = self.check
+        low, high = found.predicted[P99][1:]
+        return (
+            f"p99 {found.live[P99]:.3g} ms live, {found.predicted[P99][0]:.3g} [{low:.3g}, {high:.3g}] forecast "
+            f"({found.error():+.1%}); engines at {self.engine_ratio:.2f} of the profile"
+            + (f"; INVALID: {found.invalid}" if found.invalid else "")
+        )
+
+
+def _engine_ratio(
+    profile: ServiceProfile, setup: Setup, sizes: NDArray[np.int64], compute_ns: NDArray[np.int64]
+) -> float:
+    from trivet.simulate.times import mean_ns
+
+    if not len(sizes):
+        return 0.0
+    times = profile.models[setup.stages[0].key]
+    expected = {int(rows): mean_ns(times, int(rows)) for rows in np.unique(sizes)}
+    return float(np.median(compute_ns / np.array([expected[int(rows)] for rows in sizes])))
+
+
+def page(records: Sequence[TruthRecord]) -> str:
+    """Markdown: the goals, each cell, and how well the machine repeats itself."""
+    valid = [record for record in records if not record.check.invalid]
+    if not valid:
+        return "# The simulator beside live runs\n\nNothing was measured yet."
+    lines = [
+        "# The simulator beside live runs",
+        "",
+        "Made by `python -m benchmarks simulator_truth`; [simulate.md](../simulate.md) says how it works.",
+        "",
+        f"- {valid[0].machine}, kernel {valid[0].kernel}; {len(records)} runs of {len({str(r.cell) for r in records})} "
+        f"cells, {len(records) - len(valid)} of them invalid (the load generator was late) and left out",
+        f"- {min(r.check.num_requests for r in valid):,} to {max(r.check.num_requests for r in valid):,} requests a run; "
+        "all repeats of a cell have the same arrivals; each model was profiled in each repeat, before its runs",
+        "",
+        goal_table(goals(valid)),
+        "",
+        cell_table(valid),
+    ]
+    return "\n".join(lines)
+
+
+def goals(valid: Sequence[TruthRecord]) -> list[Goal]:
+    """Of all valid runs together."""
+    errors = np.abs([record.check.error() for record in valid])
+    covered = float(np.mean([record.check.covers() for record in valid]))
+    halves = [half_width(record.check) for record in valid]
+    attained = np.abs([record.check.error(ATTAINMENT) for record in valid])
+    return [
+        Goal("error of p99, median", _exact(float(np.median(errors))), at_most=0.05),
+        Goal("error of p99, worst", _exact(float(errors.max())), at_most=0.12),
+        Goal("live p99 inside the 95 % interval", _exact(covered), at_least=0.90),
+        Goal("half-width of that interval, median", _exact(float(np.median(halves))), at_most=0.12),
+        Goal(
+            "error of SLO attainment, median, in points",
+            _exact(100 * float(np.median(attained))),
+            at_most=1.0,
+        ),
+        Goal(
+            "beside it: A/A, a repeat's p99 off the cell's median, median",
+            _exact(float(np.median(repeats(valid)))),
+            at_most=0.05,
+        ),
+    ]
+
+
+def half_width(check: Check) -> float:
+    """Of the p99's interval, relative to its estimate."""
+    estimate, low, high = check.predicted[P99]
+    return (high - low) / 2 / estimate
+
+
+def repeats(valid: Sequence[TruthRecord]) -> list[float]:
+    """How far each run's live p99 is from the median of its cell's repeats; a lone run says nothing."""
+    by_cell: dict[str, list[float]] = {}
+    for record in valid:
+        by_cell.setdefault(str(record.cell), []).append(record.check.live[P99])
+    return [
+        abs(value / float(np.median(values)) - 1)
+        for values in by_cell.values()
+        if len(values) > 1
+        for value in values
+    ] or [0.0]
+
+
+def cell_table(valid: Sequence[TruthRecord]) -> str:
+    rows = []
+    for record in sorted(valid, key=lambda one: (str(one.cell), one.repeat)):
+        found = record.check
+        estimate, low, high = found.predicted[P99]
+        rows.append(
+            [
+                str(record.cell),
+                f"{record.rate_rps:.0f}",
+                f"{record.mean_rows:.1f}",
+                f"{record.engine_ratio:.2f}",
+                f"{found.live[P99]:.2f}",
+                f"{estimate:.2f} [{low:.2f}, {high:.2f}]",
+                f"{found.error():+.1%}",
+                f"{found.live[ATTAINMENT]:.4f}",
+                f"{found.predicted[ATTAINMENT][0]:.4f}",
+            ]
+        )
+    header = [
+        "cell",
+        "req/s",
+        "rows",
+        "engine",
+        "p99 live, ms",
+        "forecast [95 %]",
+        "error",
+        "attained",
+        "forecast",
+    ]
+    return markdown_table(header, rows)
+
+
+def _exact(value: float) -> Interval:
+    return Interval(value, value, value)

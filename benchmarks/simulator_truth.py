@@ -1,0 +1,136 @@
+"""Forecasts beside live runs: what the simulator says of a run's own arrivals and inputs, from a profile made before it."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from benchmarks._truth_cells import FOLDER, Cell, capacity_rps, cells, configuration_of, instants_of
+from benchmarks._truth_page import TruthRecord, page
+from trivet.experiment.checking import check
+from trivet.experiment.live_points import asked, served
+from trivet.experiment.measured import measure
+from trivet.experiment.placement import place
+from trivet.experiment.profiling import profile_service
+from trivet.experiment.simulated import setup_of
+from trivet.load.arrivals import NS, Recorded
+from trivet.load.job import Job, OpenLoop
+from trivet.simulate.profile import ServiceProfile
+
+QUESTION = "Does the simulator forecast the p99 and attainment of live runs?"
+SHORT = False
+WARMUP_NS = NS
+SLO_OF_ONE = 5.0  # the latency that attainment counts by, in times of a batch of one
+
+
+def main(args: Sequence[str] = ()) -> int:
+    made = argparse.ArgumentParser(prog="python -m benchmarks simulator_truth --", description=QUESTION)
+    made.add_argument("--requests", type=int, default=5_000, help="of each run [5000]")
+    made.add_argument("--repeats", type=int, default=3)
+    made.add_argument(
+        "--most-seconds", type=float, default=180, help="of one run, whatever it has then [180]"
+    )
+    made.add_argument("--seed", type=int, default=1)
+    made.add_argument("--only", default="", help="cells whose name holds this text")
+    made.add_argument("--record", type=Path, default=FOLDER / "records.jsonl", help="goes on where it ended")
+    made.add_argument("--page", type=Path, help="only write the page from the record")
+    made.add_argument("--list", action="store_true", help="name the cells")
+    options = made.parse_args(args)
+    chosen = [cell for cell in cells() if options.only in str(cell)]
+    if options.list:
+        print("\n".join(map(str, chosen)))
+        return 0
+    records = read(options.record)
+    if options.page is None:
+        for repeat in range(options.repeats):
+            measure_repeat(repeat, chosen, records, options)
+    text = page(records)
+    if options.page is None:
+        print(text)
+    else:
+        options.page.write_text(text + "\n")
+    return 0
+
+
+def read(path: Path) -> list[TruthRecord]:
+    """What was measured already; a last line that was cut off was being written."""
+    if not path.exists():
+        return []
+    lines = path.read_bytes().splitlines(keepends=True)
+    return [msgspec.json.decode(line, type=TruthRecord) for line in lines if line.endswith(b"\n")]
+
+
+def measure_repeat(
+    repeat: int, chosen: Sequence[Cell], records: list[TruthRecord], options: argparse.Namespace
+) -> None:
+    """All cells once, model by model: each model's profile is made just before its cells, in this repeat."""
+    known = {(str(record.cell), record.repeat) for record in records}
+    missing = [cell for cell in chosen if (str(cell), repeat) not in known]
+    rng = np.random.default_rng((options.seed, repeat))
+    for model in sorted({cell.model for cell in missing}):
+        mine = [cell for cell in missing if cell.model == model]
+        profile = profile_of(mine, repeat, options)
+        for index in rng.permutation(len(mine)):
+            record = measured(mine[index], repeat, profile, options)
+            records.append(record)
+            options.record.parent.mkdir(parents=True, exist_ok=True)
+            with options.record.open("ab") as file:
+                file.write(msgspec.json.encode(record) + b"\n")
+            sys.stderr.write(
+                f"{time.strftime('%H:%M:%S')} repeat {repeat + 1}, {record.cell}: {record.words()}\n"
+            )
+
+
+def profile_of(mine: Sequence[Cell], repeat: int, options: argparse.Namespace) -> ServiceProfile:
+    """One for the model in this repeat, with the threads of its cells."""
+    by_threads = {cell.threads: cell for cell in sorted(mine, key=lambda cell: cell.max_batch_size)}
+    configurations = [configuration_of(cell) for _, cell in sorted(by_threads.items())]
+    path = options.record.parent / f"profile-{mine[0].model}-{repeat}-{int(time.time())}.json"
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} profiling {mine[0].model}\n")
+    return profile_service(configurations, place(), path=path, seed=options.seed + repeat)
+
+
+def measured(cell: Cell, repeat: int, profile: ServiceProfile, options: argparse.Namespace) -> TruthRecord:
+    """One live run, then its forecast. All repeats of a cell have the same arrivals: their spread is the machine's."""
+    placement = place()
+    num_cores = len(placement.server)
+    plain = setup_of(configuration_of(cell), profile, workers=1, num_cores=num_cores)
+    capacity = capacity_rps(profile, plain)
+    # The rate is the first repeat's in all: they must be the same run.
+    rate = first_rate(cell, options) or cell.load * capacity
+    one_ms = max(1.0, round(SLO_OF_ONE * profile_one_ms(profile, plain.stages[0].key), 1))
+    configuration = configuration_of(cell, slo=f"{one_ms:g}ms")
+    setup = setup_of(configuration, profile, workers=1, num_cores=num_cores)
+    num = min(options.requests, max(1_000, int(rate * options.most_seconds)))
+    instants = instants_of(cell, rate, num + int(rate * WARMUP_NS / NS), options.seed)
+    with served(configuration, placement, asked()) as made:
+        job = Job(
+            target=made.target,
+            requests=list(made.requests),
+            load=OpenLoop(arrivals=Recorded.of(instants)),
+            seed=options.seed,
+            warmup_ns=WARMUP_NS,
+            server_cores=placement.server,
+        )
+        run = measure(job, processes=made.started.processes, core=placement.generator, is_pinned=True)
+    found = check(run, profile, setup, seed=options.seed)
+    return TruthRecord.of(cell, repeat, rate, capacity, found, profile, setup, run.rows, WARMUP_NS)
+
+
+def first_rate(cell: Cell, options: argparse.Namespace) -> float | None:
+    """The rate that the cell's first run had."""
+    rates = [record.rate_rps for record in read(options.record) if str(record.cell) == str(cell)]
+    return rates[0] if rates else None
+
+
+def profile_one_ms(profile: ServiceProfile, key: str) -> float:
+    samples = profile.models[key].samples
+    return float(np.median(samples[max(samples)][1])) / 1e6
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,176 @@
+"""What a live server costs beside its engines, seen from outside: a short run while it is nearly idle, one while it is full.
+
+Costs are found by subtraction. The event loop is one thread, and the kernel says what it has used; requests say how long
+each of their phases took; what is left of a lone request's latency is the way there and back, and the waking of an idle
+core.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from trivet.experiment.placement import Placement
+from trivet.experiment.side import Side, side
+from trivet.experiment.target import subject_of
+from trivet.experiment.workload import Asking, Workload
+from trivet.load.arrivals import NS, Poisson
+from trivet.load.job import ClosedLoop, Job, OpenLoop
+from trivet.load.process import offer_from
+from trivet.spec.configuration import Configuration
+from trivet.spec.row import RowColumns
+from trivet.spec.service import Model, Stage
+from trivet.spec.sources import is_target, resolve_target
+from trivet.spec.yaml_text import service_yaml
+
+Ints = NDArray[np.int64]
+NUM_USERS = 32  # of the full run: as many connections as requests can wait
+LEAST_RPS, MOST_RPS = 5.0, 200.0  # of the nearly idle one
+
+
+@dataclass(frozen=True, slots=True)
+class LivePoint:
+    """One short run. rows: of lone or of batched requests, warm-up cut off.  loop_ns, engine_ns: processor time of the
+    event loops and of all other threads of the workers, for num_done requests."""
+
+    rows: RowColumns
+    num_done: int
+    loop_ns: int
+    engine_ns: int
+
+    def column(self, name: str) -> Ints:
+        """Of the requests that got a result and ran in a batch; what the server did not say is left out."""
+        ran = self.rows.words["outcome"].equal("ok", "late") & (self.rows["batch_size"] > 0)
+        return np.asarray(self.rows[name][ran])
+
+
+@contextlib.contextmanager
+def served(configuration: Configuration, placement: Placement, workload: Workload) -> Iterator[Side]:
+    """The configuration as it is in memory, started for a measurement, and what it is asked."""
+    with tempfile.TemporaryDirectory(prefix="trivet-profile-") as folder:
+        path = Path(folder, "service.yaml")
+        path.write_text(service_yaml(absolute(configuration).service))
+        with side(subject_of(str(path)), workload, placement) as made:
+            yield made
+
+
+def absolute(configuration: Configuration) -> Configuration:
+    """The same with absolute names of files, so that its service file may lie anywhere."""
+    root, service = Path(configuration.root).absolute(), configuration.service
+
+    def name(text: str | None) -> str | None:
+        if text is None or not text:
+            return text
+        if is_target(text):
+            path, attribute = resolve_target(text, root)
+            return f"{path}:{attribute}"
+        return str(root / text)
+
+    def model(one: Model) -> Model:
+        files = tuple(str(root / file) for file in one.files)
+        return msgspec.structs.replace(one, file=name(one.file), python=name(one.python), files=files)
+
+    def stage(one: Stage) -> Stage:
+        files = tuple(str(root / file) for file in one.files)
+        steps = {"preprocess": name(one.preprocess), "postprocess": name(one.postprocess)}
+        return msgspec.structs.replace(one, **steps, files=files)
+
+    changes: dict[str, Any] = {
+        "models": {key: model(one) for key, one in service.models.items()},
+        "pipeline": tuple(stage(one) for one in service.pipeline),
+    }
+    if service.data is not None:
+        changes["data"] = msgspec.structs.replace(service.data, path=str(root / service.data.path))
+    if service.decode is not None:
+        labels = service.decode.labels
+        by = name(service.decode.by) if is_target(service.decode.by) else service.decode.by
+        labels = name(labels) if isinstance(labels, str) else labels
+        changes["decode"] = msgspec.structs.replace(service.decode, by=by, labels=labels)
+    if service.metric is not None and is_target(service.metric):
+        changes["metric"] = name(service.metric)
+    return msgspec.structs.replace(configuration, service=msgspec.structs.replace(service, **changes))
+
+
+def nearly_idle(made: Side, placement: Placement, one_ns: int, duration_ns: int, seed: int) -> LivePoint:
+    """A tenth of what one engine can do: nearly every request finds the server idle."""
+    rate = min(MOST_RPS, max(LEAST_RPS, 0.1 * NS / max(1, one_ns)))
+    warmup_ns = duration_ns // 5
+    load = OpenLoop(arrivals=Poisson(rate_rps=rate, duration_ns=warmup_ns + duration_ns))
+    return _offered(made, placement, load, seed, warmup_ns)
+
+
+def full(made: Side, placement: Placement, duration_ns: int, seed: int) -> LivePoint:
+    """As many requests as wait for each other."""
+    warmup_ns = duration_ns // 5
+    load = ClosedLoop(num_users=NUM_USERS, duration_ns=warmup_ns + duration_ns)
+    return _offered(made, placement, load, seed, warmup_ns)
+
+
+def asked(workers: int = 1) -> Workload:
+    """How a profile asks: as a benchmark does by default, with the phases of each request."""
+    return Workload(asking=Asking(phases=True), workers=workers)
+
+
+def _offered(
+    made: Side, placement: Placement, load: OpenLoop | ClosedLoop, seed: int, warmup_ns: int
+) -> LivePoint:
+    job = Job(
+        target=made.target,
+        requests=list(made.requests),
+        load=load,
+        seed=seed,
+        warmup_ns=warmup_ns,
+        min_connections=NUM_USERS,
+    )
+    before = _threads_ns(made)
+    result = offer_from(placement.generator, job)
+    after = _threads_ns(made)
+    rows = RowColumns.decode(result.rows)
+    return LivePoint(
+        result.measured(),
+        int(rows.words["outcome"].equal("ok", "late").sum()),
+        after[0] - before[0],
+        after[1] - before[1],
+    )
+
+
+def _threads_ns(made: Side) -> tuple[int, int]:
+    """Processor time of the workers so far: of their event loops, and of their other threads."""
+    loops = others = 0
+    processes = made.started.processes
+    for pid in [] if processes is None else processes.members():
+        if not _is_worker(pid):
+            continue
+        for thread in _entries(pid):
+            used = _used_ns(pid, thread)
+            loops, others = (loops + used, others) if thread == pid else (loops, others + used)
+    return loops, others
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"trivet.serve.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:  # gone
+        return False
+
+
+def _entries(pid: int) -> Sequence[int]:
+    try:
+        return [int(name) for name in os.listdir(f"/proc/{pid}/task")]
+    except OSError:
+        return []
+
+
+def _used_ns(pid: int, thread: int) -> int:
+    """The first figure of schedstat: time on a processor, in ns."""
+    try:
+        return int(Path(f"/proc/{pid}/task/{thread}/schedstat").read_text().split()[0])
+    except OSError:
+        return 0

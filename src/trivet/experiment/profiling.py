@@ -1,0 +1,202 @@
+"""The profile that a simulation starts from: at most 20 short points on the machine that will serve.
+
+Engines are measured alone, on the server's cores, before and after a live server has shown what everything else costs; each
+point is kept in a file as soon as it is there, so that a profile that was stopped goes on.
+"""
+
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from trivet import host
+from trivet.errors import UserError
+from trivet.experiment.engine_points import EngineJob, EngineTimes
+from trivet.experiment.hiccup_probe import Seen
+from trivet.experiment.host_costs import costs_of
+from trivet.experiment.live_points import asked, full, nearly_idle, served
+from trivet.experiment.placement import Placement
+from trivet.experiment.simulated import setup_of, stage_key, wanted_deadline_ns
+from trivet.host import affinity
+from trivet.simulate.profile import ModelTimes, ServiceProfile, read_profile, write_profile
+from trivet.simulate.times import mean_ns
+from trivet.spec.configuration import Configuration
+
+MAX_POINTS = 20
+POINT_S = 1.5
+_LIVE_POINTS = 3  # nearly idle, full, and the idle core's hiccups
+_PASSES = 2  # of the engines: before the live points and after them
+NS_PER_S = 1_000_000_000
+
+Progress = Callable[[str, int, int], None]
+
+
+class ProfilingError(UserError):
+    """A point could not be measured; the message is that of the process that tried."""
+
+
+def profile_service(
+    configurations: Sequence[Configuration],
+    placement: Placement,
+    *,
+    max_points: int = MAX_POINTS,
+    point_s: float = POINT_S,
+    path: Path | None = None,
+    seed: int = 0,
+    on_progress: Progress = lambda what, done, of: None,
+) -> ServiceProfile:
+    """Args: configurations: one for each variant and number of threads that matters; the first is served for the live
+    points.  path: where the profile is kept; what a file there holds of this machine already is not measured again.
+    Raises: UserError: a configuration cannot be served.  ProfilingError: a point could not be measured.
+    """
+    profiling = _Profiling(
+        configurations, placement, max_points, int(point_s * NS_PER_S), path, seed, on_progress
+    )
+    return profiling.run()
+
+
+class _Profiling:
+    def __init__(
+        self,
+        configurations: Sequence[Configuration],
+        placement: Placement,
+        max_points: int,
+        point_ns: int,
+        path: Path | None,
+        seed: int,
+        on_progress: Progress,
+    ) -> None:
+        self._configurations, self._placement = configurations, placement
+        self._point_ns, self._path, self._seed = point_ns, path, seed
+        self._on_progress = on_progress
+        self._num_cores = len(placement.server)
+        self._lengths = max(1, (max_points - _LIVE_POINTS) // max(1, _PASSES * len(configurations)))
+        self._num_done = 0
+        self._num_all = _LIVE_POINTS + _PASSES * len(configurations)
+        self._profile = self._begun()
+
+    def run(self) -> ServiceProfile:
+        passes: dict[str, list[EngineTimes]] = {}
+        missing = [one for one in self._configurations if not self._is_known(one)]
+        for one in missing:
+            passes[one.hash] = [self._engines(one)]
+            self._keep(one, passes[one.hash])
+        if not self._profile.host.per_request_ns:
+            self._live(self._configurations[0])
+        for one in missing:
+            passes[one.hash].append(self._engines(one))
+            self._keep(one, passes[one.hash])
+        return self._profile
+
+    def _begun(self) -> ServiceProfile:
+        name = self._configurations[0].service.name
+        if self._path is not None and self._path.exists():
+            known = read_profile(self._path)
+            if (known.service, known.machine, known.cores) == (name, host.digest(), self._num_cores):
+                return known
+        return ServiceProfile(service=name, models={}, machine=host.digest(), cores=self._num_cores)
+
+    def _is_known(self, configuration: Configuration) -> bool:
+        keys = (stage_key(configuration, index) for index in range(len(configuration.service.pipeline)))
+        return all(key in self._profile.models for key in keys)
+
+    def _told(self, what: str) -> None:
+        self._num_done += 1
+        self._on_progress(what, self._num_done, self._num_all)
+
+    # --- engines ------------------------------------------------------------------------------------------------
+
+    def _engines(self, configuration: Configuration) -> EngineTimes:
+        job = EngineJob(
+            configuration=configuration,
+            num_cores=self._num_cores,
+            point_ns=self._point_ns // _PASSES,
+            longest_ns=wanted_deadline_ns(configuration),
+            lengths=self._lengths,
+            parallel=max(1, self._num_cores - 1),
+            seed=self._seed + self._num_done,
+        )
+        output = self._on_server_cores("trivet.experiment.engine_points", input_=msgspec.json.encode(job))
+        self._told(f"engines of {configuration.short_hash} alone")
+        return msgspec.json.decode(output, type=EngineTimes)
+
+    def _keep(self, configuration: Configuration, passes: Sequence[EngineTimes]) -> None:
+        found, speeds = joined(configuration, passes)
+        costs = self._profile.host
+        at_once = {
+            num: factor
+            for one in passes
+            for stage in one.stages.values()
+            for num, factor in stage.at_once.items()
+        }
+        buckets = next((stage.buckets for stage in passes[0].stages.values() if stage.buckets), [])
+        self._save(
+            msgspec.structs.replace(
+                self._profile,
+                models={**self._profile.models, **found},
+                host=msgspec.structs.replace(
+                    costs, interference={**costs.interference, **at_once}, speeds=speeds or costs.speeds
+                ),
+                lengths=buckets or self._profile.lengths,
+                measured_on=passes[0].told,
+            )
+        )
+
+    # --- the live server ----------------------------------------------------------------------------------------
+
+    def _live(self, configuration: Configuration) -> None:
+        setup = setup_of(configuration, self._profile, workers=1, num_cores=self._num_cores)
+        one_ns = sum(mean_ns(self._profile.models[stage.key], 1) for stage in setup.stages)
+        with served(configuration, self._placement, asked()) as made:
+            seen = msgspec.json.decode(
+                self._on_server_cores("trivet.experiment.hiccup_probe", str(2 * self._point_ns)), type=Seen
+            )
+            self._told("hiccups of the server's core")
+            lone = nearly_idle(made, self._placement, one_ns, 2 * self._point_ns, self._seed)
+            self._told("the server, nearly idle")
+            busy = full(made, self._placement, 2 * self._point_ns, self._seed)
+            self._told("the server, full")
+        costs = costs_of(self._profile, setup, lone, busy)
+        costs = msgspec.structs.replace(costs, hiccups=seen.hiccups, observed_ns=seen.observed_ns)
+        self._save(msgspec.structs.replace(self._profile, host=costs))
+
+    def _save(self, profile: ServiceProfile) -> None:
+        self._profile = profile
+        if self._path is not None:
+            write_profile(profile, self._path)
+
+    def _on_server_cores(self, module: str, *arguments: str, input_: bytes = b"") -> bytes:
+        """What a process of ours writes that runs where the server does. Raises: ProfilingError: it failed."""
+        with affinity(() if self._placement.invalid else self._placement.server):
+            process = subprocess.run(
+                [sys.executable, "-m", module, *arguments], input=input_, capture_output=True, check=False
+            )
+        if process.returncode:
+            raise ProfilingError(process.stderr.decode(errors="replace").strip()[-2000:])
+        return process.stdout
+
+
+def joined(
+    configuration: Configuration, passes: Sequence[EngineTimes]
+) -> tuple[dict[str, ModelTimes], list[float]]:
+    """Times by key, those of later passes behind the earlier ones'; and how fast the machine was at each visit."""
+    models: dict[str, ModelTimes] = {}
+    ratios: dict[tuple[int, int], list[float]] = {}
+    for index in passes[0].stages:
+        samples: dict[int, dict[int, list[int]]] = {}
+        for length, by_rows in passes[0].stages[index].times.items():
+            samples[length] = {}
+            for rows in by_rows:
+                visits = [one.stages[index].times.get(length, {}).get(rows, []) for one in passes]
+                samples[length][rows] = [ns for rounds in visits for times in rounds for ns in times]
+                usual = float(np.median(samples[length][rows]))
+                for number, rounds in enumerate(visits):
+                    for place, times in enumerate(rounds):
+                        ratios.setdefault((number, place), []).append(float(np.median(times)) / usual)
+        models[stage_key(configuration, index)] = ModelTimes(
+            samples=samples, same=passes[0].stages[index].same
+        )
+    return models, [float(np.median(found)) for _, found in sorted(ratios.items())]

@@ -1,0 +1,140 @@
+"""From a configuration to what the simulator runs: `auto` becomes what the server would make of it."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from trivet.runtime import profile as profiles
+from trivet.runtime.engines import num_threads, wanted_batch_size
+from trivet.runtime.profile import Batching, Profile
+from trivet.runtime.resolving import profile_path, resolve_model, step_execution, step_model
+from trivet.runtime.samples import Samples
+from trivet.simulate.profile import ModelTimes, ServiceProfile, model_key
+from trivet.simulate.setup import Setup, StageSetup
+from trivet.simulate.times import mean_ns
+from trivet.spec.configuration import Configuration, Resolution
+from trivet.spec.service import Model
+
+_MIN_DEADLINE_NS = 100_000_000  # as the server's own default (runtime/installing.py)
+
+
+def setup_of(
+    configuration: Configuration,
+    profile: ServiceProfile,
+    *,
+    workers: int,
+    num_cores: int,
+    exits: Sequence[int] = (),
+) -> Setup:
+    """The service as a server with so many workers would run it.
+
+    Args: num_cores: that the server's processes may use together.  exits: as in Setup.
+    """
+    service = configuration.service
+    engine_cores = max(1, (num_cores - workers) // workers)
+    stages = tuple(
+        _stage(configuration, profile, index, engine_cores) for index in range(len(service.pipeline))
+    )
+    deadline = service.slo.deadline_ns
+    return Setup(
+        service=service.name,
+        stages=stages,
+        workers=workers,
+        cores=num_cores,
+        deadline_ns=max(_MIN_DEADLINE_NS, 4 * _expected_ns(stages, profile))
+        if deadline == "auto"
+        else deadline,
+        slo_latency_ns=service.slo.latency_ns,
+        slo_percentile=service.slo.percentile,
+        exits=tuple(exits),
+    )
+
+
+def stage_key(configuration: Configuration, index: int) -> str:
+    """The key of a stage's times in a profile."""
+    stage = configuration.service.pipeline[index]
+    if stage.model is None:
+        return f"step/{_digest(configuration, (stage.target, *stage.files))}"
+    model = configuration.service.models[stage.model]
+    return model_key(
+        _digest(configuration, (model.source, *model.files), model),
+        model.engine,
+        num_threads(model),
+        model.levers.graph_optimization,
+        spinning=model.levers.spinning,
+    )
+
+
+def wanted_deadline_ns(configuration: Configuration) -> int:
+    """The longest time that a batch may take and be of use; the server's least default where none is declared."""
+    declared = configuration.service.slo.deadline_ns
+    return _MIN_DEADLINE_NS if declared == "auto" else declared
+
+
+def _stage(
+    configuration: Configuration, profile: ServiceProfile, index: int, engine_cores: int
+) -> StageSetup:
+    stage = configuration.service.pipeline[index]
+    key = stage_key(configuration, index)
+    times = profile.models.get(key)
+    if stage.model is None:
+        execution = step_execution(stage, None)
+        if execution == "inline":
+            return StageSetup(key, "step", "inline")
+        return _resolved(key, step_model(stage), times, None, engine_cores)
+    kept = _kept_profile(configuration, index)
+    return _resolved(key, configuration.service.models[stage.model], times, kept, engine_cores)
+
+
+def _resolved(
+    key: str, model: Model, times: ModelTimes | None, kept: Profile | None, engine_cores: int
+) -> StageSetup:
+    """Without any times it is what is declared: the profile does not cover it anyhow, and says so."""
+    if kept is None and times is None:
+        return StageSetup(key, max_batch_size=wanted_batch_size(model), threads=num_threads(model))
+    found: Resolution = resolve_model(model, kept or _profile_of(times, model), engine_cores)
+    return StageSetup(
+        key=key,
+        kind="model",
+        execution=found.execution,  # type: ignore[arg-type]  # one of the three words
+        instances=found.instances,
+        threads=found.threads,
+        max_batch_size=found.max_batch_size,
+        deferral_ns=model.levers.deferral_ns,
+        queue_ns=None if model.levers.queue_ns == "auto" else model.levers.queue_ns,
+    )
+
+
+def _profile_of(times: ModelTimes | None, model: Model) -> Profile:
+    """The times as the server's own profile at load would have them."""
+    if times is None:
+        return Profile({}, Batching(True, 0.0), "nothing")
+    wanted = wanted_batch_size(model)
+    by_length = {
+        length: {rows: values for rows, values in by_rows.items() if rows <= wanted}
+        for length, by_rows in times.samples.items()
+    }
+    return Profile(by_length, Batching(times.same, 0.0), "the simulator's profile")
+
+
+def _kept_profile(configuration: Configuration, index: int) -> Profile | None:
+    """What the server itself has kept of this model on this machine; None: nothing yet."""
+    digest = Samples(configuration.service, Path(configuration.root), lambda: 0).digest
+    return profiles.read(profile_path(configuration, index, digest), Profile)
+
+
+def _expected_ns(stages: Sequence[StageSetup], profile: ServiceProfile) -> int:
+    """Of a lone request of the longest profiled length, in all stages."""
+    known = [profile.models[stage.key] for stage in stages if stage.key in profile.models]
+    return sum(round(mean_ns(times, 1, max(times.samples))) for times in known)
+
+
+def _digest(configuration: Configuration, names: Sequence[str], model: Model | None = None) -> str:
+    """Of the bytes behind the names, and of how requests are put together for it."""
+    files = [file.digest for name in names for file in configuration.files if file.name == name]
+    how = [] if model is None else [msgspec.to_builtins(model.ragged), model.providers, model.batching]
+    return hashlib.sha256(
+        msgspec.json.encode([files, how, [name.rpartition(":")[2] for name in names]])
+    ).hexdigest()

@@ -1,0 +1,88 @@
+"""The trials that may be recommended, each with what it can be held to, the best first."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trivet.catalog.records import Figure
+from trivet.catalog.study import Goal, Study, Trial
+from trivet.tune.legs import Source, comparable, figures_of
+from trivet.tune.promises import Check, checks, worth
+from trivet.tune.wording import answers_change
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A trial with its checks against one goal; `worth`: of the goal's objective, the more the better."""
+
+    trial: Trial
+    figures: Mapping[str, Figure]
+    checks: Sequence[Check]
+    worth: float
+    answers_change: bool
+
+    @property
+    def meets(self) -> bool:
+        return all(check.is_met for check in self.checks)
+
+    @property
+    def failed(self) -> list[Check]:
+        return [check for check in self.checks if not check.is_met]
+
+    @property
+    def distance(self) -> tuple[int, float]:
+        """Constraints that are not met, and the furthest of them."""
+        return len(self.failed), max((check.shortfall for check in self.failed), default=0.0)
+
+
+def default_of(study: Study) -> Trial | None:
+    """The trial of the configuration as declared: what everything is compared with."""
+    return next((trial for trial in study.trials if trial.stage == "default"), None) or next(
+        (trial for trial in study.trials if trial.id == 0), None
+    )
+
+
+def candidates(
+    study: Study,
+    goal: Goal,
+    *,
+    trust_estimates: bool = False,
+    figures: Mapping[int, Mapping[str, Figure]] | None = None,
+) -> list[Candidate]:
+    """Those that meet the goal first, by their worth; then the others, the closest first. Ties go to the earlier trial.
+
+    Args: figures: by trial, in place of its own: what they would be under other circumstances.
+    """
+    compared, source = comparable(study.trials)
+    made = [_candidate(trial, study, goal, source, trust_estimates, figures) for trial in compared]
+    return sorted(made, key=_order)
+
+
+def _candidate(
+    trial: Trial,
+    study: Study,
+    goal: Goal,
+    source: Source,
+    trust_estimates: bool,
+    figures: Mapping[int, Mapping[str, Figure]] | None,
+) -> Candidate:
+    own = figures_of(trial, source)
+    if figures is not None:
+        own = {**own, **figures.get(trial.id, {})}
+    default = default_of(study) or trial
+    changes = answers_change(trial, default, study)
+    rows = study.dataset.get("rows")
+    found = checks(
+        own,
+        goal,
+        answers_change=changes,
+        blocks=trial.blocks if goal == study.goal else (),
+        num_rows=rows if isinstance(rows, int) else None,
+        trust_estimates=trust_estimates,
+    )
+    return Candidate(trial, own, found, worth(own, goal), changes)
+
+
+def _order(candidate: Candidate) -> tuple[float, ...]:
+    worth_first = -candidate.worth if math.isfinite(candidate.worth) else math.inf
+    return (*map(float, candidate.distance), worth_first, float(candidate.trial.id))

@@ -1,0 +1,61 @@
+"""The legs that a trial stands on (latency, rate, accuracy, and cost where it is the goal), each with its interval."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trivet.catalog.records import Figure
+from trivet.catalog.study import Goal, Trial
+from trivet.spec.service import SMALLER_IS_BETTER
+
+LATENCY, RATE, ACCURACY, COST = "latency_p99_ms", "max_rate_rps", "accuracy", "cpu_ms_per_request"
+Source = Literal["measured", "predicted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One figure of a trial, and which way is better."""
+
+    figure: str
+    larger_is_better: bool
+
+    def bounds(self, figures: Mapping[str, Figure]) -> tuple[float, float, float]:
+        """Estimate, best and worst of what the interval allows, turned so that less is better; unknown: infinite."""
+        figure = figures.get(self.figure)
+        if figure is None:
+            return math.nan, -math.inf, math.inf
+        low = -math.inf if figure.low is None else figure.low
+        high = math.inf if figure.high is None else figure.high
+        return (-figure.estimate, -high, -low) if self.larger_is_better else (figure.estimate, low, high)
+
+
+def more_accurate_is_larger(goal: Goal) -> bool:
+    """Whether more of the goal's metric is better: of errors (mae, rmse) less is."""
+    return goal.metric not in SMALLER_IS_BETTER
+
+
+def legs_of(goal: Goal, trials: Sequence[Trial], source: Source) -> list[Leg]:
+    """Latency and rate always; accuracy where any of the trials has it; cost where the goal is cost."""
+    legs = [Leg(LATENCY, False), Leg(RATE, True)]
+    if any(ACCURACY in figures_of(trial, source) for trial in trials):
+        legs.append(Leg(ACCURACY, more_accurate_is_larger(goal)))
+    if goal.objective == "cost":
+        legs.append(Leg(COST, False))
+    return legs
+
+
+def figures_of(trial: Trial, source: Source) -> Mapping[str, Figure]:
+    return trial.measured if source == "measured" else trial.predicted
+
+
+def comparable(trials: Sequence[Trial]) -> tuple[list[Trial], Source]:
+    """The trials that can be compared with one another: those measured, or where none was, those predicted.
+
+    A prediction is never set against a measurement: they err in different ways.
+    """
+    for source in ("measured", "predicted"):
+        found = [trial for trial in trials if trial.stage != "failed" and RATE in figures_of(trial, source)]
+        if found:
+            return found, source
+    return [], "measured"

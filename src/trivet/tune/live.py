@@ -1,0 +1,201 @@
+"""The bench that is this machine: real servers on cores of their own, offered real load; each block a run in the catalog."""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from trivet.catalog.catalog import Catalog
+from trivet.catalog.environment import fingerprint
+from trivet.catalog.records import Figure
+from trivet.catalog.study import Goal
+from trivet.clock import Clock, MonotonicClock
+from trivet.errors import UserError
+from trivet.experiment.live_points import asked
+from trivet.experiment.placement import Placement
+from trivet.experiment.profiling import MAX_POINTS, POINT_S, profile_service
+from trivet.experiment.simulated import setup_of, stage_key
+from trivet.experiment.workload import Workload
+from trivet.runtime import profile as profiles
+from trivet.runtime.engines import wanted_batch_size
+from trivet.runtime.profile import Profile
+from trivet.runtime.resolving import profile_path
+from trivet.runtime.samples import Samples
+from trivet.simulate.profile import ServiceProfile
+from trivet.simulate.setup import Setup
+from trivet.spec.configuration import Configuration
+from trivet.tune.bench import BlockResult
+from trivet.tune.choice import Choice
+from trivet.tune.screen import answers_of
+from trivet.tune.served import Kept, Served
+from trivet.tune.space import Space
+
+LIVE_POINTS, PASSES = 3, 2  # of a profile: the server's own, and how often each engine is visited
+START_S = 1.0  # of a process that measures engines, beside the time of its points
+_ORDER = 1  # the purpose of a seed: who goes first in a block
+
+
+class LiveBench:
+    """A context manager: no server outlives it. The two of the last block keep running until another is needed.
+
+    Args: space: as it was before anything was profiled.  catalog: None: nothing is kept.  profile_path: where the profile
+    is kept, to be used again on this machine.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        goal: Goal,
+        placement: Placement,
+        *,
+        seed: int,
+        catalog: Catalog | None = None,
+        command: Sequence[str] = (),
+        profile_path: Path | None = None,
+        say: Callable[[str], None] = lambda text: None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._space, self._goal, self._placement, self._seed = space, goal, placement, seed
+        self._profile_path, self._say, self._clock = profile_path, say, clock or MonotonicClock()
+        environment = fingerprint(pinning={"generator": (placement.generator,), "server": placement.server})
+        self.environment = environment
+        self.tags: dict[str, str] = {}
+        self._kept = Kept(catalog=catalog, environment=environment, command=tuple(command), tags=self.tags)
+        self._profile: ServiceProfile | None = None
+        self._setups: dict[Choice, Setup] = {}
+        self._running: dict[Choice, Served] = {}
+        self._accuracies: dict[tuple[object, ...], Figure | None] = {}
+        self._lenders: dict[str, tuple[Configuration, int]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop([*self._running])
+
+    def now_ns(self) -> int:
+        return self._clock.now_ns()
+
+    def profile(self, choices: Sequence[Choice], *, budget_ns: int) -> ServiceProfile:
+        """As many of the choices as fit, the first ones first."""
+        seconds = budget_ns / 1e9
+        fitting = int((seconds - LIVE_POINTS * 2 * POINT_S) / (POINT_S + PASSES * START_S))
+        most = max(1, min((MAX_POINTS - LIVE_POINTS) // PASSES, fitting, len(choices)))
+        configurations = [self._space.configuration(choice)[0] for choice in choices[:most]]
+        self._profile = profile_service(
+            configurations,
+            self._placement,
+            max_points=max(MAX_POINTS, LIVE_POINTS + PASSES * most),
+            path=self._profile_path,
+            seed=self._seed,
+            on_progress=lambda what, done, of: self._say(f"profile {done} of {of}: {what}"),
+        )
+        for configuration in configurations:
+            for index in range(len(configuration.service.pipeline)):
+                self._lenders.setdefault(stage_key(configuration, index), (configuration, index))
+        self._setups.clear()
+        return self._profile
+
+    def setup(self, choice: Choice) -> Setup:
+        if choice not in self._setups:
+            configuration, workers = self._space.configuration(choice)
+            profile = self._profile or ServiceProfile(service=configuration.service.name, models={})
+            self._setups[choice] = setup_of(
+                configuration, profile, workers=workers, num_cores=self._space.num_cores
+            )
+        return self._setups[choice]
+
+    def measure(
+        self, choices: Sequence[Choice], rates_rps: Mapping[Choice, float], seconds: float, block: int
+    ) -> Mapping[Choice, BlockResult]:
+        """In an order of the block's own coin. A configuration that does not start has a failure and no figures."""
+        self._stop([choice for choice in self._running if choice not in choices])
+        order = np.random.default_rng((self._seed, _ORDER, block)).permutation(len(choices))
+        started = {choice: self._started(choice) for choice in choices}
+        found: dict[Choice, BlockResult] = {}
+        for place in order:
+            choice = choices[place]
+            served = started[choice]
+            if isinstance(served, str):
+                found[choice] = BlockResult(rate_rps=rates_rps[choice], failure=served)
+                continue
+            found[choice] = self._block(served, choice, rates_rps[choice], seconds, block)
+        return {choice: found[choice] for choice in choices}
+
+    def accuracy(self, choice: Choice) -> Figure | None:
+        """As the variant was judged; of what was not judged, as its first trial found."""
+        changed = [
+            one for one in self._space.judged(choice).values() if one.variant.answers_change and one.accuracy
+        ]
+        if len(changed) == 1:
+            return changed[0].accuracy
+        if not changed and (known := self._original()) is not None:
+            return known
+        return self._accuracies.get(answers_of(choice))
+
+    def _original(self) -> Figure | None:
+        judged = self._space.judged(self._space.default).values()
+        return next((one.accuracy for one in judged if one.accuracy is not None), None)
+
+    def _block(
+        self, served: Served, choice: Choice, rate_rps: float, seconds: float, block: int
+    ) -> BlockResult:
+        workload = Workload(
+            rate_rps=rate_rps,
+            duration_ns=int(seconds * 1e9),
+            slo_percentile=self._goal.slo_percentile,
+            slo_latency_ns=self._goal.slo_latency_ns,
+            seed=int(np.random.SeedSequence((self._seed, block)).generate_state(1)[0]),
+            asking=asked().asking,
+            workers=self._space.configuration(choice)[1],
+        )
+        result, stopped = served.block(workload, {"block": str(block), "levers": choice.told()})
+        if stopped:
+            raise KeyboardInterrupt
+        if result.failure:
+            self._stop([choice])
+        return result
+
+    def _started(self, choice: Choice) -> Served | str:
+        """Its server, or why it has none."""
+        if choice in self._running:
+            return self._running[choice]
+        configuration, workers = self._space.configuration(choice)
+        self._lend_profiles(configuration)
+        served = Served(configuration, workers, self._placement, self._kept, asked(workers))
+        try:
+            self._running[choice] = served.__enter__()
+            if self.accuracy(choice) is None and answers_of(choice) not in self._accuracies:
+                self._accuracies[answers_of(choice)] = served.accuracy()
+        except UserError as error:
+            self._stop([choice])
+            return str(error)
+        return served
+
+    def _lend_profiles(self, configuration: Configuration) -> None:
+        """A server that starts measures its engines; what was measured here of the same engine it need not measure again."""
+        digest = Samples(configuration.service, Path(configuration.root), self._clock.now_ns).digest
+        for index, stage in enumerate(configuration.service.pipeline):
+            lender = self._lenders.get(stage_key(configuration, index)) if stage.model else None
+            path = profile_path(configuration, index, digest) if stage.model else None
+            if lender is None or path is None or stage.model is None or path.exists():
+                continue
+            known = profiles.read(profile_path(*lender, digest), Profile)
+            most = wanted_batch_size(configuration.service.models[stage.model])
+            if known is not None:
+                by_length = {
+                    length: {rows: times for rows, times in by_rows.items() if rows <= most}
+                    for length, by_rows in known.by_length.items()
+                }
+                profiles.write(path, Profile(by_length, known.batching, known.measured_on))
+
+    def _stop(self, choices: Sequence[Choice]) -> None:
+        with contextlib.ExitStack() as stack:
+            for choice in choices:
+                if choice in self._running:
+                    stack.push(self._running.pop(choice))

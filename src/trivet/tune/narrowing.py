@@ -1,0 +1,100 @@
+"""What a profile says of the space: which choices it is to be taken of, and which levers mean nothing after it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+
+from trivet.catalog.study import LeftOut
+from trivet.schedule.deferral import MIN_GAIN
+from trivet.simulate.profile import ModelTimes, ServiceProfile
+from trivet.simulate.setup import Setup
+from trivet.tune.choice import Choice, Value
+from trivet.tune.space import Lever, Space
+
+# The levers that service times depend on; all others are decided by the scheduler, which simulation has.
+TIMED = ("variant", "engine", "threads")
+WORTH = 0.98  # of the time a row of smaller batches: a batch that is not faster by this much is no gain
+
+
+def profiled_choices(space: Space) -> list[Choice]:
+    """One choice for each variant, engine and number of threads of each model; the default first."""
+    found = {space.default: None}
+    for model in space.base.service.models:
+        levers = [lever for lever in space.levers if lever.model == model and lever.lever in TIMED]
+        for values in product(*(lever.values for lever in levers)):
+            chosen = dict(zip([lever.name for lever in levers], values, strict=True))
+            choice = Choice({**space.default, **chosen})
+            if space.means_something(choice):
+                found.setdefault(choice)
+    return list(found)
+
+
+def narrowed(space: Space, profile: ServiceProfile, setup_of: Callable[[Choice], Setup]) -> Space:
+    """The space without batch limits, and waiting for batches, that gain nothing for any profiled choice."""
+    levers, left_out = list(space.levers), list(space.left_out)
+    for model in space.base.service.models:
+        gains = _gains(space, profile, setup_of, model)
+        if not gains:
+            continue
+        limit = max(found[0] for found in gains)
+        best = max(found[1] for found in gains)
+        kept: list[Lever] = []
+        for lever in levers:
+            if lever.model != model or lever.lever not in ("max_batch_size", "deferral"):
+                kept.append(lever)
+                continue
+            why, values = _after(lever, limit, best)
+            left_out += [LeftOut(name=lever.name, why=why)] if why else []
+            kept += [replace(lever, values=values)] if len(values) > 1 else []
+        levers = kept
+    return replace(space, levers=tuple(levers), left_out=tuple(left_out))
+
+
+def _after(lever: Lever, limit: int, best: float) -> tuple[str, tuple[Value, ...]]:
+    """What is said of a lever, and the values that are left of it."""
+    if lever.lever == "deferral":
+        if best < MIN_GAIN:
+            return (
+                f"the best batch answers {best:.2f} times as many rows a second as single ones: waiting never pays",
+                (),
+            )
+        return "", lever.values
+    if limit == 1:
+        return "a batch takes no less time a row than single rows", ()
+    held = tuple(value for value in lever.values if not isinstance(value, int) or value <= limit)
+    why = f"batches beyond {limit} are no faster a row" if len(held) < len(lever.values) else ""
+    return why, held if lever.default in held else (lever.default, *held)
+
+
+def _gains(
+    space: Space, profile: ServiceProfile, setup_of: Callable[[Choice], Setup], model: str
+) -> list[tuple[int, float]]:
+    """Of each profiled engine of a model: the largest batch that is worth it, and what the best one gains."""
+    places = [stage.model for stage in space.base.service.pipeline if stage.model]
+    found = []
+    for choice in profiled_choices(space):
+        stages = [stage for stage in setup_of(choice).stages if stage.kind == "model"]
+        # An early exit brings stages of its own: then all of them stand for the model.
+        keys = [
+            stage.key for i, stage in enumerate(stages) if len(stages) != len(places) or places[i] == model
+        ]
+        found += [gain for key in keys if key in profile.models for gain in gains_of(profile.models[key])]
+    return found
+
+
+def gains_of(times: ModelTimes) -> Iterator[tuple[int, float]]:
+    """For each profiled length: the largest batch that is faster a row than all smaller ones, and what the best gains."""
+    if not times.same:
+        yield 1, 1.0
+        return
+    for by_rows in times.samples.values():
+        per_row = {rows: float(np.median(found)) / rows for rows, found in sorted(by_rows.items()) if found}
+        if 1 not in per_row:
+            continue
+        limit, least = 1, per_row[1]
+        for rows, ns in per_row.items():
+            if ns < WORTH * least:
+                limit, least = rows, ns
+        yield limit, per_row[1] / least

@@ -1,0 +1,176 @@
+"""One configuration on trial: its service file, its server, and a run in the catalog for each block that it is offered."""
+
+import contextlib
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from trivet.catalog.catalog import Catalog
+from trivet.catalog.environment import Environment
+from trivet.catalog.records import Figure
+from trivet.experiment.figures import figures
+from trivet.experiment.live_points import absolute
+from trivet.experiment.measured import Measured, measure_result
+from trivet.experiment.offered import job
+from trivet.experiment.pairs import block_values
+from trivet.experiment.passes import accuracy_figures, ask_alone, judge_labelled
+from trivet.experiment.placement import Placement
+from trivet.experiment.recording import Recording, draft_of
+from trivet.experiment.side import Side, side
+from trivet.experiment.target import subject_of
+from trivet.experiment.workload import Workload
+from trivet.spec.configuration import Configuration
+from trivet.spec.yaml_text import service_yaml
+from trivet.stats.percentile import percentile_ns
+from trivet.tune.bench import BlockResult
+from trivet.tune.written import configuration_yaml
+
+NUM_ALONE = (
+    32  # inputs that are asked alone: they warm everything up, and a replay compares answers with theirs
+)
+MAX_LABELLED = 1000
+NEVER_NS = 2**62  # the latency of a request that got no result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Where blocks are recorded. catalog: None: nowhere."""
+
+    catalog: Catalog | None
+    environment: Environment
+    command: tuple[str, ...]
+    tags: Mapping[str, str]
+
+
+class Served:
+    """Started when entered, stopped at the end.
+
+    Raises (when entered): UserError: it does not start, or gives no answers.
+    """
+
+    def __init__(
+        self, configuration: Configuration, workers: int, placement: Placement, kept: Kept, workload: Workload
+    ) -> None:
+        self._configuration, self._workers, self._placement = configuration, workers, placement
+        self._kept, self._workload = kept, workload
+        self._stack = contextlib.ExitStack()
+        self._artifacts: dict[str, str] = {}
+        self._side: Side | None = None
+        self._answer_bytes = 0.0
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            path = self._write(stack)
+            self._side = stack.enter_context(side(subject_of(str(path)), self._workload, self._placement))
+            recording = Recording(self._side, self._kept.catalog)
+            alone = ask_alone(self._side, NUM_ALONE)
+            recording.keep_configuration()
+            recording.keep_sources(self._workload)
+            recording.keep("inputs", alone.inputs)
+            recording.keep("answers", alone.answers)
+            self._artifacts, self._answer_bytes = dict(recording.artifacts), alone.mean_bytes
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def _write(self, stack: contextlib.ExitStack) -> Path:
+        """Its service file: beside the declared one, from where everything is found; elsewhere where that is read-only."""
+        root = Path(self._configuration.root).absolute()
+        try:
+            handle, name = tempfile.mkstemp(prefix=".trivet-trial-", suffix=".yaml", dir=root)
+        except OSError:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="trivet-trial-"))
+            path = Path(folder, "service.yaml")
+            path.write_text(service_yaml(absolute(self._configuration).service))
+            return path
+        os.close(handle)
+        path = Path(name)
+        stack.callback(path.unlink, missing_ok=True)
+        path.write_text(configuration_yaml(self._configuration, root, workers=self._workers).text)
+        return path
+
+    def accuracy(self) -> Figure | None:
+        """Judged through the server; None where there are no labels, or no metric."""
+        judged = None if self._side is None else judge_labelled(self._side, MAX_LABELLED)
+        return None if judged is None else accuracy_figures(judged).get("accuracy")
+
+    def block(self, workload: Workload, tags: Mapping[str, str]) -> tuple[BlockResult, bool]:
+        """One block as a run of its own, and whether it was stopped (Ctrl-C)."""
+        made = self._side
+        if made is None:
+            raise RuntimeError("a block before the server was started")
+        recording = Recording(made, self._kept.catalog, artifacts=dict(self._artifacts))
+        recording.begin(
+            draft_of(
+                made,
+                workload,
+                self._kept.environment,
+                command=self._kept.command,
+                group="",
+                tags={**self._kept.tags, **tags},
+                kind="tune",
+            )
+        )
+        measured = self._offer(made, workload)
+        recording.blocks.append(measured)
+        ended = made.started.end()
+        partial = measured.record.partial
+        state = "failed" if ended else "partial" if partial else "invalid" if measured.invalid else "complete"
+        recording.finish(
+            state,  # type: ignore[arg-type]  # one of the words above
+            figures([measured], slo_latency_ns=workload.slo_latency_ns),
+            ended or measured.invalid,
+        )
+        return _result(measured, workload, recording.run_id, ended), partial
+
+    def _offer(self, made: Side, workload: Workload) -> Measured:
+        pinned = made.started.server is not None
+        wanted = job(
+            workload,
+            0,
+            made.target,
+            made.requests,
+            server_cores=self._placement.server if pinned else (),
+        )
+        configuration = made.configuration
+        labels = {"service": made.name, "configuration": configuration.hash if configuration else ""}
+        return measure_result(
+            wanted,
+            block=0,
+            processes=made.started.processes,
+            is_pinned=pinned,
+            core=self._placement.generator,
+            on_progress=None,
+            labels=labels,
+        )[0]
+
+
+def _result(measured: Measured, workload: Workload, run_id: str, failure: str) -> BlockResult:
+    values = block_values(measured, workload.slo_latency_ns)
+    window = measured.window
+    answered = window.words["outcome"].equal("ok", "late")
+    latencies = window.latency_ns().copy()
+    latencies[~answered] = NEVER_NS
+    if len(latencies):
+        at_slo = percentile_ns(latencies, workload.slo_percentile / 100)
+        if at_slo < NEVER_NS:
+            values["slo_latency_ms"] = at_slo / 1e6
+        budget_ns = workload.slo_latency_ns or NEVER_NS - 1
+        values["slo_attainment"] = float((latencies <= budget_ns).mean())
+    return BlockResult(
+        rate_rps=workload.rate_rps or math.nan,
+        figures=values,
+        num_requests=len(latencies),
+        run=run_id,
+        invalid="" if failure else measured.invalid,
+        failure=failure,
+    )

@@ -1,0 +1,238 @@
+"""A study while it runs, and the record that it becomes: written after every trial, read again to go on."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from trivet.catalog.environment import Environment
+from trivet.catalog.records import Figure
+from trivet.catalog.study import Goal, LeverRecord, Study, Trial, TrialBlock
+from trivet.simulate.profile import ServiceProfile
+from trivet.tune.beliefs import LIMIT, REFERENCE_FIGURES, Beliefs, Records
+from trivet.tune.bench import Bench
+from trivet.tune.budget import Budget
+from trivet.tune.choice import Choice
+from trivet.tune.goals import OBJECTIVES, floor_standing
+from trivet.tune.screen import Screened, Screening
+from trivet.tune.space import Space
+from trivet.variants.variant import ORIGINAL
+
+UNITS = {
+    "max_rate_rps": "requests/s",
+    "latency_p50_ms": "ms",
+    "latency_p99_ms": "ms",
+    "cpu_ms_per_request": "ms",
+    "memory_mib": "MiB",
+}
+NUM_KEPT = 200  # configurations that were only simulated; the best of them
+Z = 1.96
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What a study is of, beside its space: as it goes into the record."""
+
+    environment: Environment = field(default_factory=Environment)
+    dataset: Mapping[str, Any] = field(default_factory=dict)
+    command: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+
+@dataclass(slots=True, kw_only=True)
+class State:
+    """All that a study knows. record: as it was saved last."""
+
+    bench: Bench
+    space: Space
+    goal: Goal
+    budget: Budget
+    seed: int
+    record: Study
+    records: Records = field(default_factory=Records)
+    ended: dict[Choice, str] = field(default_factory=dict)  # why each trial ended, in words
+    profile: ServiceProfile | None = None
+    screening: Screening | None = None
+    notes: list[str] = field(default_factory=list)
+    told: Callable[[str], None] = lambda text: None
+
+    def note(self, text: str) -> None:
+        """A sentence for the record, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+            self.told(text)
+
+    def admissible(self, choice: Choice) -> int:
+        """How surely a choice may be recommended, by its answers: as goals.floor_standing."""
+        judged = self.space.judged(choice).values()
+        changes = any(one.variant.name != ORIGINAL and one.variant.answers_change for one in judged)
+        return floor_standing(self.bench.accuracy(choice), self.goal, answers_change=changes)
+
+    def beliefs(self) -> Beliefs:
+        """From all records so far; what differs only in levers that simulation does not know has one forecast."""
+        found = () if self.screening is None else self.screening.found
+        beliefs = Beliefs(found, self.records, self.goal)
+        by_simulated = {self._simulated_part(one.choice): one for one in found}
+        unknown = [choice for choice in self.records.blocks if beliefs.screened(choice) is None]
+        for choice in unknown:
+            like = by_simulated.get(self._simulated_part(choice)) or self._runs_the_same(choice)
+            if like is not None:
+                beliefs.know(choice, like)
+        return Beliefs([*found, *filter(None, map(beliefs.screened, unknown))], self.records, self.goal)
+
+    def _simulated_part(self, choice: Choice) -> Choice:
+        live = {lever.name: lever.default for lever in self.space.levers if lever.live_only}
+        return Choice({**choice, **live})
+
+    def _runs_the_same(self, choice: Choice) -> Screened | None:
+        """The default, where it runs the same as another choice that was screened in its place."""
+        setup = self.bench.setup(choice)
+        found = () if self.screening is None else self.screening.found
+        return next((one for one in found if one.setup == setup), None)
+
+
+def best_so_far(state: State) -> str:
+    """The best that was measured, by the objective, in a few words; empty: nothing was."""
+    figure, sign = OBJECTIVES[state.goal.objective]
+    beliefs = state.beliefs()
+    known = [
+        (state.admissible(choice), sign * estimate.mean, estimate)
+        for choice in state.records.measured()
+        if (estimate := beliefs.measured(choice, figure)) is not None
+    ]
+    if not known:
+        return ""
+    best = max(known, key=lambda one: one[:2])[2]
+    return f"{math.exp(best.mean):,.4g} {UNITS[figure]}"
+
+
+def opened(space: Space, goal: Goal, budget_ns: int, seed: int, origin: Origin) -> Study:
+    """The record of a study before anything was measured."""
+    service = space.base.service
+    judged = [
+        msgspec.to_builtins(one, str_keys=True) for found in space.variants.values() for one in found.values()
+    ]
+    return Study(
+        service=service.name,
+        seed=seed,
+        budget_ns=budget_ns,
+        goal=goal,
+        environment=origin.environment,
+        dataset=dict(origin.dataset),
+        base=msgspec.to_builtins(service),
+        base_hash=space.base.hash,
+        levers=[
+            LeverRecord(
+                name=one.name, values=list(one.values), default=one.default, kind=one.kind, why=one.why
+            )
+            for one in space.levers
+        ],
+        left_out=list(space.left_out),
+        variants=judged,
+        notes=list(origin.notes),
+        command=list(origin.command),
+    )
+
+
+def recorded(state: State) -> Study:
+    """The state as a record: the default first, then what was measured or failed, in that order, then the best forecasts."""
+    beliefs = state.beliefs()
+    forecasts = [] if state.screening is None else [one.choice for one in state.screening.found[:NUM_KEPT]]
+    order = dict.fromkeys([state.space.default, *state.records.order, *forecasts])
+    trials = [trial_of(state, beliefs, choice, number) for number, choice in enumerate(order)]
+    profile = {} if state.profile is None else msgspec.to_builtins(state.profile, str_keys=True)
+    screening = state.screening
+    return msgspec.structs.replace(
+        state.record,
+        budget_ns=state.budget.total_ns,
+        spent_ns=dict(state.budget.spent_ns),
+        reference_rate_rps=0.0 if screening is None else screening.reference_rps,
+        num_screened=0 if screening is None else screening.num,
+        trials=trials,
+        profile=profile,
+        notes=list(state.notes),
+    )
+
+
+def trial_of(state: State, beliefs: Beliefs, choice: Choice, number: int) -> Trial:
+    configuration, workers = state.space.configuration(choice)
+    blocks = state.records.blocks.get(choice, [])
+    failure = state.records.failed.get(choice, "")
+    is_measured = choice in state.records.measured()
+    stage = "failed" if failure else "default" if number == 0 else "verified" if is_measured else "screened"
+    return Trial(
+        id=number,
+        levers=dict(choice),
+        variant=state.space.variant_of(choice),
+        configuration_hash=configuration.hash,
+        workers=workers,
+        stage=stage,  # type: ignore[arg-type]  # one of the words above
+        predicted=predicted_figures(state, beliefs, choice),
+        measured=measured_figures(state, beliefs, choice),
+        runs=[block.run for block in blocks if block.run],
+        reason=failure or state.ended.get(choice, ""),
+        blocks=list(blocks),
+    )
+
+
+def measured_figures(state: State, beliefs: Beliefs, choice: Choice) -> dict[str, Figure]:
+    """With 95 % intervals; accuracy as it was judged, for what ran at least once."""
+    found = {}
+    for name in (LIMIT, *REFERENCE_FIGURES):
+        estimate = beliefs.measured(choice, name)
+        if estimate is not None:
+            interval = estimate.interval()
+            found[name] = Figure(
+                estimate=interval.estimate, low=interval.low, high=interval.high, unit=UNITS[name]
+            )
+    accuracy = state.bench.accuracy(choice)
+    if found and accuracy is not None:
+        found["accuracy"] = accuracy
+    return found | _promise_kept(state.records.blocks.get(choice, ()))
+
+
+def _promise_kept(blocks: Sequence[TrialBlock]) -> dict[str, Figure]:
+    """The share within the SLO at the rate that would be promised, where that was offered."""
+    shares = [
+        block.values["slo_attainment"]
+        for block in blocks
+        if block.kind == "promise" and not block.invalid and "slo_attainment" in block.values
+    ]
+    if not shares:
+        return {}
+    mean = sum(shares) / len(shares)
+    note = f"at the promised rate, lowest of {len(shares)} blocks: {min(shares):.2%}"
+    return {"slo_attainment": Figure(estimate=mean, unit="share", verdict=note)}
+
+
+def predicted_figures(state: State, beliefs: Beliefs, choice: Choice) -> dict[str, Figure]:
+    found = {}
+    for name in (LIMIT, *REFERENCE_FIGURES):
+        predicted = beliefs.predicted(choice, name)
+        if predicted is not None:
+            mean, spread = predicted
+            found[name] = Figure(
+                estimate=math.exp(mean),
+                low=math.exp(mean - Z * spread),
+                high=math.exp(mean + Z * spread),
+                unit=UNITS[name],
+            )
+    accuracy = state.bench.accuracy(choice) if found else None
+    return found if accuracy is None else found | {"accuracy": accuracy}
+
+
+def restored(study: Study, records: Records, ended: dict[Choice, str]) -> ServiceProfile | None:
+    """What an earlier part of the study measured, put into `records`; its profile, if it had one."""
+    for trial in study.trials:
+        choice = Choice(trial.levers)
+        for block in trial.blocks:
+            records.add(choice, block)
+        if trial.stage == "failed":
+            records.fail(choice, trial.reason)
+        elif trial.reason:
+            ended[choice] = trial.reason
+    if not study.profile:
+        return None
+    return msgspec.convert(study.profile, ServiceProfile, strict=False, str_keys=True)

@@ -1,0 +1,169 @@
+"""One live trial: a challenger beside the incumbent, block by block on the same arrivals, until they are told apart."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from trivet.catalog.study import BlockKind, Goal, Objective, TrialBlock
+from trivet.stats.sequential import PairedSequence
+from trivet.tune.beliefs import LIMIT, Beliefs, Records, limit_sample
+from trivet.tune.bench import Bench, BlockResult
+from trivet.tune.budget import Budget
+from trivet.tune.choice import Choice
+from trivet.tune.goals import OBJECTIVES
+
+Plan = tuple[BlockKind, ...]
+
+MIN_BLOCKS = 3
+MARGIN, ALPHA = (
+    0.02,
+    0.1,
+)  # of one trial: a challenger that is dropped wrongly costs little beside the time saved
+MIN_STEP, MAX_STEP = 0.6, 1.5  # of the offered rate between two blocks near the limit
+HOPELESS = 0.02  # the probability to be better below which a trial ends
+
+# What is offered in turn. Every trial has a block of either kind early: one that is cut short has its figures.
+_OF_RATE: Plan = ("limit", "reference", "limit", "limit", "limit", "reference", "limit", "limit", "limit")
+_OF_OTHERS: Plan = ("reference", "limit", "reference", "reference", "limit") + 4 * ("reference",)
+PLANS: dict[Objective, Plan] = {"rate": _OF_RATE, "latency": _OF_OTHERS, "cost": _OF_OTHERS}
+CONFIRM: Plan = (
+    "limit",
+    "promise",
+    "reference",
+    "limit",
+    "promise",
+    "limit",
+    "reference",
+    "limit",
+)
+
+BeliefsOf = Callable[[], Beliefs]
+IsOver = Callable[[int], bool]  # after so many blocks
+
+
+class Measuring:
+    """Carries out blocks and writes them down."""
+
+    def __init__(
+        self,
+        bench: Bench,
+        goal: Goal,
+        reference_rps: float,
+        records: Records,
+        budget: Budget,
+        beliefs_of: BeliefsOf,
+    ) -> None:
+        self._bench, self._goal, self._reference_rps = bench, goal, reference_rps
+        self._records, self._budget, self._beliefs_of = records, budget, beliefs_of
+        self.promises: dict[Choice, float] = {}
+
+    def block(self, choices: Sequence[Choice], kind: BlockKind) -> bool:
+        """One block of each choice; False: one of them does not run here, which is in the records."""
+        beliefs = self._beliefs_of()
+        rates = {choice: self.rate_rps(choice, kind, beliefs) for choice in choices}
+        offered = {choice: rate for choice, rate in rates.items() if rate is not None}
+        number = self._records.num_blocks
+        seconds = max(self._budget.block_s(rate) for rate in offered.values())
+        results = self._bench.measure(list(offered), offered, seconds, number)
+        for choice, result in results.items():
+            self._write(choice, kind, number, result)
+        return not any(choice in self._records.failed for choice in choices)
+
+    def _write(self, choice: Choice, kind: BlockKind, number: int, result: BlockResult) -> None:
+        if result.failure:
+            self._records.fail(choice, result.failure)
+            return
+        block = TrialBlock(
+            block=number,
+            kind=kind,
+            rate_rps=result.rate_rps,
+            values={name: figure for name, figure in result.figures.items() if math.isfinite(figure)},
+            run=result.run,
+            invalid=result.invalid,
+        )
+        self._records.add(choice, block)
+
+    def rate_rps(self, choice: Choice, kind: BlockKind, beliefs: Beliefs) -> float:
+        """What a choice is offered in a block of this kind."""
+        if kind == "reference":
+            return self._reference_rps
+        if kind == "promise":
+            return self.promises[choice]
+        limit = beliefs.limit_rps(choice) or self._reference_rps
+        before = [block.rate_rps for block in self._records.blocks.get(choice, ()) if block.kind == "limit"]
+        return min(max(limit, MIN_STEP * before[-1]), MAX_STEP * before[-1]) if before else limit
+
+    def trial(self, challenger: Choice, incumbent: Choice, *, is_over: IsOver) -> str:
+        """Blocks of both until they are told apart; why it ended, in words."""
+        race = Race(self._goal, challenger, incumbent)
+        sides = [choice for choice in (incumbent, challenger) if choice not in self._records.failed]
+        for number, kind in enumerate(PLANS[self._goal.objective], start=1):
+            if not self.block(sides, kind):
+                return self._records.failed.get(challenger, "the incumbent failed beside it")
+            beliefs = self._beliefs_of()
+            race.look(beliefs, self._records)
+            if number >= MIN_BLOCKS and (verdict := race.verdict(beliefs)):
+                return verdict
+            if is_over(number):
+                return "its time was over"
+        return "measured to the end of its plan"
+
+
+class Race:
+    """Whether a challenger and the incumbent are told apart, by one figure: that of the objective."""
+
+    def __init__(self, goal: Goal, challenger: Choice, incumbent: Choice) -> None:
+        self._goal, self._challenger, self._incumbent = goal, challenger, incumbent
+        self._figure, self._sign = OBJECTIVES[goal.objective]
+        self._sequence = PairedSequence(MARGIN, ALPHA, self._sign < 0, alpha_equivalent=ALPHA)
+        self._seen = -1
+
+    def look(self, beliefs: Beliefs, records: Records) -> None:
+        """Take the pair of the latest block, where it is one of the objective's kind."""
+        pair = [self._latest(records, choice) for choice in (self._incumbent, self._challenger)]
+        first, second = pair
+        if first is None or second is None or first.block != second.block or first.block <= self._seen:
+            return
+        self._seen = first.block
+        values = [
+            self._log_value(beliefs, choice, block)
+            for choice, block in zip(self._both, (first, second), strict=True)
+        ]
+        if values[0] is not None and values[1] is not None:
+            self._sequence.add(values[1] - values[0])
+
+    @property
+    def _both(self) -> tuple[Choice, Choice]:
+        return self._incumbent, self._challenger
+
+    def verdict(self, beliefs: Beliefs) -> str:
+        """Empty while it goes on."""
+        found = self._sequence.verdict()
+        if found != "cannot tell":
+            return f"{found} than the incumbent" if found != "equivalent" else "equivalent to the incumbent"
+        chance = self.chance(beliefs)
+        if chance < HOPELESS:
+            return "hardly better than the incumbent any more"
+        return ""
+
+    def chance(self, beliefs: Beliefs) -> float:
+        """That the challenger is better, as believed."""
+        known = [beliefs.measured(choice, self._figure) for choice in self._both]
+        first, second = known
+        if first is None or second is None:
+            return 0.5
+        error = math.hypot(first.error, second.error)
+        z = self._sign * (second.mean - first.mean) / max(error, 1e-9)
+        return 0.5 * (1 + math.erf(z / math.sqrt(2)))
+
+    def _latest(self, records: Records, choice: Choice) -> TrialBlock | None:
+        kind = "limit" if self._figure == LIMIT else "reference"
+        blocks = [
+            block for block in records.blocks.get(choice, ()) if block.kind == kind and not block.invalid
+        ]
+        return blocks[-1] if blocks else None
+
+    def _log_value(self, beliefs: Beliefs, choice: Choice, block: TrialBlock) -> float | None:
+        if self._figure == LIMIT:
+            return limit_sample(block, beliefs.slope(choice), self._goal.slo_latency_ns).value
+        figure = block.values.get(self._figure, 0.0)
+        return math.log(figure) if figure > 0 else None
