@@ -35,7 +35,7 @@ def concluded(state: State, record: Study, yaml_of: YamlOf) -> Study:
     record = msgspec.structs.replace(
         record,
         front=front(record.trials, record.goal),
-        hypervolume=hypervolume(record.trials, record.goal, default, seed=record.seed),
+        hypervolume=hypervolume(record.trials, record.goal, default),
     )
     try:
         chosen = recommend(record, yaml_of=lambda trial: yaml_of(record, trial))
