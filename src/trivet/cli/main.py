@@ -15,6 +15,7 @@ from trivet.cli.export import export
 from trivet.cli.gate import gate
 from trivet.cli.plan import plan
 from trivet.cli.replay import replay
+from trivet.cli.report import report
 from trivet.cli.runs import runs, show
 from trivet.cli.simulate import simulate
 from trivet.cli.tune import tune
@@ -116,6 +117,7 @@ cli.add_command(compare)
 cli.add_command(export)
 cli.add_command(replay)
 cli.add_command(plan)
+cli.add_command(report)
 cli.add_command(simulate)
 cli.add_command(gate)
 cli.add_command(runs)
