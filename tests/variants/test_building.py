@@ -11,8 +11,10 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 import pytest
+from onnx import helper
 
 from benchmarks import models as small
+from trivet.engine.onnx import OnnxEngine
 from trivet.errors import ExtraMissingError
 from trivet.spec.fields import FieldError
 from trivet.variants import builders
@@ -181,6 +183,22 @@ def test_what_fails_is_on_record_and_stops_nothing(bare: Source, store: VariantS
     ]
     assert isinstance(found[-1], Variant)
     assert _by_name(store.all(original_of(bare).digest)) == _by_name(found)
+
+
+def test_random_rows_that_the_original_cannot_take_say_nothing(
+    bare: Source, store: VariantStore, tmp_path: Path
+) -> None:
+    """Without data free dimensions are 1, too small for a window of 3."""
+    kernel = np.ones((2, 1, 3, 3), np.float32)
+    nodes = [
+        helper.make_node("Identity", ["x"], ["z"]),
+        helper.make_node("Conv", ["z", "k"], ["y"]),
+    ]
+    specs = [small.tensor(name, "FP32", ["N", channels, "H", "W"]) for name, channels in (("x", 1), ("y", 2))]
+    path = small.write(small.build("c", nodes, specs[:1], specs[1:], {"k": kernel}), tmp_path / "c.onnx")
+    free = replace(bare, path=path, signature=OnnxEngine(path).signature)
+    (found,) = build_variants([free], ["optimized"], store)
+    assert isinstance(found, Variant)
 
 
 def test_a_full_store_stops_everything(bare: Source, tmp_path: Path) -> None:

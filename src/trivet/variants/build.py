@@ -13,7 +13,7 @@ from trivet import host
 from trivet.engine.contract import Engine
 from trivet.engine.onnx import OnnxEngine
 from trivet.engine.openvino import OpenVinoEngine
-from trivet.errors import SpecError, TrivetError
+from trivet.errors import EngineError, SpecError, TrivetError
 from trivet.judge.equality import compare_answers
 from trivet.load.inputs.random_rows import random_rows
 from trivet.spec.canonical import canonical_json
@@ -179,7 +179,11 @@ def check_built(source: Source, built: Built, folder: Path, answers_change: bool
             source.signature, _NUM_CHECKED, np.random.default_rng(source.seed)
         )
         for row in rows:
-            _check_answers(variant.run(row), original.run(row), answers_change)
+            try:
+                reference = original.run(row)
+            except EngineError:  # random rows have free dimensions of 1, which some models cannot take
+                continue
+            _check_answers(variant.run(row), reference, answers_change)
     finally:
         variant.close()
         original.close()
