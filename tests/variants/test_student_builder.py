@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from trivet.engine.onnx import OnnxEngine
 from trivet.spec.service import Model, Ragged
 from trivet.spec.signature import Signature, TensorSpec
 from trivet.variants._models import MODEL_FILE
+from trivet.variants.build import build_variants
 from trivet.variants.builder import Built
 from trivet.variants.builders import BUILDERS, builder_of
 from trivet.variants.errors import VariantError
@@ -28,6 +30,8 @@ from trivet.variants.learned.distil import Distilled
 from trivet.variants.learned.reading import reading_of, why_unreadable
 from trivet.variants.learned.sizes import Wanted, sizes
 from trivet.variants.source import Source
+from trivet.variants.store import VariantStore
+from trivet.variants.variant import BuildFailure, Variant
 
 QUICK = Distilled(hidden=0, ngrams=(1,), vector=8, epochs=40, buckets=101)
 
@@ -154,6 +158,19 @@ def test_labels_follow_from_the_scores(wine: Source, folder: Path) -> None:
         assert given[label][0] == names[given[scores].argmax()]
         same += given[label][0] == wanted[label][0]
     assert same > 0.9 * len(wine.certification)
+
+
+def test_students_are_kept_like_all_variants(text: Source, tmp_path: Path) -> None:
+    store = VariantStore(tmp_path)
+    options = {"distilled": {"hidden": 0, "vector": 4, "epochs": 5, "buckets": 11}, "pruned": {}}
+    made = replace(text, options=options)
+    distilled, pruned = build_variants([made], ["distilled", "pruned"], store)
+    assert isinstance(distilled, Variant)
+    assert distilled.answers_change
+    assert distilled.settings["rows"] == 600
+    assert isinstance(pruned, BuildFailure)
+    assert "nothing can be cut out" in pruned.reason
+    assert build_variants([made], ["distilled", "pruned"], store) == [distilled, pruned]
 
 
 def test_too_few_rows_are_refused_with_how_many_are_sensible(text: Source, tmp_path: Path) -> None:
