@@ -9,11 +9,13 @@ import click
 from trivet import __version__
 from trivet.cli.audit import audit
 from trivet.cli.bench import bench, compare
+from trivet.cli.convert import convert
 from trivet.cli.doctor import doctor
 from trivet.cli.export import export
 from trivet.cli.gate import gate
 from trivet.cli.replay import replay
 from trivet.cli.runs import runs, show
+from trivet.cli.variants import variants
 from trivet.errors import UserError
 
 _Path = click.Path(path_type=Path)
@@ -115,6 +117,8 @@ cli.add_command(runs)
 cli.add_command(show)
 cli.add_command(audit)
 cli.add_command(doctor)
+cli.add_command(variants)
+cli.add_command(convert)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A service's data in three parts that share no row: for fitting, for certifying and choosing, and for judging what came of it."""
+"""A service's data in three parts that share no row: for fitting, for certifying and choosing, and for judging."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

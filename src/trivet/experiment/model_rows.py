@@ -1,4 +1,4 @@
-"""What the service's data brings each of its models: rows carried through the stages before it, and judged by those after."""
+"""What the service's data brings each of its models: rows carried through the stages before, judged by those after."""
 
 import time
 import weakref

@@ -19,16 +19,22 @@ def load_function(target: str, root: Path) -> Callable[..., Any]:
 
     Raises: SpecError: no such file.  JudgeError: it cannot be imported, or there is nothing to call.
     """
+    found = load_attribute(target, root)
+    if not callable(found) or isinstance(found, type):
+        raise JudgeError(f"{target} is no function")
+    called: Callable[..., Any] = found
+    return called
+
+
+def load_attribute(target: str, root: Path) -> Any:
+    """Whatever a target names. Raises: SpecError: no such file.  JudgeError: it cannot be imported, or has no such name."""
     path, attribute = resolve_target(target, root)
     found: Any = _imported(path.resolve(), root.resolve(), target)
     for part in attribute.split("."):
         if not hasattr(found, part):
             raise JudgeError(f"{path} has no attribute {attribute!r}")
         found = getattr(found, part)
-    if not callable(found) or isinstance(found, type):
-        raise JudgeError(f"{target} is no function")
-    called: Callable[..., Any] = found
-    return called
+    return found
 
 
 def called(target: str, function: Callable[..., Any], *arguments: Any) -> Any:
