@@ -78,7 +78,7 @@ def test_a_student_answers_like_the_model(text: Source, text_student: tuple[Buil
     same = [teacher.run(row)["scores"].argmax() == student.run(row)["scores"].argmax() for row in held]
     assert np.mean(same) > 0.9
     assert f"scores: the same class as the model in {np.mean(same):.1%} (" in built.notes[1]
-    assert built.settings["rows"] == 600
+    assert built.settings["learned_rows"] == 600
 
 
 def test_the_axes_keep_their_names(text_student: tuple[Built, Path]) -> None:
@@ -167,10 +167,13 @@ def test_students_are_kept_like_all_variants(text: Source, tmp_path: Path) -> No
     distilled, pruned = build_variants([made], ["distilled", "pruned"], store)
     assert isinstance(distilled, Variant)
     assert distilled.answers_change
-    assert distilled.settings["rows"] == 600
+    assert distilled.settings["learned_rows"] == 600
     assert isinstance(pruned, BuildFailure)
     assert "nothing can be cut out" in pruned.reason
-    assert build_variants([made], ["distilled", "pruned"], store) == [distilled, pruned]
+    told: list[str] = []
+    again = build_variants([made], ["distilled", "pruned"], store, say=told.append)
+    assert isinstance(again[0], Variant)
+    assert (again[0].digest, again[1], told) == (distilled.digest, pruned, [])
 
 
 def test_too_few_rows_are_refused_with_how_many_are_sensible(text: Source, tmp_path: Path) -> None:

@@ -78,7 +78,9 @@ class Distilled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         notes = agreement_note(outputs, [answers[i] for i in held], given)
         learned = f"learned from the model's answers to {num_learned} rows: {studied.size.told}"
         return Built(
-            (MODEL_FILE,), (learned, *notes, *studied.notes), {"rows": num_learned, **studied.settings}
+            (MODEL_FILE,),
+            (learned, *notes, *studied.notes),
+            {"learned_rows": num_learned, **studied.settings},
         )
 
 

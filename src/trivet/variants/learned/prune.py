@@ -94,7 +94,9 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             + ("" if self.keep is not None else f", certified to stay within {self.max_loss:.1%}"),
         )
         return Built(
-            (MODEL_FILE,), notes, {"rows": len(watched), "kept": [len(kept) for _, kept in plans[chosen]]}
+            (MODEL_FILE,),
+            notes,
+            {"watched_rows": len(watched), "kept": [len(kept) for _, kept in plans[chosen]]},
         )
 
     def _chosen(

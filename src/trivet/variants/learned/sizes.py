@@ -76,7 +76,9 @@ def _candidates(wanted: Wanted, ids: Ids | None, grams: Grams | None, features: 
         return [Size(grams=None, vector=0, hidden=hidden, epochs=wanted.epochs) for hidden in hiddens]
     buckets = grams.buckets if wanted.buckets is None else prime_below(wanted.buckets)
     shapes: list[tuple[int, tuple[int, ...]]] = [(32, ()), (32, (64,)), (128, (256,))]
-    if (grams.width or 0) > _LONG:  # they pay for each number of a vector thousands of times, and never for a layer
+    if (
+        grams.width or 0
+    ) > _LONG:  # they pay for each number of a vector thousands of times, and never for a layer
         shapes = [(32, (64,)), (64, (128,))]
     shapes = [(wanted.vector or vector, hidden) for vector, hidden in shapes]
     if wanted.hidden is not None:
