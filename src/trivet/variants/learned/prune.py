@@ -71,6 +71,10 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if not plans:
             raise VariantError(f"keep: {self.keep:g} leaves all units where they are; give a smaller share")
         judged = list(source.certification) or watched
+        if not source.certification and self.keep is None:
+            raise VariantError(
+                "no rows are left to certify a loss on: add rows to `data:`, or say what to `keep`"
+            )
         losses = PairedLosses(source, judged)
         table = []
         for number, plan in enumerate(plans, 1):
