@@ -85,11 +85,6 @@ def importance(chain: Chain, model: OnnxModel, seen: dict[int, Activity]) -> Dou
     """
     squares = np.zeros(chain.size)
     for use in chain.uses:
-        variance = np.maximum(np.diag(seen[use.node].covariance), 0)
-        mean = seen[use.node].mean
-        variance = np.where(
-            variance > _ROUNDING * mean * mean, variance, 0
-        )  # what is left of a difference of squares
         weight = np.moveaxis(model.constants[use.weight.constant].astype(np.float64), use.weight.axis, 0)
         moved = seen[use.node].variance * (weight.reshape(len(weight), -1) ** 2).sum(axis=1)
         squares += moved.reshape(chain.size, use.weight.repeat).sum(axis=1)
