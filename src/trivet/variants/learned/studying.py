@@ -31,7 +31,7 @@ _NO_WORSE = 0.03  # so much more loss is worth a smaller student
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """rows: to learn from; outputs: what was answered to them, and perhaps to more rows behind them."""
+    """rows: to learn from; outputs: what was answered to them."""
 
     source: Source
     rows: Sequence[Arrays]
