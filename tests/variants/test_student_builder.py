@@ -199,7 +199,10 @@ SCORES = TensorSpec("y", "FP32", (-1, 2))
         (Signature((NUMBERS,), (SCORES,), False), "no batch axis"),
         (Signature((NUMBERS,), (TensorSpec("y", "FP32", (-1, -1, 8)),), True), "answers once for each row"),
         (Signature((TensorSpec("image", "FP32", (-1, 3, -1, -1)),), (SCORES,), True), "has a free size"),
-        (Signature((TensorSpec("image", "FP32", (-1, 3, 64, 64)),), (SCORES,), True), "takes 12288 numbers a row"),
+        (
+            Signature((TensorSpec("image", "FP32", (-1, 3, 64, 64)),), (SCORES,), True),
+            "takes 12288 numbers a row",
+        ),
         (Signature((TensorSpec("x", "BF16", (-1, 4)),), (SCORES,), True), "is BF16"),
         (Signature((NUMBERS,), (SCORES,), True), ""),
     ],
