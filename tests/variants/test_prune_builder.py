@@ -1,5 +1,6 @@
 """A pruned model keeps what is certified: as few units as the rows allow, and no model where they do not."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,13 @@ def test_what_cannot_be_certified_is_not_built(tmp_path: Path) -> None:
     many = source(path, number_rows(800, 4), decode=lambda answer: int(answer["y"].argmax()))
     with pytest.raises(VariantError, match="could not be certified: raise `max_loss`"):
         _build(many, tmp_path / "b", max_loss=0.016)
+
+
+def test_a_loss_is_not_certified_on_rows_that_were_fitted(half_idle: Source, tmp_path: Path) -> None:
+    alone = replace(half_idle, certification=range(0))
+    with pytest.raises(VariantError, match="no rows are left to certify"):
+        _build(alone, tmp_path / "a")
+    assert _build(alone, tmp_path / "b", keep=0.25).settings["kept"] == [8]
 
 
 def test_losses_are_right_answers_that_are_lost_where_rows_are_judged(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
@@ -42,6 +42,7 @@ def _without_idle(path: Path, rows: list[dict[str, Any]]) -> tuple[Any, int]:
 
 
 @settings(max_examples=15, deadline=None)
+@example(seed=330, idle={4}, gemm=False)  # it varies with the others by no more than rounding
 @given(seed=st.integers(0, 1000), idle=st.sets(st.integers(0, 5), max_size=5), gemm=st.booleans())
 def test_units_that_do_nothing_go_and_the_answers_stay(
     tmp_path_factory: pytest.TempPathFactory, seed: int, idle: set[int], gemm: bool

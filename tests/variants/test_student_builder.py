@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from trivet.engine.onnx import OnnxEngine
 from trivet.spec.service import Model, Ragged
 from trivet.spec.signature import Signature, TensorSpec
 from trivet.variants._models import MODEL_FILE
+from trivet.variants.build import build_variants
 from trivet.variants.builder import Built
 from trivet.variants.builders import BUILDERS, builder_of
 from trivet.variants.errors import VariantError
@@ -28,6 +30,8 @@ from trivet.variants.learned.distil import Distilled
 from trivet.variants.learned.reading import reading_of, why_unreadable
 from trivet.variants.learned.sizes import Wanted, sizes
 from trivet.variants.source import Source
+from trivet.variants.store import VariantStore
+from trivet.variants.variant import BuildFailure, Variant
 
 QUICK = Distilled(hidden=0, ngrams=(1,), vector=8, epochs=40, buckets=101)
 
@@ -74,7 +78,7 @@ def test_a_student_answers_like_the_model(text: Source, text_student: tuple[Buil
     same = [teacher.run(row)["scores"].argmax() == student.run(row)["scores"].argmax() for row in held]
     assert np.mean(same) > 0.9
     assert f"scores: the same class as the model in {np.mean(same):.1%} (" in built.notes[1]
-    assert built.settings["rows"] == 600
+    assert built.settings["learned_rows"] == 600
 
 
 def test_the_axes_keep_their_names(text_student: tuple[Built, Path]) -> None:
@@ -156,6 +160,22 @@ def test_labels_follow_from_the_scores(wine: Source, folder: Path) -> None:
     assert same > 0.9 * len(wine.certification)
 
 
+def test_students_are_kept_like_all_variants(text: Source, tmp_path: Path) -> None:
+    store = VariantStore(tmp_path)
+    options = {"distilled": {"hidden": 0, "vector": 4, "epochs": 5, "buckets": 11}, "pruned": {}}
+    made = replace(text, options=options)
+    distilled, pruned = build_variants([made], ["distilled", "pruned"], store)
+    assert isinstance(distilled, Variant)
+    assert distilled.answers_change
+    assert distilled.settings["learned_rows"] == 600
+    assert isinstance(pruned, BuildFailure)
+    assert "nothing can be cut out" in pruned.reason
+    told: list[str] = []
+    again = build_variants([made], ["distilled", "pruned"], store, say=told.append)
+    assert isinstance(again[0], Variant)
+    assert (again[0].digest, again[1], told) == (distilled.digest, pruned, [])
+
+
 def test_too_few_rows_are_refused_with_how_many_are_sensible(text: Source, tmp_path: Path) -> None:
     small = source(text.path, text.rows[:68], decode=text.decode)
     with pytest.raises(VariantError, match=r"51 rows to learn from; at least 200 are sensible"):
@@ -179,6 +199,10 @@ SCORES = TensorSpec("y", "FP32", (-1, 2))
         (Signature((NUMBERS,), (SCORES,), False), "no batch axis"),
         (Signature((NUMBERS,), (TensorSpec("y", "FP32", (-1, -1, 8)),), True), "answers once for each row"),
         (Signature((TensorSpec("image", "FP32", (-1, 3, -1, -1)),), (SCORES,), True), "has a free size"),
+        (
+            Signature((TensorSpec("image", "FP32", (-1, 3, 64, 64)),), (SCORES,), True),
+            "takes 12288 numbers a row",
+        ),
         (Signature((TensorSpec("x", "BF16", (-1, 4)),), (SCORES,), True), "is BF16"),
         (Signature((NUMBERS,), (SCORES,), True), ""),
     ],

@@ -175,9 +175,11 @@ def test_rows_that_were_never_learned_count_for_nothing() -> None:
     assert bag.toarray()[0].tolist() == pytest.approx([0, 0, 2 / 3, 1 / 3, 0, 0, 0, 0, 0])
 
 
-def test_what_fills_up_short_rows_is_found_at_their_ends() -> None:
+def test_what_fills_up_short_rows_is_found() -> None:
     short = np.array([5, 6, 7, 8] + [256] * 12)
     full = np.arange(16)
+    between = np.array([5, 6, 7, 8] + [256] * 8 + [1, 2, 3, 4])
+    assert fill_of([between, full, full]) == 256
     assert fill_of([short, full, full]) == 256
     assert fill_of([full, full]) is None
     assert fill_of([short] + [full] * 99) is None  # one in a hundred may be chance

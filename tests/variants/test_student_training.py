@@ -129,4 +129,8 @@ def test_labels_are_placed_by_asking_what_decode_calls_each_position() -> None:
     )
     assert decides
     assert places == [1, 2, UNKNOWN]
+    assert label_positions(lambda a: a["y"][0], answer, "y", ["1"], 1) == (
+        False,
+        [UNKNOWN],
+    )  # a vector, not a class
     assert label_positions(lambda a: float(a["y"].max()), answer, "y", ["1"], 1) == (False, [UNKNOWN])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trivet.variants._session import Watched
 from trivet.variants.learned.chains import Chain, Use
 from trivet.variants.learned.onnx_model import OnnxModel
 from trivet.variants.learned.reading import Arrays
@@ -14,34 +15,60 @@ from trivet.variants.learned.reading import Arrays
 Doubles = NDArray[np.float64]
 
 _ROUNDING = 1e-12
+_MOST_TOGETHER = 4096  # values of which all products are summed up: 128 MiB
 
 
 @dataclass(frozen=True, slots=True)
 class Activity:
-    """Of the values that a layer reads. mean: shape (values,); covariance: shape (values, values)."""
+    """Of the values that a layer reads. mean, variance: shape (values,); covariance: shape (values, values), or None where
+    that would be too large."""
 
     mean: Doubles
-    covariance: Doubles
+    variance: Doubles
+    covariance: Doubles | None
+
+
+class _Sums:
+    """Of values, of their squares, and of their products."""
+
+    def __init__(self, num_values: int) -> None:
+        self._count = 0
+        self._values, self._squares = np.zeros(num_values), np.zeros(num_values)
+        self._products = np.zeros((num_values, num_values)) if num_values <= _MOST_TOGETHER else None
+
+    def add(self, values: Doubles) -> None:
+        """Args: values: shape (places, values)."""
+        self._count += len(values)
+        self._values += values.sum(axis=0)
+        self._squares += (values * values).sum(axis=0)
+        if self._products is not None:
+            self._products += values.T @ values
+
+    def activity(self) -> Activity:
+        mean = self._values / self._count
+        variance = np.maximum(self._squares / self._count - mean * mean, 0)
+        # What rounding leaves of a difference of squares is no variance.
+        variance = np.where(variance > _ROUNDING * mean * mean, variance, 0)
+        if self._products is None:
+            return Activity(mean, variance, None)
+        covariance = self._products / self._count - np.outer(mean, mean)
+        still = variance == 0
+        covariance[still, :] = 0
+        covariance[:, still] = 0
+        return Activity(mean, variance, covariance)
 
 
 def activities(model: OnnxModel, chains: Sequence[Chain], rows: Sequence[Arrays]) -> dict[int, Activity]:
-    """By the place of the layer that reads them. Raises: onnxruntime's errors: rows that do not fit the model."""
-    import onnxruntime as ort
-
+    """By the place of the layer that reads them. Raises: VariantError: the model fails on a row."""
     uses = [use for chain in chains for use in chain.uses]
-    names = list(dict.fromkeys(use.given for use in uses))
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = ort.InferenceSession(model.with_outputs(names), options, providers=["CPUExecutionProvider"])
-    wanted = [value.name for value in session.get_inputs()]
-    sums: dict[int, tuple[float, Doubles, Doubles]] = {}
+    watched = Watched(model.proto, list(dict.fromkeys(use.given for use in uses)))
+    sums: dict[int, _Sums] = {}
     for row in rows:
-        seen = dict(zip(names, session.run(names, {name: row[name] for name in wanted}), strict=True))
+        seen = watched.run(row)
         for use in uses:
             values = _as_rows(seen[use.given], use)
-            count, total, products = sums.get(use.node, (0.0, np.zeros(1), np.zeros(1)))
-            sums[use.node] = count + len(values), total + values.sum(axis=0), products + values.T @ values
-    return {node: _activity(*found) for node, found in sums.items()}
+            sums.setdefault(use.node, _Sums(values.shape[1])).add(values)
+    return {node: found.activity() for node, found in sums.items()}
 
 
 def _as_rows(values: NDArray[Any], use: Use) -> Doubles:
@@ -51,11 +78,6 @@ def _as_rows(values: NDArray[Any], use: Use) -> Doubles:
     return values.reshape(-1, values.shape[-1]).astype(np.float64)
 
 
-def _activity(count: float, total: Doubles, products: Doubles) -> Activity:
-    mean = total / count
-    return Activity(mean, products / count - np.outer(mean, mean))
-
-
 def importance(chain: Chain, model: OnnxModel, seen: dict[int, Activity]) -> Doubles:
     """How much each unit moves the layers that read it, shape (size,): its deviation times the norm of its weights.
 
@@ -63,13 +85,8 @@ def importance(chain: Chain, model: OnnxModel, seen: dict[int, Activity]) -> Dou
     """
     squares = np.zeros(chain.size)
     for use in chain.uses:
-        variance = np.maximum(np.diag(seen[use.node].covariance), 0)
-        mean = seen[use.node].mean
-        variance = np.where(
-            variance > _ROUNDING * mean * mean, variance, 0
-        )  # what is left of a difference of squares
         weight = np.moveaxis(model.constants[use.weight.constant].astype(np.float64), use.weight.axis, 0)
-        moved = variance * (weight.reshape(len(weight), -1) ** 2).sum(axis=1)
+        moved = seen[use.node].variance * (weight.reshape(len(weight), -1) ** 2).sum(axis=1)
         squares += moved.reshape(chain.size, use.weight.repeat).sum(axis=1)
     result: Doubles = np.sqrt(squares)
     return result

@@ -63,7 +63,7 @@ class Distilled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         say(f"asking the model about {len(places)} rows")
         engine = OnnxEngine(source.path)
         answers = answers_of(engine, [source.rows[place] for place in places])
-        outputs = outputs_of(source, places, answers)
+        outputs = outputs_of(source, places[:num_learned], answers[:num_learned])
         _check_enough(num_learned, outputs)
         wanted = Wanted(
             ngrams=tuple(sorted(set(self.ngrams))), buckets=self.buckets, vector=self.vector, hidden=self.hidden,
@@ -78,7 +78,9 @@ class Distilled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         notes = agreement_note(outputs, [answers[i] for i in held], given)
         learned = f"learned from the model's answers to {num_learned} rows: {studied.size.told}"
         return Built(
-            (MODEL_FILE,), (learned, *notes, *studied.notes), {"rows": num_learned, **studied.settings}
+            (MODEL_FILE,),
+            (learned, *notes, *studied.notes),
+            {"learned_rows": num_learned, **studied.settings},
         )
 
 

@@ -107,16 +107,16 @@ def _rows_of(kept: NDArray[np.int64], n: int, grams: Grams) -> NDArray[np.int64]
 
 
 def fill_of(rows: Sequence[NDArray[Any]], *, share: float = 0.05) -> int | None:
-    """The id that rows of one width are filled up with: it stands alone in an eighth of the positions at one end of at
-    least a `share` of the rows. None: there is no such id.
+    """The id that rows of one width are filled up with: it stands alone in an eighth of at least a `share` of the rows, and
+    of more than any other does. None: there is no such id.
 
     Args: rows: each of shape (positions,).
     """
-    ends = []
+    found: list[int] = []
     for row in rows:
-        run = max(1, len(row) // 8)
-        ends += [int(part[0]) for part in (row[:run], row[-run:]) if run > 1 and (part == part[0]).all()]
-    values, counts = np.unique(np.array(ends, np.int64), return_counts=True)
+        parts = [part for part in np.array_split(row, 8) if len(part) > 1]
+        found += {int(part[0]) for part in parts if (part == part[0]).all()}
+    values, counts = np.unique(np.array(found, np.int64), return_counts=True)
     if len(values) == 0 or counts.max() < share * len(rows):
         return None
     return int(values[counts.argmax()])

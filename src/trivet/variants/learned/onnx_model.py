@@ -44,14 +44,6 @@ class OnnxModel:
                 return self._onnx.helper.get_attribute_value(attribute)
         return default
 
-    def with_outputs(self, names: list[str]) -> bytes:
-        """The model with these tensors as its only outputs."""
-        model = self._onnx.ModelProto()
-        model.CopyFrom(self.proto)
-        del model.graph.output[:]
-        model.graph.output.extend(self._onnx.ValueInfoProto(name=name) for name in names)
-        return bytes(model.SerializeToString(deterministic=True))
-
     def replaced(self, constants: Mapping[str, NDArray[Any]], biases: Mapping[int, NDArray[Any]]) -> Any:
         """A checked copy with these constants, and with a sum behind (or inside of) the layers at these places.
 

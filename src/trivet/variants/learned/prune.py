@@ -71,6 +71,10 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if not plans:
             raise VariantError(f"keep: {self.keep:g} leaves all units where they are; give a smaller share")
         judged = list(source.certification) or watched
+        if not source.certification and self.keep is None:
+            raise VariantError(
+                "no rows are left to certify a loss on: add rows to `data:`, or say what to `keep`"
+            )
         losses = PairedLosses(source, judged)
         table = []
         for number, plan in enumerate(plans, 1):
@@ -94,7 +98,9 @@ class Pruned(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             + ("" if self.keep is not None else f", certified to stay within {self.max_loss:.1%}"),
         )
         return Built(
-            (MODEL_FILE,), notes, {"rows": len(watched), "kept": [len(kept) for _, kept in plans[chosen]]}
+            (MODEL_FILE,),
+            notes,
+            {"watched_rows": len(watched), "kept": [len(kept) for _, kept in plans[chosen]]},
         )
 
     def _chosen(

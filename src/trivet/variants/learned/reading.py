@@ -16,6 +16,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 INTEGERS = frozenset({"UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64"})
 FLOATS = frozenset({"FP16", "FP32", "FP64"})
+_MOST_NUMBERS = 8192
 _FEWEST_IDS = 32  # fewer integers of a fixed number are a table's columns
 
 
@@ -48,8 +49,12 @@ def why_unreadable(signature: Signature) -> str:
             return f"the model takes text ({spec.name!r}): its own reading of text would be most of a student's work"
         if spec.datatype not in INTEGERS | FLOATS | {"BOOL"}:
             return f"input {spec.name!r} is {spec.datatype}: a student reads integers and floats"
-        if not _is_ids(spec) and VARIABLE in spec.shape[1:] and not _may_be_mask(spec):
+        if not _is_ids(spec) and VARIABLE in spec.shape[1:] and not _is_mask(spec):
             return f"input {spec.name!r} has a free size beside the batch axis, and its values are no ids"
+    numbers = [spec for spec in signature.inputs if not _is_ids(spec) and not _is_mask(spec)]
+    num_numbers = sum(num_features(spec) for spec in numbers)
+    if num_numbers > _MOST_NUMBERS:
+        return f"the model takes {num_numbers} numbers a row: a layer over so many would not be small"
     for spec in signature.outputs:
         if VARIABLE in spec.shape[1:] and spec.datatype != "BYTES":
             return f"output {spec.name!r} has a free size beside the batch axis: a student answers once for each row"
@@ -59,10 +64,10 @@ def why_unreadable(signature: Signature) -> str:
 def reading_of(signature: Signature, rows: Sequence[Arrays]) -> Reading:
     """What each input is, from its name, its shape and the values that the rows have.
 
-    Raises: VariantError: more than one sequence.
+    Raises: VariantError: more than one sequence, or nothing that changes.
     """
     sequences = [spec for spec in signature.inputs if _is_ids(spec)]
-    masks = [spec for spec in signature.inputs if _may_be_mask(spec) and "mask" in spec.name.lower()]
+    masks = [spec for spec in signature.inputs if _is_mask(spec)]
     others = [spec for spec in sequences if spec not in masks]
     ignored = [spec for spec in others if len(others) > 1 and _is_aside(spec, rows)]
     found = [spec for spec in others if spec not in ignored]
@@ -70,6 +75,8 @@ def reading_of(signature: Signature, rows: Sequence[Arrays]) -> Reading:
         names = ", ".join(spec.name for spec in [*found, *masks])
         raise VariantError(f"several sequences ({names}): a student reads one, with one mask")
     numbers = [spec for spec in signature.inputs if spec not in sequences and spec not in masks]
+    if not found and not numbers:
+        raise VariantError("the inputs are the same in all rows: there is nothing to learn from")
     mask = masks[0] if masks and found else None
     ids = _ids(found[0], mask) if found else None
     return Reading(ids, tuple(numbers), tuple(spec.name for spec in [*ignored, *masks[bool(mask) :]]))
@@ -104,8 +111,10 @@ def _is_ids(spec: TensorSpec) -> bool:
     return spec.shape[1] == VARIABLE or spec.shape[1] >= _FEWEST_IDS
 
 
-def _may_be_mask(spec: TensorSpec) -> bool:
-    return len(spec.shape) == 2 and spec.datatype in INTEGERS | FLOATS | {"BOOL"}
+def _is_mask(spec: TensorSpec) -> bool:
+    return (
+        "mask" in spec.name.lower() and len(spec.shape) == 2 and spec.datatype in INTEGERS | FLOATS | {"BOOL"}
+    )
 
 
 def _is_aside(spec: TensorSpec, rows: Sequence[Arrays]) -> bool:

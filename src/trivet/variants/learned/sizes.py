@@ -75,10 +75,12 @@ def _candidates(wanted: Wanted, ids: Ids | None, grams: Grams | None, features: 
     if ids is None or grams is None:
         return [Size(grams=None, vector=0, hidden=hidden, epochs=wanted.epochs) for hidden in hiddens]
     buckets = grams.buckets if wanted.buckets is None else prime_below(wanted.buckets)
-    # Long rows pay for each number of a vector thousands of times.
-    largest = (64, (128,)) if (grams.width or 0) > _LONG else (128, (256,))
-    shapes: list[tuple[int, tuple[int, ...]]]
-    shapes = [(wanted.vector or vector, hidden) for vector, hidden in ((32, ()), (32, (64,)), largest)]
+    shapes: list[tuple[int, tuple[int, ...]]] = [(32, ()), (32, (64,)), (128, (256,))]
+    if (
+        grams.width or 0
+    ) > _LONG:  # they pay for each number of a vector thousands of times, and never for a layer
+        shapes = [(32, (64,)), (64, (128,))]
+    shapes = [(wanted.vector or vector, hidden) for vector, hidden in shapes]
     if wanted.hidden is not None:
         shapes = [(vector, hiddens[0]) for vector, _ in shapes]
     ngrams = wanted.ngrams or (1, 2)

@@ -19,7 +19,7 @@ def cut_units(model: OnnxModel, kept: Sequence[tuple[Chain, Units]], seen: Mappi
     """A copy of the model with only these units of each chain, as an onnx ModelProto.
 
     A layer that reads units x as W x loses some: their mean goes into its bias, and what they share with those that
-    stay into the weights, by least squares on the rows seen (for layers of images only the mean).
+    stay into the weights, by least squares on the rows seen (for layers of images, and very wide ones, only the mean).
     Args: kept: units in ascending order.  seen: as from `activities`.
     """
     constants: dict[str, NDArray[Any]] = {}
@@ -49,7 +49,7 @@ def _take_over(
     gone = np.setdiff1d(np.arange(len(values)), stay)
     flat = values.reshape(len(values), -1)
     more = np.zeros((len(stay), flat.shape[1]))
-    if use.where == "last":
+    if use.where == "last" and seen.covariance is not None:
         more = _least_squares(seen.covariance, stay, gone, flat[gone])
     changed = (flat[stay] + more).reshape(len(stay), *values.shape[1:])
     constants[cut.constant] = np.ascontiguousarray(np.moveaxis(changed, 0, cut.axis)).astype(whole.dtype)

@@ -185,7 +185,10 @@ def label_positions(
     for position in range(size):
         scores = np.zeros(size, answer[name].dtype)
         scores[position] = 1
-        named.setdefault(_text(decode({**answer, name: scores.reshape(answer[name].shape)})), position)
+        decoded = decode({**answer, name: scores.reshape(answer[name].shape)})
+        if isinstance(decoded, np.ndarray | list | tuple):
+            return False, nothing  # the answer itself: no class
+        named.setdefault(_text(decoded), position)
     if len(named) < size:
         return False, nothing
     if labels is None:
@@ -194,8 +197,6 @@ def label_positions(
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return value.tobytes().hex()
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value).strip()
