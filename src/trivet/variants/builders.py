@@ -24,6 +24,8 @@ BUILDERS: dict[str, Callable[[], Builder]] = {
     "int8-static": _of("int8", "Int8Static"),
     "int8-certified": _of("certified", "Int8Certified"),
     "openvino-int8": _of("openvino_int8", "OpenVinoInt8"),
+    "distilled": _of("learned.distil", "Distilled"),
+    "pruned": _of("learned.prune", "Pruned"),
     "early-exit": _of("early_exit", "EarlyExit"),
 }
 
