@@ -1,12 +1,6 @@
-"""Rows that leave early through a real runtime: who answers what, however requests and batches are cut.
+"""Rows that leave early through a real runtime: who answers what, however requests and batches are cut."""
 
-The front answers x and hands x on; what follows answers ten times as much, so that an answer tells where it came from. A
-row is sure where its two numbers are far enough apart.
-"""
-
-import asyncio
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,95 +9,37 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from onnx import ModelProto, helper
 
 from benchmarks import models as build
-from tests.support.runtime import Answer, Served, prepared, serve
-from trivet.errors import EngineError, RefusedError, SpecError
+from tests.support.exits import (
+    RULE,
+    SURE,
+    TWO,
+    UNSURE,
+    expected,
+    model,
+    outputs,
+    rows,
+    run,
+    word,
+    write_parts,
+)
+from tests.support.runtime import Served, prepared, serve
+from trivet.errors import EngineError, SpecError
 from trivet.pipeline.exits import confidences
-from trivet.runtime.live_exits import exit_word
-from trivet.runtime.preparing import Prepared, PreparedModel
-from trivet.runtime.profile import Profile
+from trivet.runtime.preparing import Prepared
 from trivet.spec.exit import Exit, ExitCalibration
-
-RULE = Exit(output="y", at_least=0.9)
-SURE, UNSURE = [3.0, 0.0], [1.0, 0.0]
-TWO = """
-models:
-  front: {file: front.onnx, levers: {max_batch_size: 4, execution: inline, threads: 1}}
-  rest: {file: rest.onnx, levers: {max_batch_size: 4, execution: inline, threads: 1}}
-pipeline:
-  - model: front
-    exit: {output: y, at_least: 0.9}
-  - model: rest
-slo: {deadline: 10s}
-"""
-
-
-def model(name: str, outputs: Sequence[str], nodes: Sequence[Any], weights: dict[str, Any]) -> ModelProto:
-    inputs = [build.tensor(name, "FP32", ["n", 2])]
-    return build.build("m", nodes, inputs, [build.tensor(one, "FP32", ["n", 2]) for one in outputs], weights)
-
-
-def front() -> ModelProto:
-    nodes = [helper.make_node("Identity", ["x"], ["y"]), helper.make_node("Identity", ["x"], ["h"])]
-    return model("x", ["y", "h"], nodes, {})
-
-
-def times(factor: float, *, also: Sequence[str] = ()) -> ModelProto:
-    """h -> y, `factor` times as much; further outputs are h again."""
-    nodes = [helper.make_node("Mul", ["h", "f"], ["y"])]
-    nodes += [helper.make_node("Identity", ["h"], [name]) for name in also]
-    return model("h", ["y", *also], nodes, {"f": np.float32(factor)})
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("exits")
-    build.write(front(), folder / "front.onnx")
-    build.write(times(10), folder / "rest.onnx")
-    build.write(times(0.5, also=["k"]), folder / "middle.onnx")
-    return folder
+    return write_parts(tmp_path_factory.mktemp("exits"))
 
 
 @pytest.fixture
 def two(folder: Path) -> Prepared:
     return prepared(folder, TWO)
-
-
-def expected(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The offline computation: the rule on the front's scores, row by row."""
-    sure = confidences(RULE, x) >= RULE.at_least
-    return np.where(sure[:, None], x, 10 * x)
-
-
-def rows(*values: Sequence[float]) -> NDArray[np.float32]:
-    return np.array(values, np.float32)
-
-
-def word(answer: Answer) -> str:
-    assert answer.request is not None
-    return exit_word(answer.request)
-
-
-def outputs(answer: Answer) -> NDArray[np.float32]:
-    assert answer.outputs is not None, answer.error
-    assert list(answer.outputs) == ["y"]
-    return answer.outputs["y"]
-
-
-def run(ready: Prepared, requests: Sequence[NDArray[np.float32]], **inputs: NDArray[Any]) -> list[Answer]:
-    """All requests at once, each with `inputs` beside x; their answers."""
-    answers: list[Answer] = []
-
-    async def work(served: Served) -> None:
-        answers.extend(served.submit({"x": x, **inputs}) for x in requests)
-        for answer in answers:
-            await answer.done.wait()
-
-    serve(ready, work)
-    return answers
 
 
 def test_a_row_leaves_where_it_is_sure_and_goes_on_where_it_is_not(two: Prepared) -> None:
@@ -333,51 +269,7 @@ def test_ragged_inputs_go_on_in_their_own_lengths_beside_what_the_request_brough
         np.testing.assert_allclose(answer["y"], expected(score), rtol=1e-5)
 
 
-THREADS = TWO.replace("execution: inline", "execution: thread")
-
-
-def test_a_request_that_is_cancelled_between_its_models_is_not_answered(folder: Path) -> None:
-    async def work(served: Served) -> None:
-        gone, other = (served.submit({"x": rows(UNSURE, SURE)}) for _ in range(2))
-        assert gone.request is not None
-        while gone.request.split is None:  # until its rows have parted
-            await asyncio.sleep(0)
-        assert served.runtime.cancel(gone.request)
-        assert not served.runtime.cancel(gone.request)
-        np.testing.assert_array_equal((await served.ask({"x": rows(UNSURE)}))["y"], 10 * rows(UNSURE))
-        await other.done.wait()
-        assert served.live.num_unanswered() == 0
-        assert not gone.done.is_set()
-        assert served.live.models[0].counters.failed == {"CANCELED": 1}
-
-    serve(prepared(folder, THREADS), work)
-
-
-def test_time_is_kept_for_those_who_go_on_and_nobody_is_answered_late(folder: Path) -> None:
-    """The rest takes a second by its profile, and 500 ms are given: hopeless for all who might go on, at first."""
-    ready = prepared(folder, TWO)
-    rest = ready.stages[1]
-    assert isinstance(rest, PreparedModel)
-    rest.profile = Profile({0: {1: [10**9], 4: [2 * 10**9]}}, rest.profile.batching, "a second")
-
-    async def work(served: Served) -> None:
-        with pytest.raises(RefusedError, match="deadline cannot be met by an idle server either"):
-            await served.ask({"x": rows(SURE)}, timeout_ns=500_000_000)
-        point = served.live.models[0].exit
-        assert point is not None
-        point.learn(100_000, 0)  # nearly everybody leaves
-        answer = await served.ask({"x": rows(SURE)}, timeout_ns=500_000_000)
-        np.testing.assert_array_equal(answer["y"], rows(SURE))
-        for unsure in (rows(UNSURE), rows(SURE, UNSURE)):
-            with pytest.raises(RefusedError, match="by an idle server either"):
-                await served.ask({"x": unsure}, timeout_ns=500_000_000)
-        assert (await served.ask({"x": rows(UNSURE)}))["y"].tolist() == [[10.0, 0.0]]
-
-    serve(ready, work)
-
-
 FAILS = """
-inputs: [{name: x, datatype: FP32, shape: [-1, 2]}]
 outputs: [{name: y, datatype: FP32, shape: [-1, 2]}]
 models: {front: {file: front.onnx}, rest: {python: "steps.py:Rest"}}
 pipeline:
@@ -397,9 +289,7 @@ class Rest:
             raise ValueError("negative")
         return {"y": inputs["h"] * 10}
 """
-    ready = prepared(
-        folder, FAILS.replace("inputs: [{name: x, datatype: FP32, shape: [-1, 2]}]\n", "", 1), code
-    )
+    ready = prepared(folder, FAILS, code)
     leaves, fails, parts = run(ready, [rows(SURE), rows([-1, 0]), rows(SURE, [-1, 0])])
     np.testing.assert_array_equal(outputs(leaves), rows(SURE))
     for answer in (fails, parts):
@@ -407,13 +297,10 @@ class Rest:
         assert "negative" in str(answer.error)
 
 
-CHUNKS = FAILS.replace("inputs: [{name: x, datatype: FP32, shape: [-1, 2]}]\n", "", 1)
-
-
 def test_a_generator_behind_an_exit_is_refused(folder: Path) -> None:
     code = "class Rest:\n    def predict(self, inputs):\n        yield {'y': inputs['h']}\n"
     with pytest.raises(SpecError, match=r"yaml:6: 'rest' answers in chunks, and an exit gives whole answers"):
-        prepared(folder, CHUNKS, code)
+        prepared(folder, FAILS, code)
 
 
 @pytest.mark.parametrize(
@@ -449,3 +336,17 @@ def test_every_key_of_an_exit_is_on_the_page() -> None:
     assert [
         key for key in keys if key != "calibration" and f"`{key}`" not in PAGE and f".{key}`" not in PAGE
     ] == []
+
+
+def test_rows_that_cannot_be_put_together_fail_their_request_alone(folder: Path) -> None:
+    """Python code whose answers are wider than the front's, which no declaration has told."""
+    code = (
+        "class Rest:\n    def predict(self, inputs):\n        return {'y': inputs['h'].repeat(2, axis=1)}\n"
+    )
+    text = FAILS.replace(
+        "{name: y, datatype: FP32, shape: [-1, 2]}", "{name: y, datatype: FP32, shape: [-1, -1]}"
+    )
+    parted, unsure = run(prepared(folder, text, code), [rows(SURE, UNSURE), rows(UNSURE)])
+    assert isinstance(parted.error, EngineError)
+    assert "a row of output 'y' has the shape [2] at exit 'front' and [4] further on" in str(parted.error)
+    assert outputs(unsure).tolist() == [[1.0, 1.0, 0.0, 0.0]]

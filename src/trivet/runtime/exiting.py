@@ -182,7 +182,7 @@ class Parting:
     def fail(self, request: Request, error: RequestError) -> None:
         if not self.ended:
             self._end()
-            self._whole.state = request.state
+            self._whole.state, self._whole.arrival_ns = request.state, request.arrival_ns
             self._whole.reply.fail(self._whole, error)
 
     def cancel(self) -> None:
