@@ -54,6 +54,8 @@ class Worker:
         self._scheduler = stages.scheduler
         self._models = list(stages.models)
         self._queue = self._models[0].queue(0)  # of requests without a length
+        for stage in self._models:
+            stage.busy_factors = host.busy_factors(stage.model.max_batch_size)
         self._stage_of = {stage.model: stage for stage in stages.models}
         self._host = host
         self._hiccups = hiccups
@@ -113,9 +115,10 @@ class Worker:
         else:
             now = wake
             if wake == due:
-                host = self._host
-                now += host.wakes.pop() if host.wakes else host.wake_ns()
-                self.busy_ns += host.wake_core_ns
+                host, pause_ns = self._host, wake - self._now
+                now += host.wake_ns(pause_ns)
+                if pause_ns > host.idle_after_ns:
+                    self.busy_ns += host.wake_core_ns
             self._now = self._hiccups.skip_to(now) if now >= self._hiccups.start_ns else now
         return True
 
@@ -133,7 +136,7 @@ class Worker:
             self._engine_end_ns = first
             now += self._host.hand_back_ns if now > self._now else 0
         elif self._cores > 1:
-            now += self._host.wake_ns()
+            now += self._host.wake_ns(now - self._now)
         self._now = self._hiccups.skip_to(now) if self._cores > 1 else now
 
     def _read(self) -> None:
@@ -248,7 +251,7 @@ class Worker:
         drawn = times.medians[rows] * (residuals.pool or residuals.refill()).pop()
         if self._now - self._engine_end_ns > host.idle_after_ns:
             return drawn * host.idle_factor
-        return drawn * host.busy_factor
+        return drawn * stage.busy_factors[rows]
 
     def _stall(self, begun: int) -> None:
         """The loop has worked since `begun`; engines had what cores it left them, and end that much later.
