@@ -103,7 +103,7 @@ def test_a_trace_is_brought_to_the_rate(
     found = instants_of(Cell("quick", 1, 1, 1, 0.3, "azure"), 500.0, 1_000, seed=1)
     assert len(found) == 1_000
     assert bool((np.diff(found) >= 0).all())
-    assert 999 / found[-1] * 1e9 == pytest.approx(500, rel=0.05)
+    assert 999 / found[-1] * 1e9 == pytest.approx(500, rel=0.1)
 
 
 def test_a_cell_is_a_service_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
