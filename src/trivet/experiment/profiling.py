@@ -17,8 +17,8 @@ from trivet import host
 from trivet.errors import UserError
 from trivet.experiment.engine_points import EngineJob, EngineTimes
 from trivet.experiment.hiccup_probe import Seen
-from trivet.experiment.host_costs import costs_of
-from trivet.experiment.live_points import asked, full, nearly_idle, served, used
+from trivet.experiment.host_costs import LivePoints, costs_of
+from trivet.experiment.live_points import NUM_USERS, asked, closed, nearly_idle, served, used
 from trivet.experiment.placement import Placement
 from trivet.experiment.simulated import setup_of, stage_key, wanted_deadline_ns
 from trivet.host import affinity
@@ -162,9 +162,12 @@ class _Profiling:
             self._told("hiccups of the server's core")
             lone = nearly_idle(made, self._placement, one_ns, 2 * self._point_ns, self._seed, idle)
             self._told("the server, nearly idle")
-            busy = full(made, self._placement, 2 * self._point_ns, self._seed, idle)
-            self._told("the server, full")
-        costs = costs_of(self._profile, setup, lone, busy)
+            one, full = (
+                closed(made, self._placement, users, self._point_ns, self._seed, idle)
+                for users in (1, NUM_USERS)
+            )
+            self._told("the server, with one user and with many")
+        costs = costs_of(self._profile, setup, LivePoints(lone, one, full))
         costs = msgspec.structs.replace(
             costs, hiccups=seen.hiccups, observed_ns=seen.observed_ns, housekeeping=sum(idle)
         )

@@ -38,15 +38,16 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     per_request_ns: of the event loop, for reading, decoding, encoding and writing one request; answer_share of it
         after the engine.
     per_batch_ns: of the event loop, for forming and starting one batch.
-    per_wake_ns: between sending and reading a request while the server is idle, and back: kernel, network, wake-up.
-    travel_ns: the part of it that a busy server costs, too.
+    per_wake_ns: between sending and reading a request after a pause of idle_after_ns or more, and back: kernel, network,
+        wake-up.  short_wake_ns: the same after a shorter pause.
+    travel_ns: the part of both that a busy server costs, too.
     wake_core_ns: core time of the loop for a lone request on top of all that, as after a pause everything is cold.
     housekeeping: share of a core that an idle server uses.
     hand_over_ns: to an engine thread, until the engine begins; hand_back_ns: from its end to the event loop.
     process_hand_over_ns: the same for an engine in a process of its own, beyond what its times hold.
     interference: engines busy at once -> factor of their times.
-    busy_factor: of a service time in the server, where the work of requests shares caches with the engine.
-    idle_factor: the same after a pause of idle_after_ns or more, when caches and clocks are cold.
+    busy_factors: rows -> of a service time in the server, where the work of requests shares caches with the engine.
+    idle_factor: of one row after a pause of idle_after_ns or more, when caches and clocks are cold.
     speeds: of the machine, relative times of the same work at different moments; 1 is usual.
     hiccups: [start, length] of intervals in which an idle loop on the server's core did not run, within observed_ns.
     """
@@ -55,6 +56,7 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     answer_share: float = 0.5
     per_batch_ns: list[int] = []
     per_wake_ns: list[int] = []
+    short_wake_ns: list[int] = []
     travel_ns: int = 0
     wake_core_ns: int = 0
     housekeeping: float = 0.0
@@ -62,7 +64,7 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     hand_back_ns: list[int] = []
     process_hand_over_ns: list[int] = []
     interference: dict[int, float] = {}
-    busy_factor: float = 1.0
+    busy_factors: dict[int, float] = {}
     idle_factor: float = 1.0
     idle_after_ns: int = 1_000_000
     speeds: list[float] = []

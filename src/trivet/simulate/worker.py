@@ -54,6 +54,11 @@ class Worker:
         self._scheduler = stages.scheduler
         self._models = list(stages.models)
         self._queue = self._models[0].queue(0)  # of requests without a length
+        for stage in self._models:
+            stage.busy_factors = host.busy_factors(stage.model.max_batch_size)
+        lone = self._models[0]
+        # One inline model and nothing else: whoever comes alone to an idle server can be simulated in one go.
+        self._is_simple = lone.inline and lone.is_last and not stages.first
         self._stage_of = {stage.model: stage for stage in stages.models}
         self._host = host
         self._hiccups = hiccups
@@ -76,7 +81,7 @@ class Worker:
         Instants ascend; they are those at the worker's socket.
         """
         limit = NEVER if most_waiting is None else most_waiting
-        self._arrivals = [*arrivals_ns, NEVER]
+        self._arrivals = [*arrivals_ns, NEVER, NEVER]
         self._lengths = lengths
         self._record = Record(len(arrivals_ns))
         arrivals, scheduler = self._arrivals, self._scheduler
@@ -84,6 +89,8 @@ class Worker:
             begun = self._now
             self._again = False
             if arrivals[self._next] <= begun:
+                if self._is_simple and arrivals[self._next + 1] > begun and self._served_alone(begun):
+                    continue
                 self._read()
             if self._ended:
                 self._answer_ended()
@@ -113,9 +120,10 @@ class Worker:
         else:
             now = wake
             if wake == due:
-                host = self._host
-                now += host.wakes.pop() if host.wakes else host.wake_ns()
-                self.busy_ns += host.wake_core_ns
+                host, pause_ns = self._host, wake - self._now
+                now += host.wake_ns(pause_ns)
+                if pause_ns > host.idle_after_ns:
+                    self.busy_ns += host.wake_core_ns
             self._now = self._hiccups.skip_to(now) if now >= self._hiccups.start_ns else now
         return True
 
@@ -133,7 +141,7 @@ class Worker:
             self._engine_end_ns = first
             now += self._host.hand_back_ns if now > self._now else 0
         elif self._cores > 1:
-            now += self._host.wake_ns()
+            now += self._host.wake_ns(now - self._now)
         self._now = self._hiccups.skip_to(now) if self._cores > 1 else now
 
     def _read(self) -> None:
@@ -159,6 +167,38 @@ class Worker:
             place += 1
         self._next = place
         self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
+
+    def _served_alone(self, begun: int) -> bool:
+        """The next request from being read to its answer, if it is all that there is to do; False: nothing was done."""
+        host, place, stage = self._host, self._next, self._models[0]
+        queue = self._queue if self._lengths is None else stage.queue(self._lengths[place])
+        end_by_ns, now = begun + self._deadline_ns, begun + host.read_ns
+        # Whoever comes while it is read waits for the next turn, so that it starts alone all the same.
+        if now > self._hiccups.start_ns or not self._scheduler.is_lone(queue, 1, end_by_ns, now):
+            return False
+        self._next = place + 1
+        record = self._record
+        record.offered_ns[place] = now
+        began = now + host.batch_ns
+        times = stage.known[queue]
+        residuals = times.residuals[1]
+        drawn = times.medians[1] * (residuals.pool or residuals.refill()).pop()
+        cold = began - self._engine_end_ns > host.idle_after_ns
+        end = began + max(1, int(drawn * (host.idle_factor if cold else stage.busy_factors[1])))
+        if end > self._hiccups.start_ns:
+            self._hiccups.pass_by(end)
+        self._engine_end_ns = end
+        self._scheduler.served_alone(queue, 1, end - began)
+        record.batch_of[place] = len(record.batches)
+        record.batches.append((began, end, 1))
+        done = end + host.answer_ns
+        if end > end_by_ns:
+            record.lost(place, done, FAILED)
+        else:
+            record.done_ns[place] = done
+        self._now = done if done <= self._hiccups.start_ns else self._hiccups.hold(done)
+        self.busy_ns += self._now - begun
+        return True
 
     def _answer_ended(self) -> None:
         ended, self._ended = self._ended, []
@@ -248,7 +288,7 @@ class Worker:
         drawn = times.medians[rows] * (residuals.pool or residuals.refill()).pop()
         if self._now - self._engine_end_ns > host.idle_after_ns:
             return drawn * host.idle_factor
-        return drawn * host.busy_factor
+        return drawn * stage.busy_factors[rows]
 
     def _stall(self, begun: int) -> None:
         """The loop has worked since `begun`; engines had what cores it left them, and end that much later.
