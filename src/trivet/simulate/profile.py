@@ -20,11 +20,13 @@ class ModelTimes(msgspec.Struct, frozen=True, kw_only=True):
     """Service times of one engine alone on the server's cores, in ns.
 
     samples: length bucket (0: none) -> rows -> times in the order measured: their dependence is kept.
-    same: batched answers are the same as single ones, so that requests may share a batch.
+    same: batched answers are the same as single ones, so that requests may share a batch.  batches: the model has a
+    batch axis at all.
     """
 
     samples: dict[int, dict[int, list[int]]]
     same: bool = True
+    batches: bool = True
 
     def max_rows(self, length: int = NO_LENGTH) -> int:
         """The largest batch that was measured at the profiled length nearest to this one."""
