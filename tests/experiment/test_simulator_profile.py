@@ -179,6 +179,20 @@ def test_the_command_forecasts_and_checks(
         del os.environ["TRIVET_CATALOG"]
 
 
+def test_a_trace_is_simulated_whole(
+    profiled: tuple[Path, ServiceProfile, list[str]], service: Path, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("time_s\n" + "\n".join(f"{2.5 * i:.1f}" for i in range(40)) + "\n")
+    command = ["simulate", str(service), "--trace", f"{trace}:users:2", "--json", "--replications", "2"]
+    command += ["--profile", str(profiled[0]), "--catalog", str(tmp_path / "catalog")]
+    found = CliRunner().invoke(cli, command)
+    assert found.exit_code == 0, found.output
+    value = json.loads(found.stdout)
+    assert value["workload"]["duration_ns"] > 95e9
+    assert value["figures"]["throughput_rps"]["estimate"] == pytest.approx(80 / 97.5, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
