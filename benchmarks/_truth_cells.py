@@ -13,6 +13,7 @@ from trivet.errors import UserError
 from trivet.load.arrivals import NS, Instants, Poisson
 from trivet.load.traces import read_trace
 from trivet.simulate.arrivals import spread
+from trivet.simulate.host import Host
 from trivet.simulate.mgk import batched
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
@@ -97,8 +98,9 @@ def formula_p99_ms(profile: ServiceProfile, setup: Setup, rate_rps: float) -> fl
     times, host = profile.models[stage.key], profile.host
     request_ns, batch_ns = sum(host.per_request_ns), sum(host.per_batch_ns)
     sizes = np.arange(1, stage.max_batch_size + 1)
+    factors = Host(host, np.random.default_rng(0)).busy_factors(stage.max_batch_size)
     batch_times = np.array(
-        [mean_ns(times, int(rows)) * host.busy_factor + batch_ns + rows * request_ns for rows in sizes]
+        [mean_ns(times, int(rows)) * factors[rows] + batch_ns + rows * request_ns for rows in sizes]
     )
     lone = np.array(times.samples[max(times.samples)][1], np.float64)
     engines = min(stage.instances, max(1, setup.engine_cores // stage.threads))
@@ -116,8 +118,10 @@ def capacity_rps(profile: ServiceProfile, setup: Setup) -> float:
     shared = stage.execution == "inline" or setup.cores == 1
     engines = 1 if shared else min(stage.instances, max(1, setup.engine_cores // stage.threads))
 
+    factors = Host(host, np.random.default_rng(0)).busy_factors(stage.max_batch_size)
+
     def best_of(rows: int) -> float:
-        busy_ns = mean_ns(times, rows) * host.busy_factor
+        busy_ns = mean_ns(times, rows) * factors[rows]
         if shared:
             busy_ns += sum(host.per_batch_ns) + rows * sum(host.per_request_ns)
         return engines * rows / busy_ns * NS

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.simulate.simulated_support import constant, lone
-from trivet.experiment.host_costs import costs_of
+from trivet.experiment.host_costs import LivePoints, costs_of
 from trivet.experiment.live_points import LivePoint
 from trivet.simulate.profile import HostCosts
 from trivet.spec.row import RowColumns, RowsHeader
@@ -39,19 +39,22 @@ def point(size: int, compute_ns: int, *, inline: bool, queue_ns: int, num: int =
 def test_what_was_put_in_comes_out(execution: str) -> None:
     inline = execution == "inline"
     setup = lone(execution=execution, max_batch_size=8)
-    lone_point = point(1, 1_100_000, inline=inline, queue_ns=40_000)
-    busy_point = point(8, 4_500_000, inline=inline, queue_ns=40_000)
-    found = costs_of(PROFILE, setup, lone_point, busy_point)
+    points = LivePoints(
+        point(1, 1_300_000, inline=inline, queue_ns=40_000),
+        point(1, 1_100_000, inline=inline, queue_ns=40_000),
+        point(8, 4_500_000, inline=inline, queue_ns=40_000),
+    )
+    found = costs_of(PROFILE, setup, points)
     assert found.per_request_ns == [REQUEST]
     assert found.per_batch_ns == [BATCH]
     assert found.answer_share == pytest.approx(ANSWER / REQUEST)
     assert found.travel_ns == pytest.approx(WAY, abs=2)
     assert found.wake_core_ns == 0
-    assert found.idle_factor == pytest.approx(1.1)
-    assert found.busy_factor == pytest.approx(1.0)
+    assert found.idle_factor == pytest.approx(1.3)
+    assert found.busy_factors == pytest.approx({1: 1.1, 8: 1.0})
     assert found.hand_over_ns == ([] if inline else [40_000 - BATCH] * 64)
 
 
 def test_a_point_without_answers_leaves_costs_as_they_were() -> None:
     nothing = LivePoint(RowColumns.of(RowsHeader(writer="test"), 0), 0, 0, 0)
-    assert costs_of(PROFILE, lone(), nothing, nothing) == PROFILE.host
+    assert costs_of(PROFILE, lone(), LivePoints(nothing, nothing, nothing)) == PROFILE.host

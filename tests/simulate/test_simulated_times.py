@@ -104,8 +104,16 @@ def test_without_hiccups_nothing_is_held_up() -> None:
     assert Hiccups([], 0, rng()).skip_to(10) == 10
 
 
-def test_waking_is_drawn_without_the_way_itself() -> None:
-    host = Host(HostCosts(per_wake_ns=[100, 300], travel_ns=120), rng())
-    assert {host.wake_ns() for _ in range(100)} == {0, 180}
+def test_waking_is_drawn_without_the_way_itself_and_by_the_length_of_the_pause() -> None:
+    host = Host(HostCosts(per_wake_ns=[500], short_wake_ns=[100, 300], travel_ns=120), rng())
+    assert {host.wake_ns(1_000) for _ in range(100)} == {0, 180}
+    assert host.wake_ns(2_000_000) == 380
     assert host.hand_over_ns() == 0
     assert Host(HostCosts(interference={2: 1.3}), rng()).interference(5) == 1.3
+
+
+def test_factors_of_a_busy_server_are_on_lines_between_the_measured_sizes() -> None:
+    assert Host(HostCosts(busy_factors={2: 1.4, 4: 1.0}), rng()).busy_factors(5) == pytest.approx(
+        [1.4, 1.4, 1.4, 1.2, 1.0, 1.0]
+    )
+    assert Host(HostCosts(), rng()).busy_factors(2) == [1.0, 1.0, 1.0]

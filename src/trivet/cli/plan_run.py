@@ -9,19 +9,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from trivet import host
 from trivet.cli.bench_run import slo_of
 from trivet.cli.live_line import LiveLine
 from trivet.errors import UserError
+from trivet.experiment.controlled import kept_profile
 from trivet.experiment.simulated import setup_of
-from trivet.experiment.simulator_errors import errors_path, folder, read_errors
+from trivet.experiment.simulator_errors import errors_path, read_errors
 from trivet.load.arrivals import Curve, Instants
 from trivet.load.traces import holds_counts, read_curve, read_trace
 from trivet.report.plan_picture import draw_plan
 from trivet.report.plan_text import plan_text
 from trivet.simulate.arrivals import spread
 from trivet.simulate.plan import plan
-from trivet.simulate.profile import ServiceProfile, read_profile
+from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.simulate.windows import How
 from trivet.spec.configuration import Configuration
@@ -35,7 +35,7 @@ def planned_text(path: Path, options: Mapping[str, Any]) -> str:
     headroom = headroom_of(options["headroom"])
     configuration = load_configuration(path)
     trace, note = trace_of(options["trace"], options["column"], options["unit"], options["seed"])
-    profile = _profile(configuration, path, options)
+    profile = kept_profile(path, options["profile"], options["catalog_url"])
     ways: tuple[How, How] = ("users", "amplitude") if options["how"] == "users" else ("amplitude", "users")
     errors = read_errors(errors_path(options["catalog_url"]))
     with LiveLine(sys.stderr) as line:
@@ -96,15 +96,3 @@ def _setup(configuration: Configuration, profile: ServiceProfile, options: Mappi
     if latency_ns is None:
         return setup
     return replace(setup, slo_percentile=percentile, slo_latency_ns=latency_ns)
-
-
-def _profile(configuration: Configuration, service: Path, options: Mapping[str, Any]) -> ServiceProfile:
-    """Raises: UserError: there is none yet."""
-    name = f"{configuration.service.name}-{host.digest()}.json"
-    path: Path = options["profile"] or folder(options["catalog_url"]) / "simulator" / name
-    if not path.exists():
-        raise UserError(
-            f"no profile at {path}: a plan needs measured times; run once:  trivet simulate {service} --rate 10   "
-            f"or  trivet tune {service}"
-        )
-    return read_profile(path)

@@ -1,9 +1,11 @@
 """The p99 of a run with the simulator beside it: a second interval, narrower where both follow the same arrivals."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
+from trivet import host
 from trivet.catalog.records import Figure
 from trivet.errors import UserError
 from trivet.experiment.checking import replayed
@@ -11,10 +13,13 @@ from trivet.experiment.making_figures import interval_figure, plain_figure
 from trivet.experiment.measured import Measured
 from trivet.experiment.offered import arrivals
 from trivet.experiment.simulated import setup_of
+from trivet.experiment.simulator_errors import folder
 from trivet.experiment.workload import Workload
 from trivet.simulate.controlled import controlled_percentile
-from trivet.simulate.profile import ServiceProfile
+from trivet.simulate.profile import ServiceProfile, read_profile
+from trivet.simulate.server import NotProfiledError
 from trivet.spec.configuration import Configuration
+from trivet.spec.service_file import load_configuration
 from trivet.stats.control_variate import Controlled
 from trivet.stats.errors import TooFewError
 from trivet.stats.interval import Interval
@@ -41,6 +46,21 @@ def check_controllable(workload: Workload) -> None:
         raise UserError("--controlled simulates the server that was measured: say --workers 1")
 
 
+def kept_profile(service: Path, named: Path | None, catalog_url: str | None) -> ServiceProfile:
+    """The named file, or what `trivet simulate` has kept of the service on this machine.
+
+    Raises: UserError: there is none yet, or the service cannot be read.
+    """
+    name = f"{load_configuration(service).service.name}-{host.digest()}.json"
+    path = named or folder(catalog_url) / "simulator" / name
+    if not path.exists():
+        raise UserError(
+            f"no profile at {path}: measured times are needed; run once:  trivet simulate {service} --rate 10   "
+            f"or  trivet tune {service}"
+        )
+    return read_profile(path)
+
+
 def controlled_figure(
     measured: Measured,
     workload: Workload,
@@ -51,7 +71,7 @@ def controlled_figure(
 ) -> dict[str, Figure]:
     """The figure by its name; none where nothing was answered.
 
-    Raises: UserError: as `check_controllable`.  NotProfiledError: the profile does not cover the service.
+    Raises: UserError: as `check_controllable`.
     """
     check_controllable(workload)
     rows = measured.rows
@@ -76,7 +96,7 @@ def controlled_figure(
             seed=workload.seed,
             on_progress=on_progress,
         )
-    except TooFewError as error:
+    except (TooFewError, NotProfiledError) as error:
         estimate = percentile_ns(latencies[is_counted], P) / NS_PER_MS
         return {NAME: plain_figure(estimate, "ms", f"no interval: {error}")}
     return {NAME: interval_figure(_in_ms(found.interval), "ms", _words(found))}

@@ -134,12 +134,17 @@ def nearly_idle(
     return _offered(made, placement, load, seed, warmup_ns, idle)
 
 
-def full(
-    made: Side, placement: Placement, duration_ns: int, seed: int, idle: tuple[float, float] = IDLE
+def closed(
+    made: Side,
+    placement: Placement,
+    num_users: int,
+    duration_ns: int,
+    seed: int,
+    idle: tuple[float, float] = IDLE,
 ) -> LivePoint:
-    """As many requests as wait for each other."""
+    """Users who wait for each answer: one has batches of one from a server that is awake, many fill it."""
     warmup_ns = duration_ns // 5
-    load = ClosedLoop(num_users=NUM_USERS, duration_ns=warmup_ns + duration_ns)
+    load = ClosedLoop(num_users=num_users, duration_ns=warmup_ns + duration_ns)
     return _offered(made, placement, load, seed, warmup_ns, idle)
 
 

@@ -17,11 +17,12 @@ from trivet import host
 from trivet.errors import UserError
 from trivet.experiment.engine_points import EngineJob, EngineTimes
 from trivet.experiment.hiccup_probe import Seen
-from trivet.experiment.host_costs import costs_of
-from trivet.experiment.live_points import asked, full, nearly_idle, served, used
+from trivet.experiment.host_costs import LivePoints, costs_of
+from trivet.experiment.live_points import NUM_USERS, asked, closed, nearly_idle, served, used
 from trivet.experiment.placement import Placement
 from trivet.experiment.simulated import setup_of, stage_key, wanted_deadline_ns
 from trivet.host import affinity
+from trivet.runtime.engines import wanted_batch_size
 from trivet.simulate.profile import ModelTimes, ServiceProfile, read_profile, write_profile
 from trivet.simulate.times import mean_ns
 from trivet.spec.configuration import Configuration
@@ -72,13 +73,16 @@ class _Profiling:
         seed: int,
         on_progress: Progress,
     ) -> None:
-        self._configurations, self._placement = configurations, placement
+        self._configurations, self._placement = distinct(configurations), placement
         self._point_ns, self._path, self._seed = point_ns, path, seed
+        # Many configurations share what time there is for engines: each pass of each then takes less.
+        num_visits = _PASSES * len(self._configurations)
+        self._engine_ns = min(point_ns // _PASSES, (max_points - _LIVE_POINTS) * point_ns // num_visits)
         self._on_progress = on_progress
         self._num_cores = len(placement.server)
-        self._lengths = max(1, (max_points - _LIVE_POINTS) // max(1, _PASSES * len(configurations)))
+        self._lengths = max(1, (max_points - _LIVE_POINTS) // num_visits)
         self._num_done = 0
-        self._num_all = _LIVE_POINTS + _PASSES * len(configurations)
+        self._num_all = _LIVE_POINTS + num_visits
         self._profile = self._begun()
 
     def run(self) -> ServiceProfile:
@@ -103,8 +107,17 @@ class _Profiling:
         return ServiceProfile(service=name, models={}, machine=host.digest(), cores=self._num_cores)
 
     def _is_known(self, configuration: Configuration) -> bool:
-        keys = (stage_key(configuration, index) for index in range(len(configuration.service.pipeline)))
-        return all(key in self._profile.models for key in keys)
+        """Whether all that it needs was measured already, batches as large as it allows included."""
+        longest_ns = wanted_deadline_ns(configuration)
+        for key, rows in _wanted(configuration):
+            times = self._profile.models.get(key)
+            if times is None:
+                return False
+            for by_rows in times.samples.values():
+                most = max(by_rows)
+                if most < rows and times.same and times.batches and min(by_rows[most]) < longest_ns:
+                    return False
+        return True
 
     def _told(self, what: str) -> None:
         self._num_done += 1
@@ -116,7 +129,7 @@ class _Profiling:
         job = EngineJob(
             configuration=configuration,
             num_cores=self._num_cores,
-            point_ns=self._point_ns // _PASSES,
+            point_ns=self._engine_ns,
             longest_ns=wanted_deadline_ns(configuration),
             lengths=self._lengths,
             parallel=max(1, self._num_cores - 1),
@@ -162,9 +175,12 @@ class _Profiling:
             self._told("hiccups of the server's core")
             lone = nearly_idle(made, self._placement, one_ns, 2 * self._point_ns, self._seed, idle)
             self._told("the server, nearly idle")
-            busy = full(made, self._placement, 2 * self._point_ns, self._seed, idle)
-            self._told("the server, full")
-        costs = costs_of(self._profile, setup, lone, busy)
+            one, full = (
+                closed(made, self._placement, users, self._point_ns, self._seed, idle)
+                for users in (1, NUM_USERS)
+            )
+            self._told("the server, with one user and with many")
+        costs = costs_of(self._profile, setup, LivePoints(lone, one, full))
         costs = msgspec.structs.replace(
             costs, hiccups=seen.hiccups, observed_ns=seen.observed_ns, housekeeping=sum(idle)
         )
@@ -191,6 +207,29 @@ class _Profiling:
         if process.returncode:
             raise ProfilingError(process.stderr.decode(errors="replace").strip()[-2000:])
         return process.stdout
+
+
+def distinct(configurations: Sequence[Configuration]) -> list[Configuration]:
+    """Of those whose engines are the same the one with the largest batches: its times are the others', too."""
+    chosen: dict[tuple[str, ...], tuple[int, Configuration]] = {}
+    for configuration in configurations:
+        wanted = _wanted(configuration)
+        keys, rows = tuple(key for key, _ in wanted), sum(rows for _, rows in wanted)
+        if keys not in chosen or rows > chosen[keys][0]:
+            chosen[keys] = (rows, configuration)
+    return [configuration for _, configuration in chosen.values()]
+
+
+def _wanted(configuration: Configuration) -> list[tuple[str, int]]:
+    """The key of each stage, and the rows of its largest batch."""
+    service = configuration.service
+    return [
+        (
+            stage_key(configuration, index),
+            wanted_batch_size(service.models[stage.model]) if stage.model else 1,
+        )
+        for index, stage in enumerate(service.pipeline)
+    ]
 
 
 @contextlib.contextmanager
@@ -236,7 +275,8 @@ def joined(
                 for number, rounds in enumerate(visits):
                     for place, times in enumerate(rounds):
                         ratios.setdefault((number, place), []).append(float(np.median(times)) / usual)
+        first = passes[0].stages[index]
         models[stage_key(configuration, index)] = ModelTimes(
-            samples=samples, same=passes[0].stages[index].same
+            samples=samples, same=first.same, batches=first.batches
         )
     return models, [float(np.median(found)) for _, found in sorted(ratios.items())]

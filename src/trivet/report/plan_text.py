@@ -71,7 +71,7 @@ def _scenarios(plan: Plan) -> list[str]:
 
 def _scenario(one: Scenario) -> list[str]:
     return [
-        f"x{one.scale:g}",
+        f"x{one.scale:,.10g}",
         one.how,
         number(one.mean_rps),
         number(one.peak_rps),
@@ -88,7 +88,7 @@ def _levers(levers: list[LeverGain]) -> Iterator[str]:
     tried = [lever for lever in levers if lever.gain is not None]
     best = tried[0] if tried else None
     if best is not None and best.gain is not None and best.gain > 1 + MATTERS:
-        yield f"next lever: {best.lever}, {best.gain:.2f} times the rate of a core: {best.replicas:,} replicas"
+        yield f"next lever: {best.lever}, {best.gain:.2f} times the rate of a core"
     elif tried:
         yield "next lever: none of those that were profiled helps; replicas it is"
     else:
@@ -101,7 +101,11 @@ def _levers(levers: list[LeverGain]) -> Iterator[str]:
 def _lever(lever: LeverGain) -> list[str]:
     if lever.gain is None:
         return [lever.lever, "", lever.reason]
-    return [lever.lever, f"x{lever.gain:.2f}", f"{number(lever.rate_rps or 0.0)}/s a replica"]
+    return [
+        lever.lever,
+        f"x{lever.gain:.2f}",
+        f"{number(lever.rate_rps or 0.0)}/s a replica, {lever.replicas:,} of them",
+    ]
 
 
 def _latency(plan: Plan, one: Scenario) -> str:

@@ -20,18 +20,20 @@ class Host:
     """
 
     __slots__ = (
+        "_busy_factors",
         "_hand_over",
         "_hand_overs",
         "_interference",
         "_rng",
+        "_short_wakes",
         "_wakes",
         "answer_ns",
         "batch_ns",
-        "busy_factor",
         "hand_back_ns",
         "idle_after_ns",
         "idle_factor",
         "read_ns",
+        "short_wakes",
         "travel_ns",
         "wake_core_ns",
         "wakes",
@@ -50,27 +52,47 @@ class Host:
         self.hand_back_ns = round(mean(costs.hand_back_ns))
         self.travel_ns = costs.travel_ns
         self.wake_core_ns = costs.wake_core_ns
-        self.busy_factor = costs.busy_factor
+        self._busy_factors = costs.busy_factors or {1: 1.0}
         self.idle_factor = costs.idle_factor
         self.idle_after_ns = costs.idle_after_ns
         self._interference = {1: 1.0, **costs.interference}
         self._rng = rng
         self._wakes = np.maximum(np.array(costs.per_wake_ns or [0], np.int64) - costs.travel_ns, 0)
+        short = costs.short_wake_ns or costs.per_wake_ns or [0]
+        self._short_wakes = np.maximum(np.array(short, np.int64) - costs.travel_ns, 0)
         self._hand_overs = np.array(costs.hand_over_ns or [0], np.int64)
         self.wakes: list[int] = []  # drawn and not used yet
+        self.short_wakes: list[int] = []
         self._hand_over: list[int] = []
 
-    def wake_ns(self) -> int:
-        """From an arrival at an idle server until its loop runs."""
-        if not self.wakes:
-            self.wakes = self._drawn(self._wakes)
-        return self.wakes.pop()
+    def wake_ns(self, pause_ns: int) -> int:
+        """From an arrival at a server that was idle for so long until its loop runs."""
+        if pause_ns > self.idle_after_ns:
+            if not self.wakes:
+                self.wakes = self._drawn(self._wakes)
+            return self.wakes.pop()
+        if not self.short_wakes:
+            self.short_wakes = self._drawn(self._short_wakes)
+        return self.short_wakes.pop()
+
+    def busy_factors(self, max_rows: int) -> list[float]:
+        """Factors of the times of 0..max_rows rows: in straight lines between the measured ones, level beyond them."""
+        known = sorted(self._busy_factors)
+        values = [self._busy_factors[rows] for rows in known]
+        factors: list[float] = np.interp(range(max_rows + 1), known, values).tolist()
+        return factors
 
     def hand_over_ns(self) -> int:
         """From the loop to an engine thread that begins."""
         if not self._hand_over:
             self._hand_over = self._drawn(self._hand_overs)
         return self._hand_over.pop()
+
+    def next_hand_over_ns(self) -> int:
+        """What `hand_over_ns` will give, without taking it."""
+        if not self._hand_over:
+            self._hand_over = self._drawn(self._hand_overs)
+        return self._hand_over[-1]
 
     def interference(self, num_busy: int) -> float:
         """Factor of the times of an engine that is one of so many at work."""

@@ -27,7 +27,7 @@ from trivet.spec.cost import Cost
 from trivet.stats.interval import Interval
 
 SCALES = (1.0, 1.5, 2.0, 10.0)
-REPLICATIONS = 3  # of the search for what one replica bears: its interval
+REPLICATIONS = 5  # of the search for what one replica bears: its interval
 LESS = 2  # a question beside the plan itself is answered by so many times fewer requests
 LINE_POINTS = 500  # of the picture
 FIRST_GUESS_RPS = 50.0
@@ -131,8 +131,7 @@ def _scenario(
     offered = _demand(replica, trace, scale, how)
     with_headroom = _demand(replica, trace, scale * (1 + headroom), how)
     windows = deciding_windows(with_headroom)
-    peak_rps = windows[0].rate_rps
-    num = replica.needed(with_headroom, windows, math.ceil(peak_rps / sure.estimate))
+    num = replica.needed(with_headroom, windows, math.ceil(windows[0].rate_rps / sure.estimate))
     seen = replica.seen_in(offered, windows[0], num)
     mean_rps = float(offered.counts(offered.duration_ns).sum()) / offered.duration_ns * NS
     cores = num * replica.setup.cores
@@ -141,7 +140,7 @@ def _scenario(
         scale=scale,
         how=how,
         mean_rps=mean_rps,
-        peak_rps=peak_rps / (1 + headroom),
+        peak_rps=deciding_windows(offered)[0].rate_rps,
         replicas=num,
         replicas_low=_at_rate(num, sure.estimate / sure.high),
         replicas_high=_at_rate(num, sure.estimate / sure.low),
@@ -180,14 +179,16 @@ def _line(asked: Demand) -> tuple[list[float], list[float]]:
 
 
 def _answer(first: Scenario, setup: Setup, slo_latency_ns: int, headroom: float) -> str:
-    replicas = f"{first.replicas:,} replica{'s' * (first.replicas != 1)}"
+    replicas, keep = f"{first.replicas:,} replicas", "keep"
+    if first.replicas == 1:
+        replicas, keep = "1 replica", "keeps"
     uncertain = (
         f" ({first.replicas_low:,} to {first.replicas_high:,})"
         if first.replicas_low != first.replicas_high
         else ""
     )
     return (
-        f"{replicas} of {setup.cores} core{'s' * (setup.cores != 1)}{uncertain} keep p{setup.slo_percentile:g} within "
+        f"{replicas} of {setup.cores} core{'s' * (setup.cores != 1)}{uncertain} {keep} p{setup.slo_percentile:g} within "
         f"{slo_latency_ns / 1e6:g} ms at a peak of {first.peak_rps:,.4g}/s, with {headroom:.0%} headroom"
     )
 

@@ -49,6 +49,7 @@ class ModelStage:
     __slots__ = (
         "_scheduler",
         "_times",
+        "busy_factors",
         "expected",
         "inline",
         "is_last",
@@ -71,6 +72,7 @@ class ModelStage:
         self.expected = expected
         self.place = 0  # in the pipeline
         self.spare_ns = 0
+        self.busy_factors: list[float] = []  # of the host, by rows
         self.is_last = False  # its results are the answer
         self.steps: list[Step] = []
         self.queues: dict[int, Queue] = {}

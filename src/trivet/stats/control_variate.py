@@ -26,7 +26,6 @@ from trivet.stats.errors import TooFewError
 from trivet.stats.interval import Interval
 from trivet.stats.percentile import percentile_ns
 from trivet.stats.quantile_interval import (
-    CAUTION,
     FEW_CLUSTERS,
     MOOD,
     SLOPE_REACH,
@@ -43,10 +42,10 @@ MIN_SAVING = 1.5  # below it the plain interval is about as wide, and asks for l
 MEMORY_SHARE = 0.25  # of requests: how long the queue remembers is asked where it is crossed often
 STRETCH, MIN_STRETCHES, MAX_STRETCHES = 8.0, 8, 100  # of that memory; and so many stretches in a run
 # Numbers below were set on simulated queues, seeds under 1,000; docs/benchmarks/control-variate.md judges on others.
-MIN_CLUSTERS = (
-    1.0  # of simulated requests above v: with less, the run holds nothing of what decides the percentile
+MIN_CLUSTERS = 0.3  # of simulated requests above v; with less, the run holds nothing of what decides
+CAUTION = (
+    0.34  # as in `quantile_interval`, and more: slope and rest are known from the run itself, by few clusters
 )
-WIDER = 1.12  # each end: slope and rest are known from the run itself, by a few clusters at high loads
 LEVEL_SPREAD = 0.3  # of ln(slope) and ln(rest) between levels a factor of e apart
 
 
@@ -189,7 +188,6 @@ def _ends(ordered: Times, share: float, variance: float, fit: _Fit, miss: float)
     law = special("an interval with a control variate")
     estimate, base = _exceeded_by(ordered, share), float(ordered[0])
     student = float(law.stdtrit(fit.degrees, 1 - miss) / law.ndtri(1 - miss))
-    student *= WIDER
     student *= 1 + CAUTION * (1 - 1 / max(1.0, fit.whole))
     low = high = estimate
     for _ in range(STEPS):
