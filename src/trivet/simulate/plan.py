@@ -131,7 +131,11 @@ def _scenario(
     offered = _demand(replica, trace, scale, how)
     with_headroom = _demand(replica, trace, scale * (1 + headroom), how)
     windows = deciding_windows(with_headroom)
-    num = replica.needed(with_headroom, windows, math.ceil(windows[0].rate_rps / sure.estimate))
+    smooth = (
+        windows[0].rate_rps / sure.estimate
+    )  # what would do, were arrivals Poisson and replicas divisible
+    num = replica.needed(with_headroom, windows, math.ceil(smooth))
+    low, high = _ends(num, smooth, sure)
     seen = replica.seen_in(offered, windows[0], num)
     mean_rps = float(offered.counts(offered.duration_ns).sum()) / offered.duration_ns * NS
     cores = num * replica.setup.cores
@@ -142,8 +146,8 @@ def _scenario(
         mean_rps=mean_rps,
         peak_rps=deciding_windows(offered)[0].rate_rps,
         replicas=num,
-        replicas_low=_at_rate(num, sure.estimate / sure.high),
-        replicas_high=_at_rate(num, sure.estimate / sure.low),
+        replicas_low=low,
+        replicas_high=high,
         cores=cores,
         latency_ms=seen.latency_ns / 1e6 if seen.latency_ns < LOST else None,
         busy=seen.cpu_ns * seen.rate_rps / NS / replica.setup.cores,
@@ -158,9 +162,11 @@ def _followed(offered: Demand, num: int) -> float:
     return float(np.maximum(1.0, np.ceil(num * counts / counts.max())).mean())
 
 
-def _at_rate(num: int, ratio: float) -> int:
-    """Replicas, were each to bear `1 / ratio` times what is thought; at least one."""
-    return max(1, math.ceil(round(num * ratio, 6)))
+def _ends(num: int, smooth: float, sure: Interval) -> tuple[int, int]:
+    """Replicas, were each to bear as much or as little as it may; the whole number leaves some room."""
+    needed = smooth if num == math.ceil(smooth) else float(num)
+    least, most = (math.ceil(round(needed * sure.estimate / end, 6)) for end in (sure.high, sure.low))
+    return max(1, min(least, num)), max(most, num)
 
 
 def _with_replicas(gain: LeverGain, first: Scenario) -> LeverGain:
