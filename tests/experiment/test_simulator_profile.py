@@ -14,10 +14,10 @@ from trivet.experiment.checking import Check
 from trivet.experiment.hiccup_probe import watch
 from trivet.experiment.live_points import absolute
 from trivet.experiment.placement import place
-from trivet.experiment.profiling import profile_service
+from trivet.experiment.profiling import distinct, profile_service
 from trivet.experiment.simulated import setup_of, stage_key
 from trivet.experiment.simulator_errors import UNCHECKED, Errors, errors_path, keep_checks, read_errors
-from trivet.simulate.profile import ModelTimes, ServiceProfile
+from trivet.simulate.profile import HostCosts, ModelTimes, ServiceProfile
 from trivet.spec.configuration import Configuration
 from trivet.spec.service_file import load_configuration
 
@@ -69,6 +69,19 @@ def test_levers_that_change_no_speed_share_a_profile(models: Path, tmp_path: Pat
     two = written(tmp_path, "levers: {max_batch_size: 8, instances: 2}", models / "matmul.onnx")
     other = written(tmp_path, "levers: {threads: 2}", models / "matmul.onnx")
     assert stage_key(one, 0) == stage_key(two, 0) != stage_key(other, 0)
+
+
+def test_the_largest_batches_stand_for_all_configurations_of_one_engine(models: Path, tmp_path: Path) -> None:
+    made = [
+        written(tmp_path, f"levers: {{{levers}}}", models / "matmul.onnx")
+        for levers in (
+            "max_batch_size: 4",
+            "max_batch_size: 16",
+            "threads: 2, max_batch_size: 2",
+            "max_batch_size: 8",
+        )
+    ]
+    assert [one.hash for one in distinct(made)] == [made[1].hash, made[2].hash]
 
 
 def test_a_configuration_with_absolute_names_is_the_same_configuration(service: Path, tmp_path: Path) -> None:
@@ -166,6 +179,20 @@ def test_the_command_forecasts_and_checks(
         del os.environ["TRIVET_CATALOG"]
 
 
+def test_a_trace_is_simulated_whole(
+    profiled: tuple[Path, ServiceProfile, list[str]], service: Path, tmp_path: Path
+) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text("time_s\n" + "\n".join(f"{2.5 * i:.1f}" for i in range(40)) + "\n")
+    command = ["simulate", str(service), "--trace", f"{trace}:users:2", "--json", "--replications", "2"]
+    command += ["--profile", str(profiled[0]), "--catalog", str(tmp_path / "catalog")]
+    found = CliRunner().invoke(cli, command)
+    assert found.exit_code == 0, found.output
+    value = json.loads(found.stdout)
+    assert value["workload"]["duration_ns"] > 95e9
+    assert value["figures"]["throughput_rps"]["estimate"] == pytest.approx(80 / 97.5, rel=0.1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -180,3 +207,16 @@ def test_what_cannot_be_simulated_is_said(
     result = CliRunner().invoke(cli, ["simulate", str(service), "--profile", str(profiled[0]), *options])
     assert result.exit_code == 1
     assert message in result.output
+
+
+def test_larger_batches_than_a_lever_let_be_measured_are_not_forecast(models: Path, tmp_path: Path) -> None:
+    configuration = written(
+        tmp_path, "levers: {max_batch_size: 8, execution: thread}", models / "matmul.onnx"
+    )
+    key = stage_key(configuration, 0)
+    measured = ServiceProfile(
+        service="tiny", models={key: ModelTimes(samples={0: {1: [MS] * 4}})}, host=HostCosts(hand_over_ns=[0])
+    )
+    setup = setup_of(configuration, measured, workers=1, num_cores=1)
+    assert setup.stages[0].max_batch_size == 8
+    assert "profiled up to 1 rows" in measured.covers(setup)

@@ -44,6 +44,7 @@ class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
 
     times: dict[int, dict[int, Rounds]]
     same: bool = True
+    batches: bool = True
     at_once: dict[int, float] = {}
     buckets: list[int] = []
 
@@ -82,7 +83,9 @@ def _stage(
         for num in range(2, job.parallel + 1):
             at_once[num] = _at_once(stage, stage.another, num, job.point_ns // 2, now_ns)
             say(f"point {stage.name}: {num} engines at once")
-    return StageTimes(times=times, same=stage.same, at_once=at_once, buckets=list(stage.buckets))
+    return StageTimes(
+        times=times, same=stage.same, batches=stage.batch_axis, at_once=at_once, buckets=list(stage.buckets)
+    )
 
 
 def _spread_out(values: Sequence[int], num: int) -> list[int]:

@@ -39,6 +39,7 @@ class Measurable:
     batches: Mapping[int, Callable[[int], Arrays]]
     max_rows: int
     same: bool = True
+    batch_axis: bool = False
     another: Callable[[], Engine] | None = None
     told: str = ""
     buckets: Sequence[int] = ()
@@ -88,6 +89,7 @@ def _model(stage: PreparedModel, samples: Samples, takes: Mapping[str, str] | No
         batches=inputs.batches,
         max_rows=wanted_batch_size(model) if signature.batch_axis else 1,
         same=stage.profile.batching.same,
+        batch_axis=signature.batch_axis,
         another=partial(load_engine, model, root, signature if model.python else None),
         told=inputs.told,
         buckets=buckets,

@@ -22,6 +22,7 @@ from trivet.experiment.live_points import NUM_USERS, asked, closed, nearly_idle,
 from trivet.experiment.placement import Placement
 from trivet.experiment.simulated import setup_of, stage_key, wanted_deadline_ns
 from trivet.host import affinity
+from trivet.runtime.engines import wanted_batch_size
 from trivet.simulate.profile import ModelTimes, ServiceProfile, read_profile, write_profile
 from trivet.simulate.times import mean_ns
 from trivet.spec.configuration import Configuration
@@ -72,13 +73,16 @@ class _Profiling:
         seed: int,
         on_progress: Progress,
     ) -> None:
-        self._configurations, self._placement = configurations, placement
+        self._configurations, self._placement = distinct(configurations), placement
         self._point_ns, self._path, self._seed = point_ns, path, seed
+        # Many configurations share what time there is for engines: each pass of each then takes less.
+        num_visits = _PASSES * len(self._configurations)
+        self._engine_ns = min(point_ns // _PASSES, (max_points - _LIVE_POINTS) * point_ns // num_visits)
         self._on_progress = on_progress
         self._num_cores = len(placement.server)
-        self._lengths = max(1, (max_points - _LIVE_POINTS) // max(1, _PASSES * len(configurations)))
+        self._lengths = max(1, (max_points - _LIVE_POINTS) // num_visits)
         self._num_done = 0
-        self._num_all = _LIVE_POINTS + _PASSES * len(configurations)
+        self._num_all = _LIVE_POINTS + num_visits
         self._profile = self._begun()
 
     def run(self) -> ServiceProfile:
@@ -103,8 +107,17 @@ class _Profiling:
         return ServiceProfile(service=name, models={}, machine=host.digest(), cores=self._num_cores)
 
     def _is_known(self, configuration: Configuration) -> bool:
-        keys = (stage_key(configuration, index) for index in range(len(configuration.service.pipeline)))
-        return all(key in self._profile.models for key in keys)
+        """Whether all that it needs was measured already, batches as large as it allows included."""
+        longest_ns = wanted_deadline_ns(configuration)
+        for key, rows in _wanted(configuration):
+            times = self._profile.models.get(key)
+            if times is None:
+                return False
+            for by_rows in times.samples.values():
+                most = max(by_rows)
+                if most < rows and times.same and times.batches and min(by_rows[most]) < longest_ns:
+                    return False
+        return True
 
     def _told(self, what: str) -> None:
         self._num_done += 1
@@ -116,7 +129,7 @@ class _Profiling:
         job = EngineJob(
             configuration=configuration,
             num_cores=self._num_cores,
-            point_ns=self._point_ns // _PASSES,
+            point_ns=self._engine_ns,
             longest_ns=wanted_deadline_ns(configuration),
             lengths=self._lengths,
             parallel=max(1, self._num_cores - 1),
@@ -196,6 +209,29 @@ class _Profiling:
         return process.stdout
 
 
+def distinct(configurations: Sequence[Configuration]) -> list[Configuration]:
+    """Of those whose engines are the same the one with the largest batches: its times are the others', too."""
+    chosen: dict[tuple[str, ...], tuple[int, Configuration]] = {}
+    for configuration in configurations:
+        wanted = _wanted(configuration)
+        keys, rows = tuple(key for key, _ in wanted), sum(rows for _, rows in wanted)
+        if keys not in chosen or rows > chosen[keys][0]:
+            chosen[keys] = (rows, configuration)
+    return [configuration for _, configuration in chosen.values()]
+
+
+def _wanted(configuration: Configuration) -> list[tuple[str, int]]:
+    """The key of each stage, and the rows of its largest batch."""
+    service = configuration.service
+    return [
+        (
+            stage_key(configuration, index),
+            wanted_batch_size(service.models[stage.model]) if stage.model else 1,
+        )
+        for index, stage in enumerate(service.pipeline)
+    ]
+
+
 @contextlib.contextmanager
 def _busy(core: int) -> Iterator[None]:
     """A process of ours keeps a core at work until the end."""
@@ -239,7 +275,8 @@ def joined(
                 for number, rounds in enumerate(visits):
                     for place, times in enumerate(rounds):
                         ratios.setdefault((number, place), []).append(float(np.median(times)) / usual)
+        first = passes[0].stages[index]
         models[stage_key(configuration, index)] = ModelTimes(
-            samples=samples, same=passes[0].stages[index].same
+            samples=samples, same=first.same, batches=first.batches
         )
     return models, [float(np.median(found)) for _, found in sorted(ratios.items())]

@@ -5,7 +5,7 @@ One JSON file. A simulation may go between the points that were measured, never 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,16 +20,13 @@ class ModelTimes(msgspec.Struct, frozen=True, kw_only=True):
     """Service times of one engine alone on the server's cores, in ns.
 
     samples: length bucket (0: none) -> rows -> times in the order measured: their dependence is kept.
-    same: batched answers are the same as single ones, so that requests may share a batch.
+    same: batched answers are the same as single ones, so that requests may share a batch.  batches: the model has a
+    batch axis at all.
     """
 
     samples: dict[int, dict[int, list[int]]]
     same: bool = True
-
-    def max_rows(self, length: int = NO_LENGTH) -> int:
-        """The largest batch that was measured at the profiled length nearest to this one."""
-        nearest = min(self.samples, key=lambda known: abs(known - length))
-        return max(self.samples[nearest])
+    batches: bool = True
 
 
 class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,8 +143,3 @@ def read_profile(path: Path) -> ServiceProfile:
         raise SpecError(f"the profile cannot be read: {error.strerror}", str(path)) from None
     except msgspec.MsgspecError as error:
         raise SpecError(f"not a profile of a service: {error}", str(path)) from None
-
-
-def merged(profile: ServiceProfile, models: Mapping[str, ModelTimes]) -> ServiceProfile:
-    """The profile with more models: of another variant, or another number of threads."""
-    return msgspec.structs.replace(profile, models={**profile.models, **models})
