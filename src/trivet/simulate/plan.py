@@ -7,7 +7,7 @@ Requests are spread over replicas at random, so one replica on its share of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -62,17 +62,13 @@ def plan(
     _check(replica, scale, headroom)
     on_progress("what one replica bears")
     sure = _sure(replica, error)
-    brief = replace(replica, num_requests=num_requests // LESS)
     loads = [(scale * times, way) for times in scales for way in how]
-    scenarios: list[Scenario] = []
-    for at, (times, way) in enumerate(loads):
-        on_progress(f"x{times:g} by {way}")
-        if at and not has_users(trace) and times == loads[at - 1][0]:
-            scenarios.append(msgspec.structs.replace(scenarios[-1], how=way))
-            continue
-        scenarios.append(_scenario(brief if at else replica, trace, times, way, headroom, cost, sure))
+    scenarios = []
+    for one in _scenarios(replica, trace, loads, headroom, cost, sure):
+        on_progress(f"x{one.scale:g} by {one.how}: {one.replicas:,} replicas")
+        scenarios.append(one)
     on_progress("the next lever")
-    gains = lever_gains(profile, setup, sure.estimate, names or {}, seed, brief.num_requests)
+    gains = lever_gains(profile, setup, sure.estimate, names or {}, seed, num_requests // LESS)
     first = scenarios[0]
     asked = _demand(replica, trace, *loads[0])
     windows = deciding_windows(asked)
@@ -117,6 +113,25 @@ def _sure(replica: Replica, error: float) -> Interval:
 def _demand(replica: Replica, trace: Instants | Curve, scale: float, how: How) -> Demand:
     """Copies are moved alike at every scale, as far as there are as many."""
     return demand(trace, scale, how, np.random.default_rng(replica.seed))
+
+
+def _scenarios(
+    replica: Replica,
+    trace: Instants | Curve,
+    loads: Sequence[tuple[float, How]],
+    headroom: float,
+    cost: Cost | None,
+    sure: Interval,
+) -> Iterator[Scenario]:
+    """Of each load; the first is the plan itself. Where both ways are the same, it is not computed twice."""
+    brief = replace(replica, num_requests=replica.num_requests // LESS)
+    found: dict[tuple[float, How], Scenario] = {}
+    for scale, how in loads:
+        same: How = how if has_users(trace) else "amplitude"
+        if (scale, same) not in found:
+            one = _scenario(brief if found else replica, trace, scale, same, headroom, cost, sure)
+            found[scale, same] = one
+        yield msgspec.structs.replace(found[scale, same], how=how)
 
 
 def _scenario(
