@@ -1,6 +1,7 @@
 """What is still answered in time when more is offered than the machine can do: goodput over what it could do at best."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks._harness import (
@@ -17,6 +18,7 @@ from benchmarks._harness import (
 from benchmarks._in_process import measure_best
 from benchmarks._options import parser
 from benchmarks._overloaded import CAPACITY, Subject
+from benchmarks._processes import Server
 from benchmarks._tables import Goal, Report
 from benchmarks._wrk import maximum
 from trivet.load.arrivals import Poisson
@@ -60,7 +62,12 @@ def main(args: Sequence[str] = ()) -> int:
             def measure(seed: int) -> Measurement:
                 with subject.start(calibrated) as server:
                     job = subject.job(server, arrivals, seed, _WARM_UP_NS)
-                    return measure_server(server, job, client_core)
+                    before_ns = _loops_ns(server)
+                    measured = measure_server(server, job, client_core)
+                    spent_ns = _loops_ns(server) - before_ns
+                num_offered = multiple * calibrated[CAPACITY] * (arrivals.duration_ns / NS_PER_S)
+                measured.values["loop_ns_per_request"] = spent_ns / num_offered
+                return measured
 
             return measure
 
@@ -86,6 +93,16 @@ def main(args: Sequence[str] = ()) -> int:
     return 0
 
 
+def _loops_ns(server: Server) -> int:
+    """Processor time of the workers' event loops so far: where requests are read, refused and answered. Engines have
+    threads or processes of their own."""
+    found_ns = 0
+    for pid in server.members():
+        if b"trivet.serve.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            found_ns += int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0])
+    return found_ns
+
+
 def _closed_loop(target: str, requests: Sequence[HttpRequest], core: int, seconds: float) -> Measurement:
     """The maximum as goodput: whoever waits for each answer takes all of them."""
     folder = OUT / "sides" / "overload"
@@ -105,6 +122,10 @@ def report(comparison: Comparison) -> Report:
             tables.append(comparison_table(comparison, metric, "", unit=f"ms until {what}", scale=1e6))
     tables.append(comparison_table(comparison, "refused_share", "", unit="of requests"))
     tables.append(comparison_table(comparison, "dropped_share", "", unit="of requests"))
+    if any(comparison.has(load, "loop_ns_per_request") for load in loads):
+        tables.append(
+            comparison_table(comparison, "loop_ns_per_request", "", unit="µs of the event loop", scale=1e3)
+        )
     for load in sorted(loads, key=lambda side: float(side[:-1])):
         for base, at_least in ((IN_PROCESS, 0.85), (CLOSED_LOOP, 0.90)):
             ratio = None

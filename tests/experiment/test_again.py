@@ -52,7 +52,7 @@ def test_a_file_of_inputs_is_put_where_it_can_be_read_or_is_asked_for(tmp_path: 
     found = workload_of(one, store, tmp_path)
     assert Path(found.asking.inputs).read_bytes() == b"x\n1\n"
     without = msgspec.structs.replace(one, artifacts={"blocks": one.artifacts["blocks"]})
-    with pytest.raises(UserError, match=r"not kept here; give the file with --data"):
+    with pytest.raises(UserError, match=r"not kept here; give it with --data"):
         workload_of(without, store, tmp_path)
 
 

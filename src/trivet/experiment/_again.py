@@ -12,6 +12,7 @@ from trivet.catalog.records import Run
 from trivet.errors import UserError
 from trivet.experiment._evidence import RecordStore
 from trivet.experiment._service_folder import restore
+from trivet.experiment.data_files import content_of, put_back
 from trivet.experiment.measured import BlockRecord
 from trivet.experiment.run import Settings, run
 from trivet.experiment.target import Subject, subject_of
@@ -35,13 +36,15 @@ def workload_of(recorded: Run, store: RecordStore, folder: Path, data: Path | No
         num = len(blocks_of(recorded, store)) or num
     asking, arrivals = found.asking, found.arrivals
     if asking.inputs:
-        path = _put(folder / f"inputs{Path(asking.inputs).suffix}", _kept_data(recorded, store, data))
+        path = folder / f"inputs{Path(asking.inputs).suffix}"
+        put_back(path, _kept_data(recorded, store, data), recorded.dataset.get("form", ""))
         asking = msgspec.structs.replace(asking, inputs=str(path))
     trace = recorded.artifacts.get("trace")
     if trace is not None:
         kind, _, detail = arrivals.partition(":")
         file, how = _arrival_words(detail)
-        path = _put(folder / f"arrivals{Path(file).suffix}", store.get(trace))
+        path = folder / f"arrivals{Path(file).suffix}"
+        put_back(path, store.get(trace), "")
         arrivals = f"{kind}:{path}{how}"
     return msgspec.structs.replace(
         found,
@@ -117,16 +120,16 @@ def _service_data(recorded: Run, store: RecordStore, given: Path | None) -> byte
     if not (recorded.workload.get("asking") or {}).get("inputs"):
         return _kept_data(recorded, store, given)
     beside = Path(recorded.configuration.get("source", "")).parent / declared["path"]
-    return beside.read_bytes() if beside.is_file() else None
+    return content_of(beside) if beside.exists() else None
 
 
 def _kept_data(recorded: Run, store: RecordStore, given: Path | None) -> bytes:
-    """The file that inputs come from: as given, else as kept."""
+    """What inputs come from: as given, else as kept."""
     digest = recorded.dataset.get("digest", "")
     kept = recorded.artifacts.get("data", f"sha256:{digest}")
     if given is not None:
         try:
-            content = given.read_bytes()
+            content = content_of(given)
         except OSError as error:
             raise UserError(f"--data {given} cannot be read: {error.strerror}") from None
         if digest and hashlib.sha256(content).hexdigest() != digest:
@@ -135,12 +138,6 @@ def _kept_data(recorded: Run, store: RecordStore, given: Path | None) -> bytes:
     if store.has(kept):
         return store.get(kept)
     raise UserError(
-        f"the data of run {recorded.id} is not kept here; give the file with --data"
+        f"the data of run {recorded.id} is not kept here; give it with --data"
         + (f" (its SHA-256 is {digest})" if digest else "")
     )
-
-
-def _put(path: Path, content: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path

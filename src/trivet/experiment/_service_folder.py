@@ -10,6 +10,7 @@ import msgspec
 from trivet.catalog.records import Run
 from trivet.errors import SpecError
 from trivet.experiment._archive import BundleError, digest_of
+from trivet.experiment.data_files import put_back
 from trivet.spec.service import Service
 from trivet.spec.service_file import load_configuration
 from trivet.spec.yaml_text import service_yaml
@@ -56,7 +57,7 @@ def file_bytes(file: Mapping[str, str], store: Store, root: Path) -> bytes:
 def restore(run: Run, store: Store, folder: Path, data: bytes | None = None) -> Path:
     """Write the service of a run into `folder`, an empty one; the path of its service.yaml.
 
-    Args: data: of the file that the service's `data` names.
+    Args: data: what is kept of the service's data.
     Raises: BundleError: a file is missing, would lie outside the folder, or together they are not what was recorded.
     """
     check_portable(run.configuration)
@@ -72,7 +73,7 @@ def restore(run: Run, store: Store, folder: Path, data: bytes | None = None) -> 
     for file in files:
         _write(_inside(folder, root, file["path"]), file_bytes(file, store, source))
     if data is not None and service.data is not None:
-        _write(_inside(folder, root, service.data.path), data)
+        put_back(_inside(folder, root, service.data.path), data, run.dataset.get("form", ""))
     path = root / SERVICE_FILE
     path.write_text(service_yaml(service))
     try:

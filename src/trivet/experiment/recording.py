@@ -13,6 +13,7 @@ from trivet.catalog.catalog import Catalog
 from trivet.catalog.environment import Environment
 from trivet.catalog.records import Figure, RunDraft, RunKind, RunState
 from trivet.errors import UserError
+from trivet.experiment.data_files import content_of, describe, size_of
 from trivet.experiment.measured import Measured, pack
 from trivet.experiment.offered import file_of
 from trivet.experiment.passes import Judged
@@ -21,7 +22,7 @@ from trivet.experiment.workload import Workload
 from trivet.spec.configuration import Configuration
 from trivet.spec.yaml_text import service_yaml
 
-DATA_LIMIT_BYTES = 256 * 2**20  # a larger data file is named by its digest and not copied
+DATA_LIMIT_BYTES = 256 * 2**20  # larger data is named by its digest and not copied
 
 
 @dataclass(slots=True)
@@ -63,12 +64,13 @@ class Recording:
             self.artifacts[f"model:{relative(file.path, configuration)}"] = self.catalog.put(Path(file.path))
 
     def keep_sources(self, workload: Workload) -> None:
-        """The files that inputs and arrivals come from, where they come from one that is not too large to copy."""
+        """What inputs and arrivals come from, a file or a folder of data, where it is not too large to copy."""
         if self.catalog is None:
             return
         for name, path in (("data", data_path(self.side, workload)), ("trace", file_of(workload))):
-            if path is not None and path.is_file() and path.stat().st_size <= DATA_LIMIT_BYTES:
-                self.artifacts[name] = self.catalog.put(path)
+            if path is None or not path.exists() or size_of(path) > DATA_LIMIT_BYTES:
+                continue
+            self.artifacts[name] = self.catalog.put(content_of(path) if path.is_dir() else path)
 
     def finish(
         self,
@@ -162,14 +164,11 @@ def _dataset(side: Side, workload: Workload) -> dict[str, Any]:
     else:
         found["source"] = "random"
     path = data_path(side, workload)
-    if path is not None and path.is_file():
-        with path.open("rb") as file:
-            found["digest"] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    return found | describe(path) if path is not None and path.exists() else found
 
 
 def data_path(side: Side, workload: Workload) -> Path | None:
-    """The file of inputs that was named, else the service's data; None where inputs are random."""
+    """The inputs that were named, else the service's data; None where inputs are random."""
     if workload.asking.inputs:
         return Path(workload.asking.inputs)
     configuration = side.configuration
