@@ -54,7 +54,12 @@ def cells() -> Iterator[Cell]:
 def measured(cell: Cell, num_runs: int, num_truth: int = NUM_TRUTH, seed: int = RUN_SEED) -> Record:
     truth = truth_of(cell, num_truth)
     rng = cell.rng(seed)
-    found = [one_run(cell, rng) for _ in range(num_runs)]
+    chunk = cell.pair.at_once
+    found = [
+        one
+        for begin in range(0, num_runs, chunk)
+        for one in some_runs(cell, min(chunk, num_runs - begin), rng)
+    ]
     return {
         "key": cell.key,
         "group": cell.group,
@@ -93,26 +98,29 @@ def _truth(cell: Cell, num_runs: int) -> float:
     return float(np.partition(together, rank)[rank])
 
 
-def one_run(cell: Cell, rng: np.random.Generator) -> tuple[Controlled | None, Interval | None]:
-    """The controlled interval, and the plain one of `TIMES` as many requests; None: refused."""
+def some_runs(
+    cell: Cell, runs: int, rng: np.random.Generator
+) -> Iterator[tuple[Controlled | None, Interval | None]]:
+    """The controlled interval of each run, and the plain one of `TIMES` as many requests; None: refused."""
     pair, num = cell.pair, cell.num
-    sent = pair.arrivals(cell.load, (1, TIMES * num + WARM_UP), rng)
-    live = _ns(pair.live(sent, rng))[0, WARM_UP:]
+    sent = pair.arrivals(cell.load, (runs, TIMES * num + WARM_UP), rng)
+    live = _ns(pair.live(sent, rng))[:, WARM_UP:]
     short = np.repeat(sent[:, : num + WARM_UP], NUM_SIMULATED, axis=0)
-    simulated = _ns(pair.simulated(short, rng))[:, WARM_UP:]
-    fresh_sent = pair.arrivals(cell.load, (NUM_FRESH, num + WARM_UP), rng)
-    fresh = _ns(pair.simulated(fresh_sent, rng))[:, WARM_UP:]
-    controlled: Controlled | None
-    plain: Interval | None
-    try:
-        controlled = controlled_interval(live[:num], simulated, fresh, P)
-    except TooFewError:
-        controlled = None
-    try:
-        plain = quantile_interval(live, P)
-    except TooFewError:
-        plain = None
-    return controlled, plain
+    simulated = _ns(pair.simulated(short, rng))[:, WARM_UP:].reshape(runs, NUM_SIMULATED, num)
+    fresh_sent = pair.arrivals(cell.load, (runs * NUM_FRESH, num + WARM_UP), rng)
+    fresh = _ns(pair.simulated(fresh_sent, rng))[:, WARM_UP:].reshape(runs, NUM_FRESH, num)
+    for run in range(runs):
+        controlled: Controlled | None
+        plain: Interval | None
+        try:
+            controlled = controlled_interval(live[run, :num], simulated[run], fresh[run], P)
+        except TooFewError:
+            controlled = None
+        try:
+            plain = quantile_interval(live[run], P)
+        except TooFewError:
+            plain = None
+        yield controlled, plain
 
 
 def _ns(times: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks._controlled_cells import HIGH_LOAD, NUM_FRESH, NUM_SIMULATED, TIMES, Record
+from benchmarks._controlled_cells import HIGH_LOAD, NUM_FRESH, NUM_SIMULATED, TIMES, Record, cells
 from benchmarks._coverage_page import proportion
 from benchmarks._tables import Goal
 from trivet.stats.interval import Interval
@@ -27,8 +27,9 @@ def page_lines(report: Record) -> Iterator[str]:
     yield ""
     yield from goal_lines(report)
     yield from cell_lines(report, "judged", "## Service times that vary by up to 20 %")
-    yield from cell_lines(report, "hiccups", "## Hiccups that the simulator does not know")
-    yield from HICCUPS
+    if any(record["group"] == "hiccups" for record in report["cells"]):
+        yield from cell_lines(report, "hiccups", "## Hiccups that the simulator does not know")
+        yield from HICCUPS
 
 
 EXPLANATION = f"""\
@@ -46,8 +47,11 @@ need, were widths to go with the root of the number. **Used**: runs in which the
 interval is the plain one of as many requests.
 
 **Bias.** The author of this page is the author of the method, and chose the queues. Its numbers were set on the judged
-queues, with seeds that are not used here. A live machine varies for reasons that no simulator sees; there it saves less, and
-says so.
+queues, with seeds that are not used here. At a low load most of p99 is the spread of service
+times itself, which arrivals do not tell, and at load 0.9 a simulator that is 5 % too slow stands at 0.945: there it
+saves least, or is not used. Where batches form, who shares one with whom turns on small differences of
+earlier service times: at a spread of 20 % live and simulated batches soon differ, and the plain interval is given. A
+live machine varies for reasons that no simulator sees.
 """.splitlines()
 
 HICCUPS = """\
@@ -75,15 +79,18 @@ def goals(report: Record) -> Iterator[Goal]:
         if lower and higher:
             yield Goal(f"{queue}: covered, load up to 0.7", _covered(lower), at_least=GOAL)
             yield Goal(f"{queue}: covered, load 0.9", _covered(higher), at_least=GOAL_HIGH_LOAD)
-            savings = [saved for record in of_queue if (saved := saved_of(record)) is not None]
+            savings = [saved_of(record) or 1.0 for record in of_queue]
+            yield Goal(f"{queue}: times the requests, median of its cells", _median(savings), at_least=TIMES)
             yield Goal(
-                f"{queue}: requests saved, median of its cells", _median(savings), at_least=float(TIMES)
+                f"{queue}: times the requests, the least of its cells", _least(savings), at_least=TIMES
             )
 
 
 def saved_of(record: Record) -> float | None:
-    """How many times as many requests the plain interval would need for the controlled one's width."""
+    """How many times as many requests the plain interval would need for that width; None: it was never used."""
     narrow, wide = record["controlled"]["width"], record["plain"]["width"]
+    if not record["used"]:
+        return None  # both are plain intervals, and those that were refused would have been the wide ones
     return TIMES * (wide / narrow) ** 2 if narrow and wide else None
 
 
@@ -95,6 +102,10 @@ def _median(values: Sequence[float]) -> Interval | None:
     return Interval(middle, middle, middle)
 
 
+def _least(values: Sequence[float]) -> Interval | None:
+    return Interval(min(values), min(values), min(values)) if values else None
+
+
 def _covered(records: Sequence[Record]) -> Interval | None:
     given = sum([record["runs"] - record["controlled"]["refused"] for record in records])
     return proportion(sum([record["controlled"]["covered"] for record in records]), given) if given else None
@@ -104,6 +115,7 @@ def cell_lines(report: Record, group: str, title: str) -> Iterator[str]:
     records = [record for record in report["cells"] if record["group"] == group]
     if not records:
         return
+    records.sort(key=lambda record: [cell.key for cell in cells()].index(record["key"]))
     yield title
     yield ""
     yield (

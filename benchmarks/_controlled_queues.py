@@ -77,7 +77,10 @@ def batching(sent: Times, noise: Noise, rng: np.random.Generator) -> Times:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A live queue and how its simulator errs. `cv`: of live service times; the simulator's is 0.8 times that."""
+    """A live queue and how its simulator errs. `cv`: of live service times; the simulator's is 0.8 times that.
+
+    at_once: runs simulated together; where a loop goes from event to event, more of them share its cost.
+    """
 
     name: str
     arrivals: Arrivals
@@ -85,6 +88,10 @@ class Pair:
     cv: float
     bias: float
     hiccups: bool = False
+
+    @property
+    def at_once(self) -> int:
+        return 20 if self.server is batching else 1
 
     def live(self, sent: Times, rng: np.random.Generator) -> Times:
         noise = lognormal(self.cv)

@@ -1,10 +1,12 @@
 from pathlib import Path
 
+import onnx
 import pytest
 
+from benchmarks import models
 from trivet.errors import SpecError
 from trivet.spec.cost import Cost
-from trivet.spec.service_file import load_service
+from trivet.spec.service_file import load_configuration, load_service
 
 SERVICE = "name: m\nmodels: {m: {file: m.onnx}}\n"
 
@@ -27,6 +29,13 @@ def test_a_service_declares_what_its_cores_cost(tmp_path: Path) -> None:
     service = load_service(written(tmp_path, "cost: {core_hour: 0.04, currency: EUR}\n"))
     assert service.cost == Cost(core_hour=0.04, currency="EUR")
     assert load_service(written(tmp_path, "")).cost is None
+
+
+def test_what_cores_cost_is_no_part_of_the_hash(tmp_path: Path) -> None:
+    onnx.save(models.matmul(), tmp_path / "m.onnx")
+    dear = load_configuration(written(tmp_path, "cost: {core_hour: 9.5}\n"))
+    assert dear.hash == load_configuration(written(tmp_path, "")).hash
+    assert dear.service.cost is not None
 
 
 @pytest.mark.parametrize(

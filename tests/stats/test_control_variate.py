@@ -104,11 +104,12 @@ def test_what_does_not_belong_together_is_refused() -> None:
 def test_the_benchmarks_cells_differ_and_its_page_shows_them() -> None:
     keys = [cell.key for cell in cells()]
     assert len(keys) == len(set(keys))
-    record = measured(Cell("judged", JUDGED[4], 0.5), num_runs=2, num_truth=2)
+    cell = Cell("judged", JUDGED[4], 0.7)
+    record = measured(cell, num_runs=2, num_truth=2)
     for name in ("controlled", "plain"):
         one = record[name]
         assert one["covered"] + one["above"] + one["below"] + one["refused"] == 2
-    high = {**record, "load": 0.9, "key": "other"}
+    high = {**record, "load": 0.9, "key": Cell("judged", JUDGED[4], 0.9).key}
     page = "\n".join(page_lines({"machine": "here", "cells": [record, high]}))
     assert "| M/G/1, CV 20 %: covered, load 0.9 | at least 0.9 |" in page
-    assert "| M/G/1, CV 20 % | +0% | 0.5 | 10,000 |" in page
+    assert "| M/G/1, CV 20 % | +0% | 0.7 | 10,000 |" in page

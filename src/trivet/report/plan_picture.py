@@ -40,7 +40,7 @@ def draw_plan(plan: Plan, path: Path) -> None:
     for window in plan.windows:
         begin, end = window.begin_s / unit_s, (window.begin_s + window.length_s) / unit_s
         axes.axvspan(begin, end, color=_CAPACITY, alpha=0.3, linewidth=0.5)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.3 * max([plan.capacity_rps, *plan.line_rps]))  # room for the legend
     axes.set_xlabel(f"time, {unit}")
     axes.set_ylabel("requests a second")
     axes.set_title(plan.answer, fontsize="small", loc="left", wrap=True)

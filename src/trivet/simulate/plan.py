@@ -7,7 +7,7 @@ Requests are spread over replicas at random, so one replica on its share of the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
@@ -62,17 +62,13 @@ def plan(
     _check(replica, scale, headroom)
     on_progress("what one replica bears")
     sure = _sure(replica, error)
-    brief = replace(replica, num_requests=num_requests // LESS)
     loads = [(scale * times, way) for times in scales for way in how]
-    scenarios: list[Scenario] = []
-    for at, (times, way) in enumerate(loads):
-        on_progress(f"x{times:g} by {way}")
-        if at and not has_users(trace) and times == loads[at - 1][0]:
-            scenarios.append(msgspec.structs.replace(scenarios[-1], how=way))
-            continue
-        scenarios.append(_scenario(brief if at else replica, trace, times, way, headroom, cost, sure))
+    scenarios = []
+    for one in _scenarios(replica, trace, loads, headroom, cost, sure):
+        on_progress(f"x{one.scale:g} by {one.how}: {one.replicas:,} replicas")
+        scenarios.append(one)
     on_progress("the next lever")
-    gains = lever_gains(profile, setup, sure.estimate, names or {}, seed, brief.num_requests)
+    gains = lever_gains(profile, setup, sure.estimate, names or {}, seed, num_requests // LESS)
     first = scenarios[0]
     asked = _demand(replica, trace, *loads[0])
     windows = deciding_windows(asked)
@@ -119,6 +115,25 @@ def _demand(replica: Replica, trace: Instants | Curve, scale: float, how: How) -
     return demand(trace, scale, how, np.random.default_rng(replica.seed))
 
 
+def _scenarios(
+    replica: Replica,
+    trace: Instants | Curve,
+    loads: Sequence[tuple[float, How]],
+    headroom: float,
+    cost: Cost | None,
+    sure: Interval,
+) -> Iterator[Scenario]:
+    """Of each load; the first is the plan itself. Where both ways are the same, it is not computed twice."""
+    brief = replace(replica, num_requests=replica.num_requests // LESS)
+    found: dict[tuple[float, How], Scenario] = {}
+    for scale, how in loads:
+        same: How = how if has_users(trace) else "amplitude"
+        if (scale, same) not in found:
+            one = _scenario(brief if found else replica, trace, scale, same, headroom, cost, sure)
+            found[scale, same] = one
+        yield msgspec.structs.replace(found[scale, same], how=how)
+
+
 def _scenario(
     replica: Replica,
     trace: Instants | Curve,
@@ -131,7 +146,11 @@ def _scenario(
     offered = _demand(replica, trace, scale, how)
     with_headroom = _demand(replica, trace, scale * (1 + headroom), how)
     windows = deciding_windows(with_headroom)
-    num = replica.needed(with_headroom, windows, math.ceil(windows[0].rate_rps / sure.estimate))
+    smooth = (
+        windows[0].rate_rps / sure.estimate
+    )  # what would do, were arrivals Poisson and replicas divisible
+    num = replica.needed(with_headroom, windows, math.ceil(smooth))
+    low, high = _ends(num, smooth, sure)
     seen = replica.seen_in(offered, windows[0], num)
     mean_rps = float(offered.counts(offered.duration_ns).sum()) / offered.duration_ns * NS
     cores = num * replica.setup.cores
@@ -142,8 +161,8 @@ def _scenario(
         mean_rps=mean_rps,
         peak_rps=deciding_windows(offered)[0].rate_rps,
         replicas=num,
-        replicas_low=_at_rate(num, sure.estimate / sure.high),
-        replicas_high=_at_rate(num, sure.estimate / sure.low),
+        replicas_low=low,
+        replicas_high=high,
         cores=cores,
         latency_ms=seen.latency_ns / 1e6 if seen.latency_ns < LOST else None,
         busy=seen.cpu_ns * seen.rate_rps / NS / replica.setup.cores,
@@ -158,9 +177,11 @@ def _followed(offered: Demand, num: int) -> float:
     return float(np.maximum(1.0, np.ceil(num * counts / counts.max())).mean())
 
 
-def _at_rate(num: int, ratio: float) -> int:
-    """Replicas, were each to bear `1 / ratio` times what is thought; at least one."""
-    return max(1, math.ceil(round(num * ratio, 6)))
+def _ends(num: int, smooth: float, sure: Interval) -> tuple[int, int]:
+    """Replicas, were each to bear as much or as little as it may; the whole number leaves some room."""
+    needed = smooth if num == math.ceil(smooth) else float(num)
+    least, most = (math.ceil(round(needed * sure.estimate / end, 6)) for end in (sure.high, sure.low))
+    return max(1, min(least, num)), max(most, num)
 
 
 def _with_replicas(gain: LeverGain, first: Scenario) -> LeverGain:
