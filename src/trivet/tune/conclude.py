@@ -17,11 +17,11 @@ from trivet.tune.front import front
 from trivet.tune.goals import OBJECTIVES
 from trivet.tune.hypervolume import hypervolume
 from trivet.tune.recommend import NothingToRecommendError, recommend
-from trivet.tune.screen import FIRST_PRECISION, largest_rate
+from trivet.tune.screen import largest_rate
 from trivet.tune.simulated_load import SimulatedLoad
 from trivet.tune.state import State
 
-REPLICATIONS, NUM_REQUESTS = 3, 1_000  # of the simulations that effects are taken from
+REPLICATIONS, NUM_REQUESTS, PRECISION = 3, 600, 0.02  # of the simulations that effects are taken from
 YamlOf = Callable[[Study, Trial], str]
 
 
@@ -62,6 +62,7 @@ class Replicated:
         seeds = np.random.SeedSequence(state.seed).generate_state(REPLICATIONS)
         self._loads = [SimulatedLoad(profile, NUM_REQUESTS, int(seed)) for seed in seeds]
         self._known: dict[Setup, list[float]] = {}
+        self._end_ns = state.bench.now_ns() + state.budget.finish_ns
         screening = state.screening
         found = () if screening is None else screening.found
         self._guesses = {one.setup: one.figures.get("max_rate_rps") for one in found}
@@ -76,11 +77,8 @@ class Replicated:
             return nothing
         setup = self._state.bench.setup(choice)
         if setup not in self._known:
-            if (
-                self._profile.covers(setup)
-                or not space.means_something(choice)
-                or not self._state.budget.left_ns
-            ):
+            is_late = self._state.bench.now_ns() >= self._end_ns
+            if is_late or self._profile.covers(setup) or not space.means_something(choice):
                 return nothing
             self._known[setup] = [self._rate(load, setup) for load in self._loads]
         return self._known[setup]
@@ -88,6 +86,6 @@ class Replicated:
     def _rate(self, load: SimulatedLoad, setup: Setup) -> float:
         budget_ns, guess = self._state.goal.slo_latency_ns, self._guesses.get(setup)
         rate, _ = largest_rate(
-            self._profile, setup, load, budget_ns, FIRST_PRECISION / 4, guess=guess or None
+            self._profile, setup, load, budget_ns, PRECISION, guess=guess or None
         )
         return rate or math.nan

@@ -6,7 +6,7 @@ looks at one objective. Proposals come in batches of one size, so that the same 
 
 import math
 from collections.abc import Iterator, Sequence
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 from trivet.catalog.study import Goal
@@ -33,9 +33,9 @@ def proposals(space: Space, looker: Screen, goal: Goal, most: int, seed: int) ->
 
     Raises: ExtraMissingError: the space is too large, and there is no Optuna.
     """
-    everything = _up_to(space.choices(), most)
-    if everything is not None:
-        yield from everything
+    every = everything(space, most)
+    if every is not None:
+        yield from every
         return
     yield space.default
     variants = [lever for lever in space.levers if is_variant(lever.name)]
@@ -49,14 +49,10 @@ def proposals(space: Space, looker: Screen, goal: Goal, most: int, seed: int) ->
         )
 
 
-def _up_to(choices: Iterator[Choice], most: int) -> list[Choice] | None:
-    """All of them, or None where there are more."""
-    found = []
-    for choice in choices:
-        found.append(choice)
-        if len(found) > most:
-            return None
-    return found
+def everything(space: Space, most: int) -> list[Choice] | None:
+    """All choices of the space, or None where there are more than `most`."""
+    found = list(islice(space.choices(), most + 1))
+    return found if len(found) <= most else None
 
 
 def _of_one_variant(

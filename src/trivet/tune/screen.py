@@ -12,7 +12,7 @@ from trivet.tune.choice import Choice
 from trivet.tune.goals import value
 from trivet.tune.simulated_load import NS_PER_S, Point, SimulatedLoad
 
-FIRST, SECOND = 1_000, 6_000  # requests of one simulation, of the first and the second round
+FIRST, SECOND = 800, 5_000  # requests of one simulation, of the first and the second round
 FIRST_PRECISION, SECOND_PRECISION = 0.06, 0.015  # of the largest rate, as a share
 NUM_SECOND = 20
 BEHIND = 0.75  # of the best so far: who does not reach it is simulated no further
@@ -106,14 +106,14 @@ class Screen:
 
     def _first(self, choice: Choice, setup: Setup) -> Screened:
         """A short forecast. Who is far behind the best of the same answers gets no largest rate: most do."""
-        figures = _at_reference(self._short.at(setup, self.reference_rps)) if self.reference_rps else {}
         best = self._best.get(answers_of(choice))
         at_least: float | None = None
         if best is not None and self._goal.objective == "rate":
             at_least = BEHIND * best
             if not self._short.at(setup, at_least).holds(self._goal.slo_latency_ns):
-                return Screened(choice, setup, figures)
-        elif best is not None and value(figures, self._goal.objective) < best + math.log(BEHIND):
+                return Screened(choice, setup, {})
+        figures = _at_reference(self._short.at(setup, self.reference_rps)) if self.reference_rps else {}
+        if best is not None and at_least is None and value(figures, self._goal.objective) < best + math.log(BEHIND):
             return Screened(choice, setup, figures)
         budget_ns = self._goal.slo_latency_ns
         rate, _ = largest_rate(

@@ -84,10 +84,13 @@ class Space:
             return False
         if threads in (1, "auto") and "spinning" in changed:
             return False
+        engine = value("engine")
         judged = self.judged(choice).get(model)
-        if judged is not None and judged.variant.name != ORIGINAL and "engine" in changed:
-            return judged.variant.engine == "onnxruntime"
-        return value("engine") != "openvino" or not changed & {"spinning", "graph_optimization"}
+        if judged is not None and judged.variant.engine != self.base.service.models[model].engine:
+            if "engine" in changed:  # a variant that was made for its engine
+                return False
+            engine = judged.variant.engine
+        return engine != "openvino" or not changed & {"spinning", "graph_optimization"}
 
     def _is_default(self, choice: Choice, levers: Sequence[str], model: str) -> bool:
         names = [self.name_of(lever, model) if lever in OF_A_MODEL else lever for lever in levers]
@@ -136,8 +139,8 @@ class Space:
         of = name if name in declared else next((one for one in declared if name.startswith(one)), name)
         values = {lever: choice[key] for lever in OF_A_MODEL if (key := self.name_of(lever, of)) in choice}
         engine = values.pop("engine", model.engine)
-        if name not in declared or model.file != declared[name].file:
-            engine = model.engine if model.engine != "onnxruntime" else engine
+        if of in declared and model.engine != declared[of].engine:
+            engine = model.engine  # a variant that was made for its engine
         return msgspec.structs.replace(model, engine=engine, levers=levers_with(model.levers, values))
 
 

@@ -18,7 +18,7 @@ from trivet.tune.conclude import YamlOf, concluded, no_yaml
 from trivet.tune.goals import check_goal
 from trivet.tune.narrowing import narrowed, profiled_choices
 from trivet.tune.progress import OnProgress, Progress, Stage
-from trivet.tune.proposing import num_screened, proposals
+from trivet.tune.proposing import everything, num_screened, proposals
 from trivet.tune.screen import Screen, screen
 from trivet.tune.space import Space
 from trivet.tune.state import Origin, State, best_so_far, opened, recorded, restored
@@ -124,10 +124,10 @@ class _Study:
             most = num_screened(budget_ns)
             end_ns = state.bench.now_ns() + budget_ns
             looker = Screen(state.profile, state.bench.setup, state.goal, state.seed)
-            everything = proposals(state.space, looker, state.goal, most, state.seed)
+            proposed = proposals(state.space, looker, state.goal, most, state.seed)
             state.screening = screen(
                 looker,
-                self._counted(everything, most),
+                self._counted(proposed, most),
                 state.goal,
                 admissible=state.admissible,
                 is_spent=lambda: state.bench.now_ns() >= end_ns,
@@ -149,7 +149,7 @@ class _Study:
             self._state.note(f"{num} configurations were not simulated: {reason}")
         if screening.ended_early:
             self._state.note(f"screening ended with its time, after {screening.num} configurations")
-        elif space.size > most:
+        elif everything(space, most) is None:
             self._state.note(
                 f"{space.size:,} combinations are too many to simulate: a sampler proposed the {screening.num} that were"
             )
