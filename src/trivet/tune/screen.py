@@ -12,7 +12,7 @@ from trivet.tune.choice import Choice
 from trivet.tune.goals import value
 from trivet.tune.simulated_load import NS_PER_S, Point, SimulatedLoad
 
-FIRST, SECOND = 800, 5_000  # requests of one simulation, of the first and the second round
+FIRST, SECOND = 800, 3_000  # requests of one simulation, of the first and the second round
 FIRST_PRECISION, SECOND_PRECISION = 0.06, 0.015  # of the largest rate, as a share
 NUM_SECOND = 20
 BEHIND = 0.75  # of the best so far: who does not reach it is simulated no further
