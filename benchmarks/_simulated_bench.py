@@ -1,4 +1,4 @@
-"""A bench for the tuner without a machine: hidden services (_simulated_services.py) in virtual time, so that the truth is known.
+"""A bench for the tuner without a machine: hidden services in virtual time, so that the truth is known.
 
 What a profile sees is not quite what is true: few samples, wrong by some percent for good, and no hiccup for sure. What
 blocks see has the noise of arrivals, of service times and of the machine's mood.
@@ -41,13 +41,26 @@ _POINT_NS = 1_500_000_000  # of the virtual clock, for a profiled point
 _START_NS = 1_000_000_000  # for a server that starts
 _SEEN_SAMPLES = 40
 _NEVER_NS = 1 << 62
-_KEPT: Mapping[str, str] = {"engine": "default", "queue": "default"}
+WHOLE = Tuning(levers={"engine": "default", "queue": "default"})
+# A space small enough for the truth of all of it to be known.
+SMALL = Tuning(
+    levers={
+        **WHOLE.levers,
+        "execution": "default",
+        "graph_optimization": "default",
+        "spinning": "default",
+        "max_batch_size": (1, 4, 16, 64),
+        "deferral": ("0ms", "2ms"),
+        "threads": (1, 2),
+        "instances": (1, 2),
+    }
+)
 
 
 class SimulatedBench:
     """A Bench (tune/bench.py). Args: seed: of what is seen, never of what is true."""
 
-    def __init__(self, service: Hidden, folder: Path, seed: int, tuning: Tuning | None = None) -> None:
+    def __init__(self, service: Hidden, folder: Path, seed: int, tuning: Tuning = WHOLE) -> None:
         self.service = service
         self.base = base_configuration(service, folder)
         self.variants = judged(service, self.base, seed)
@@ -55,7 +68,7 @@ class SimulatedBench:
             self.base,
             self.variants,
             service.cores,
-            tuning or Tuning(levers=_KEPT),
+            tuning,
             with_variant=with_form,
         )
         self._seed = seed

@@ -14,7 +14,7 @@ import numpy as np
 from benchmarks import _tuning_page
 from benchmarks._kept import KeptRecords
 from benchmarks._records import OUT
-from benchmarks._simulated_bench import SimulatedBench
+from benchmarks._simulated_bench import SMALL, WHOLE, SimulatedBench
 from benchmarks._simulated_services import hidden
 from trivet.catalog.study import Study, Trial
 from trivet.load.arrivals import NS, Poisson
@@ -26,6 +26,7 @@ from trivet.stats.quantile_interval import quantile_interval
 from trivet.tune.choice import Choice
 from trivet.tune.goals import goal_of
 from trivet.tune.promises import promised_rate_rps
+from trivet.tune.state import Origin
 from trivet.tune.study import tune
 
 QUESTION = "Does a recommendation keep its SLO and accuracy floor on a fresh, long run of the true service?"
@@ -40,6 +41,9 @@ def main(args: Sequence[str] = ()) -> int:
     parser.add_argument("--seeds", type=int, default=3, help="tunes of each [3]")
     parser.add_argument("--budget", type=float, default=300.0, help="seconds of virtual time for each [300]")
     parser.add_argument("--requests", type=int, default=60_000, help="of each fresh run [60000]")
+    parser.add_argument(
+        "--whole", action="store_true", help="every lever, instead of the space that tune_regret knows"
+    )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--write", type=Path, help="draw the page of all tuning benchmarks")
     options = parser.parse_args(args)
@@ -47,7 +51,7 @@ def main(args: Sequence[str] = ()) -> int:
         OUT / "tuning" / "promises.jsonl", options.processes, lambda task: 1.0, lambda record: record["told"]
     )
     tasks = [
-        (number, seed, options.budget, options.requests)
+        (number, seed, options.budget, options.requests, options.whole)
         for number in range(options.services)
         for seed in range(options.seeds)
     ]
@@ -58,14 +62,19 @@ def main(args: Sequence[str] = ()) -> int:
     return 1 if any(record["violated"] for record in records) else 0
 
 
-def one(number: int, seed: int, budget_s: float, num_requests: int) -> Record:
+def one(number: int, seed: int, budget_s: float, num_requests: int, whole: bool) -> Record:
     """One tune of one service, and what its recommendation does on a run that it never saw."""
     service = hidden(number)
     with tempfile.TemporaryDirectory(prefix="trivet-tune-") as folder:
-        bench = SimulatedBench(service, Path(folder), seed)
-        goal = goal_of(bench.base.service, None, service.slo_ns)
-        study = tune(bench, bench.space, goal, int(budget_s * NS), seed)
-        return judged(bench, study, num_requests, seed)
+        bench = SimulatedBench(service, Path(folder), seed, WHOLE if whole else SMALL)
+        return judged(bench, studied(bench, budget_s, seed), num_requests, seed)
+
+
+def studied(bench: SimulatedBench, budget_s: float, seed: int) -> Study:
+    service = bench.service
+    goal = goal_of(bench.base.service, None, service.slo_ns)
+    origin = Origin(dataset={"rows": service.num_rows})
+    return tune(bench, bench.space, goal, int(budget_s * NS), seed, origin=origin)
 
 
 def judged(bench: SimulatedBench, study: Study, num_requests: int, seed: int) -> Record:

@@ -97,7 +97,7 @@ def test_an_interaction_is_measured_where_all_four_corners_are() -> None:
 
 def test_screened_trials_are_compared_where_nothing_is_simulated_anew() -> None:
     base = trial(1, 100, 20, stage="screened")
-    found = effects([base, trial(2, 103, 20, stage="screened", threads=1)], base, LEVERS)
+    found = effects([base, trial(2, figure(104, 0.06), 20, stage="screened", threads=1)], base, LEVERS)
     assert [one.levers for one in found] == [("threads",)]
     assert found[0].effect.verdict == "simulated"
     assert found[0].matters == "cannot tell"

@@ -77,7 +77,7 @@ def test_four_legs_are_refused() -> None:
 
 def test_the_default_alone_covers_the_box_to_its_reference() -> None:
     default = trial(0, 100, 20, share(0.9), stage="default")
-    found = hypervolume([default], goal(), default, seed=1)
+    found = hypervolume([default], goal(), default)
     assert found is not None
     assert found.estimate == pytest.approx(math.log(1.5) ** 2 * (0.9 - 0.9 / 1.5))
     assert found.low is not None
@@ -87,29 +87,22 @@ def test_the_default_alone_covers_the_box_to_its_reference() -> None:
 
 def test_without_accuracy_two_legs_count() -> None:
     default = trial(0, 100, 20, stage="default")
-    found = hypervolume([default, trial(1, 200, 20)], goal(), default, seed=1)
+    found = hypervolume([default, trial(1, 200, 20)], goal(), default)
     assert found is not None
     assert found.estimate == pytest.approx(math.log(1.5) * math.log(3))
 
 
 def test_a_figure_without_an_interval_leaves_the_volume_without_one() -> None:
     default = trial(0, 100, 20, stage="default")
-    found = hypervolume([default, trial(1, Figure(estimate=200.0, unit=""), 20)], goal(), default, seed=1)
+    found = hypervolume([default, trial(1, Figure(estimate=200.0, unit=""), 20)], goal(), default)
     assert found is not None
     assert found.low is None
-    assert found.verdict == "no interval: max_rate_rps of trial 1 has none"
+    assert found.verdict == "no interval: a max_rate_rps of 200 has none"
 
 
 def test_without_a_default_to_start_from_there_is_no_volume() -> None:
     failed = trial(0, stage="failed")
-    assert hypervolume([trial(1, 100, 20)], goal(), failed, seed=1) is None
-
-
-def test_the_same_seed_gives_the_same_interval() -> None:
-    default = trial(0, 100, 20, share(0.9), stage="default")
-    others = [default, trial(1, 200, 15, share(0.88), variant="int8")]
-    assert hypervolume(others, goal(), default, seed=5) == hypervolume(others, goal(), default, seed=5)
-    assert hypervolume(others, goal(), default, seed=5) != hypervolume(others, goal(), default, seed=6)
+    assert hypervolume([trial(1, 100, 20)], goal(), failed) is None
 
 
 def test_the_interval_covers_the_truth_of_noisy_trials() -> None:
@@ -124,11 +117,11 @@ def test_the_interval_covers_the_truth_of_noisy_trials() -> None:
             trial(i + 1, figure(150 * one, reach), figure(20 * two, reach))
             for i, (one, two) in enumerate(noise)
         ]
-        found = hypervolume(trials, goal(), default, seed=1, num_resamples=100)
+        found = hypervolume(trials, goal(), default)
         assert found is not None
         assert found.low is not None
         assert found.high is not None
         covered += found.low <= truth <= found.high
         naive += truth >= found.estimate
     assert naive < 30  # the estimate itself is too high more often than not
-    assert covered >= 54
+    assert covered >= 57

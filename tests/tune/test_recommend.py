@@ -10,6 +10,7 @@ from tests.tune.studies import MS, figure, goal, share, study, trial
 from trivet.catalog.records import Figure
 from trivet.catalog.study import LeftOut, Recommendation, Study, Trial, TrialBlock
 from trivet.tune.recommend import NothingToRecommendError, recommend
+from trivet.tune.sensitivity import under_other_budgets
 
 DEFAULT = trial(0, 100, 20, share(0.93), stage="default", cost=9)
 
@@ -29,6 +30,7 @@ def test_the_largest_rate_that_meets_all_wins() -> None:
         accuracy_floor=0.9,
     )
     assert (found.trial, found.meets, found.binding, found.runner_up) == (2, True, "", 1)
+    assert "the accuracy floor keeps out trial 3 (student)" in found.reasons[3]
 
 
 def test_the_five_lines_say_what_gain_next_limit_and_proof() -> None:
@@ -45,8 +47,7 @@ def test_the_five_lines_say_what_gain_next_limit_and_proof() -> None:
         "Its largest rate is 4 [3.89, 4.11] times the default's; answers change: accuracy 0.92 [0.91, 0.93] against "
         "0.93 [0.92, 0.94], -0.006 [-0.011, -0.001] apart on the same rows.",
         "Next is trial 1 (threads 2): its largest rate is 0.5 [0.486, 0.514] times this one's.",
-        "The budget, p99 within 50 ms, limits the rate; at the edge of what was searched: max_batch_size at its "
-        "largest, 8.",
+        "The budget, p99 within 50 ms, limits the rate; max_batch_size at the largest that was searched, 8.",
         "Proven on 3 live blocks at 380 to 382/s, in turn with the others, on this machine; 2,000 labelled rows.",
     ]
 
@@ -183,6 +184,21 @@ def test_what_would_change_the_choice() -> None:
     assert "processor time" not in lines  # the choice has the least of those that clear the floor
 
 
+def test_rates_under_other_budgets_are_measured_ones_times_what_the_simulator_says() -> None:
+    made = study([DEFAULT, trial(1, 200, 20, share(0.93)), trial(2, 999, 20, stage="screened")])
+    simulated = {0: {25: 0.0, 50: 80.0, 100: 120.0}, 1: {25: 90.0, 50: 180.0, 100: 180.0}}
+    found = under_other_budgets(made, lambda one, budget_ns: simulated[one.id][budget_ns // MS])
+    assert {budget: sorted(rates) for budget, rates in found.items()} == {25.0: [1], 100.0: [0, 1]}
+    assert found[25.0][1].estimate == pytest.approx(100)
+    assert found[100.0][0].low == pytest.approx(150 / 1.02)
+
+
+def test_a_trial_whose_rate_under_another_budget_is_not_known_is_not_chosen_for_it() -> None:
+    made = study([DEFAULT, trial(1, 200, 20, share(0.93), threads=2)])
+    found = recommend(made, other_slo={25.0: {0: figure(60)}})
+    assert any(line.startswith("with 25 ms instead of 50 ms: trial 0") for line in found.would_change)
+
+
 def test_a_lone_trial_is_changed_by_nothing() -> None:
     assert chosen([DEFAULT]).would_change == [
         "no other accuracy floor, SLO or objective that was looked at would choose another trial"
@@ -209,7 +225,7 @@ def test_a_trial_without_an_interval_promises_nothing() -> None:
 
 def test_nothing_at_all_is_an_error_with_the_next_step() -> None:
     with pytest.raises(
-        NothingToRecommendError, match="none of 1 trials has a largest rate.*raise the budget"
+        NothingToRecommendError, match=r"none of 1 trials has a largest rate.*raise the budget"
     ):
         recommend(study([trial(0, stage="failed", reason="x")]))
 

@@ -164,7 +164,7 @@ def test_python_code_stays_in_its_folder(models: Path, tmp_path: Path) -> None:
     path = tmp_path / "configuration.yaml"
     write_configuration(configuration_yaml(base, tmp_path, workers=1), path)
     assert load_configuration(path).hash == base.hash
-    with pytest.raises(SpecError, match="'steps:f' is found from .*: write the configuration there"):
+    with pytest.raises(SpecError, match=r"'steps:f' is found from .*: write the configuration there"):
         configuration_yaml(base, tmp_path / "elsewhere", workers=1)
 
 

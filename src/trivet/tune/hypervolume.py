@@ -6,7 +6,7 @@ covers nothing.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -14,10 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal, Trial
-from trivet.tune.legs import ACCURACY, LATENCY, RATE, Source, comparable, figures_of, more_accurate_is_larger
+from trivet.tune.legs import ACCURACY, LATENCY, RATE, comparable, figures_of, more_accurate_is_larger
 
 REFERENCE_FACTOR = 1.5
-NUM_RESAMPLES = 200
 CONFIDENCE = 0.95
 _Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 Floats = NDArray[np.float64]
@@ -41,34 +40,33 @@ def dominated_volume(points: ArrayLike, reference: ArrayLike) -> float:
     return float(sum(_area(ordered[: i + 1, :2], corner[:2]) * depths[i] for i in np.flatnonzero(depths > 0)))
 
 
-def hypervolume(
-    trials: Sequence[Trial], goal: Goal, default: Trial, *, seed: int, num_resamples: int = NUM_RESAMPLES
-) -> Figure | None:
+def hypervolume(trials: Sequence[Trial], goal: Goal, default: Trial) -> Figure | None:
     """What the trials together cover; None where the default has no latency or rate to start from.
 
-    The interval is the basic bootstrap's over figures drawn from their own intervals: the best of noisy figures looks
-    better than it is, and the basic interval takes that off again. Trials that give the same answers share their draw.
+    The best of many noisy figures looks better than it is, and no resampling of them finds out by how much where several
+    are about as good. So all figures are moved to the worse, and to the better, ends of intervals that hold for all of
+    them together: the volume only grows when a figure gets better, so the truth lies between the two volumes.
     Without an interval where a figure has none; `verdict` says which.
-    Source: Davison & Hinkley (1997), section 2.4.
+    Source: Šidák (1967), whose bound holds however normal figures depend on each other.
     """
     compared, source = comparable(trials)
     start = figures_of(default, source)
     if LATENCY not in start or RATE not in start:
         return None
     axes = [LATENCY, RATE, *([ACCURACY] if ACCURACY in start else [])]
-    usable = [trial for trial in compared if all(name in figures_of(trial, source) for name in axes)]
+    usable = [figures_of(trial, source) for trial in compared]
+    usable = [figures for figures in usable if all(name in figures for name in axes)]
     larger = more_accurate_is_larger(goal)
-    reference = _reference(default, axes, source, larger)
-    estimates = np.array([[figures_of(trial, source)[name].estimate for name in axes] for trial in usable])
-    estimate = dominated_volume(_turned(estimates, larger), reference)
-    if lacking := _without_interval(usable, axes, source):
-        return Figure(estimate=estimate, unit="", verdict=f"no interval: {lacking} has none")
-    rng = np.random.default_rng(seed)
-    draws = _draws(usable, axes, source, rng, num_resamples)
-    volumes = [dominated_volume(_turned(drawn, larger), reference) for drawn in draws]
-    least, most = np.quantile(volumes, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    low, high = max(0.0, 2 * estimate - float(most)), 2 * estimate - float(least)
-    return Figure(estimate=estimate, low=min(low, estimate), high=max(high, estimate), unit="")
+    reference = _reference(start, axes, larger)
+
+    def volume(reach: float) -> float:
+        return dominated_volume([_point(figures, axes, larger, reach) for figures in usable], reference)
+
+    if lacking := _without_interval(usable, axes):
+        return Figure(estimate=volume(0.0), unit="", verdict=f"no interval: {lacking} has none")
+    distinct = {(name, figures[name]) for figures in usable for name in axes}
+    together = NormalDist().inv_cdf((1 + CONFIDENCE ** (1 / len(distinct))) / 2) / _Z
+    return Figure(estimate=volume(0.0), low=volume(-together), high=volume(together), unit="")
 
 
 def _area(points: Floats, reference: Floats) -> float:
@@ -80,57 +78,48 @@ def _area(points: Floats, reference: Floats) -> float:
     return float((np.diff(ordered[:, 0], append=reference[0]) * heights).sum())
 
 
-def _turned(values: Floats, larger_is_better: bool) -> Floats:
-    """Figures (n, 2 or 3) as points whose axes are better the less they are."""
-    sign = -1.0 if larger_is_better else 1.0
-    columns = [np.log(values[:, 0]), -np.log(values[:, 1]), *(sign * values[:, 2:3].T)]
-    return np.stack(columns, axis=1)
+def _point(
+    figures: Mapping[str, Figure], axes: Sequence[str], larger_is_better: bool, reach: float
+) -> list[float]:
+    """A trial as a point, each figure moved by so many times its interval's half: up is better, 0 the estimate."""
+    return [_coordinate(name, figures[name], larger_is_better, reach) for name in axes]
 
 
-def _reference(default: Trial, axes: Sequence[str], source: Source, larger_is_better: bool) -> Floats:
-    figures = figures_of(default, source)
+def _coordinate(name: str, figure: Figure, larger_is_better: bool, reach: float) -> float:
+    up_is_better = name == RATE or (name == ACCURACY and larger_is_better)
+    goes_up = (reach > 0) == up_is_better
+    if name == ACCURACY:
+        moved = figure.estimate + abs(reach) * _half(figure, goes_up, is_ratio=False)
+        return -moved if larger_is_better else moved
+    moved = math.log(figure.estimate) + abs(reach) * _half(figure, goes_up, is_ratio=True)
+    return -moved if name == RATE else moved
+
+
+def _half(figure: Figure, goes_up: bool, *, is_ratio: bool) -> float:
+    """From the estimate to one end, with its sign; as far as the other end where that one is not known."""
+
+    def distance(bound: float | None) -> float | None:
+        if bound is None or (is_ratio and bound <= 0):
+            return None
+        return math.log(bound / figure.estimate) if is_ratio else bound - figure.estimate
+
+    up, down = distance(figure.high), distance(figure.low)
+    if goes_up:
+        return up if up is not None else -(down or 0.0)
+    return down if down is not None else -(up or 0.0)
+
+
+def _reference(start: Mapping[str, Figure], axes: Sequence[str], larger_is_better: bool) -> Floats:
+    """The default, worse by the factor on each leg."""
     worse = {LATENCY: REFERENCE_FACTOR, RATE: 1 / REFERENCE_FACTOR}
     worse[ACCURACY] = 1 / REFERENCE_FACTOR if larger_is_better else REFERENCE_FACTOR
-    values = np.array([[figures[name].estimate * worse[name] for name in axes]])
-    return _turned(values, larger_is_better)[0]
+    moved = {name: Figure(estimate=start[name].estimate * worse[name], unit="") for name in axes}
+    return np.array(_point(moved, axes, larger_is_better, 0.0))
 
 
-def _without_interval(trials: Sequence[Trial], axes: Sequence[str], source: Source) -> str:
-    for trial in trials:
+def _without_interval(trials: Sequence[Mapping[str, Figure]], axes: Sequence[str]) -> str:
+    for figures in trials:
         for name in axes:
-            figure = figures_of(trial, source)[name]
-            if figure.low is None and figure.high is None:
-                return f"{name} of trial {trial.id}"
+            if figures[name].low is None and figures[name].high is None:
+                return f"a {name} of {figures[name].estimate:.4g}"
     return ""
-
-
-def _draws(
-    trials: Sequence[Trial], axes: Sequence[str], source: Source, rng: np.random.Generator, num: int
-) -> Floats:
-    """Shape (num, trials, axes): each figure anew within its interval."""
-    shared: dict[Figure, Floats] = {}
-    columns = []
-    for trial in trials:
-        figures = figures_of(trial, source)
-        drawn = [_drawn(figures[name], rng, num, is_ratio=name != ACCURACY) for name in axes[:2]]
-        for name in axes[2:]:
-            figure = figures[name]
-            if figure not in shared:
-                shared[figure] = _drawn(figure, rng, num, is_ratio=False)
-            drawn.append(shared[figure])
-        columns.append(np.stack(drawn, axis=1))
-    return np.stack(columns, axis=1)
-
-
-def _drawn(figure: Figure, rng: np.random.Generator, num: int, *, is_ratio: bool) -> Floats:
-    """A normal whose halves reach as far as the interval does on each side; on the scale of logarithms for ratios."""
-    centre, low, high = figure.estimate, figure.low, figure.high
-    if is_ratio:
-        centre = math.log(centre)
-        low = math.log(low) if low is not None and low > 0 else None
-        high = math.log(high) if high is not None else None
-    down = (centre - low) / _Z if low is not None else (high - centre) / _Z if high is not None else 0.0
-    up = (high - centre) / _Z if high is not None else down
-    z = rng.standard_normal(num)
-    values = centre + z * np.where(z < 0, down, up)
-    return np.exp(values) if is_ratio else values

@@ -54,7 +54,8 @@ def checks(
 ) -> list[Check]:
     """Each constraint of the goal on a trial's figures.
 
-    Args: answers_change: against the default's answers.  blocks: that were measured, for this goal.  num_rows: labelled rows that the accuracy is of.
+    Args: answers_change: against the default's answers.  blocks: that were measured, for this goal.
+    num_rows: labelled rows that the accuracy is of.
     trust_estimates: the user accepts an accuracy whose interval does not clear the floor, if its estimate does.
     """
     found = [_latency(figures, goal), _promise(blocks, goal), _throughput(figures, goal)]

@@ -1,7 +1,7 @@
 """Five plain lines: what is recommended, what it gains, why not the next, what limits it, what it was proven on."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trivet.catalog.records import Figure
@@ -13,14 +13,19 @@ from trivet.tune.wording import bounds, slo_in_words, trial_in_words
 
 
 def reasons(
-    study: Study, best: Candidate, runner_up: Candidate | None, default: Candidate | None, is_measured: bool
+    study: Study,
+    best: Candidate,
+    runner_up: Candidate | None,
+    default: Candidate | None,
+    ranked: Sequence[Candidate],
+    is_measured: bool,
 ) -> list[str]:
-    """Exactly five lines, in this order."""
+    """Exactly five lines, in this order. Args: ranked: all candidates."""
     return [
         _what(study, best, is_measured),
         _gain(study, best, default),
         _next(study, best, runner_up),
-        _limit(study, best),
+        _limit(study, best, ranked),
         _proof(study, best, is_measured),
     ]
 
@@ -140,23 +145,27 @@ def _next(study: Study, best: Candidate, runner_up: Candidate | None) -> str:
     return f"Next is {told}: its {words} is {bounds(ratio, 3)} times this one's{close}."
 
 
-def _limit(study: Study, best: Candidate) -> str:
+def _limit(study: Study, best: Candidate, ranked: Sequence[Candidate]) -> str:
     if not best.meets:
         worst = max(best.failed, key=lambda check: check.shortfall)
         return f"It fails the {worst.name}: {worst.words}."
+    limits = [f"The budget, {slo_in_words(study.goal)}, limits the rate"]
+    kept_out = [one for one in ranked if len(one.failed) == 1 and one.worth > best.worth]
+    if kept_out:
+        rival = max(kept_out, key=lambda one: one.worth)
+        limits.append(f"the {rival.failed[0].name} keeps out {trial_in_words(rival.trial, study.levers)}")
     edges = [
-        f"{lever.name} at its {'largest' if own == sizes[-1] else 'smallest'}, {own}"
+        f"{lever.name} at the largest that was searched, {own}"
         for lever in study.levers
-        if len(sizes := sorted(v for v in lever.values if isinstance(v, int) and not isinstance(v, bool))) > 1
-        and (own := best.trial.levers.get(lever.name)) in (sizes[0], sizes[-1])
-        and not isinstance(own, bool)
+        if len(sizes := [value for value in lever.values if _is_count(value)]) > 1
+        and _is_count(own := best.trial.levers.get(lever.name))
+        and own == max(sizes)
     ]
-    budget = f"The budget, {slo_in_words(study.goal)}, limits the rate"
-    return (
-        f"{budget}; at the edge of what was searched: {', '.join(edges)}."
-        if edges
-        else f"{budget}; no lever is at its edge."
-    )
+    return f"{'; '.join([*limits, *edges])}."
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _proof(study: Study, best: Candidate, is_measured: bool) -> str:

@@ -46,7 +46,7 @@ def recommend(
         trial=best.trial.id,
         meets=best.meets and is_measured,
         binding=_binding(ranked, is_measured),
-        reasons=reasons(study, best, runner_up, _default(study, ranked), is_measured),
+        reasons=reasons(study, best, runner_up, _default(study, ranked), ranked, is_measured),
         uncertainty=uncertainty(study, best, runner_up, is_measured),
         runner_up=None if runner_up is None else runner_up.trial.id,
         would_change=would_change(study, best, other_slo or {}),

@@ -1,0 +1,277 @@
+"""The live truth of many configurations of one real model, in slices that can be stopped and gone on with."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from benchmarks._kept_rows import Block, Head, Rows, crossing, lines_of
+from benchmarks._live_services import Prepared, prepared, real_services
+from benchmarks._records import OUT
+from trivet.catalog.records import Figure
+from trivet.host import processor
+from trivet.load.arrivals import NS, Poisson
+from trivet.simulate.forecast import NoRateError, largest_rate
+from trivet.simulate.profile import ServiceProfile
+from trivet.simulate.setup import Setup
+from trivet.spec.tuning import Tuning
+from trivet.tune.bench import BlockResult
+from trivet.tune.choice import Choice
+from trivet.tune.live import LiveBench
+from trivet.tune.narrowing import profiled_choices
+from trivet.tune.space import Space
+
+QUESTION = "What do 48 and more configurations of one real model do, live?"
+SHORT = False
+FOLDER = OUT / "tuning"
+LADDER = (0.8, 0.9, 1.0, 1.1, 1.25)  # of where the limit is thought to be
+MOST_STEPS = 6  # up or down, where the limit lies outside of the ladder
+CALIBRATE_EVERY = 6
+BEST, ROUNDS = 10, 3
+# Everything that can be told apart on two cores; the space is the whole product, so that a search finds all of it measured.
+MEASURED = Tuning(
+    levers={
+        "engine": "default",
+        "queue": "default",
+        "graph_optimization": "default",
+        "spinning": "default",
+        "max_batch_size": (1, 2, 4, 8, 16, 32),
+        "deferral": ("0ms", "1ms", "3ms"),
+        "execution": ("inline", "thread"),
+    }
+)
+
+
+def main(args: Sequence[str] = ()) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks tune_truth --", description=QUESTION)
+    parser.add_argument("--model", default="file-type", help="as tune_gains names them [file-type]")
+    parser.add_argument("--packages", type=Path, help="folder with the sentence encoder's package")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of this slice [30]; the next goes on")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of one block [4]")
+    parser.add_argument("--most", type=int, default=60, help="configurations in all [60]")
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="the best 10, and those given by --also, once more and interleaved",
+    )
+    parser.add_argument(
+        "--also", type=Path, help="a study's record (trivet tune --json): its choice is among them"
+    )
+    options = parser.parse_args(args)
+    found = prepared(options.model, real_services(options.packages)[options.model], FOLDER / "services")
+    path = FOLDER / f"truth-{options.model}.jsonl"
+    end_s = time.monotonic() + 60 * options.minutes
+    with _bench(found, options.model) as bench:
+        truth = _Truth(found, bench, path, options, lambda: time.monotonic() >= end_s)
+        if options.again:
+            truth.again(None if options.also is None else _choice_of(options.also))
+        else:
+            truth.slice()
+    print(truth.told())
+    return 0
+
+
+def space_for(name: str, packages: Path | None = None) -> tuple[Space, Mapping[Choice, Figure]]:
+    """The space that is measured, and the accuracy of each of its choices; nothing is measured."""
+    found = prepared(name, real_services(packages)[name], FOLDER / "services")
+    space = found.space(MEASURED)
+    accuracies = {
+        choice: judged.accuracy
+        for choice in space.choices()
+        for judged in space.judged(choice).values()
+        if judged.accuracy is not None
+    }
+    return space, accuracies
+
+
+class _Truth:
+    """Measures what is not on disk yet, one configuration after the other; each block is a line at once."""
+
+    def __init__(
+        self,
+        found: Prepared,
+        bench: LiveBench,
+        path: Path,
+        options: argparse.Namespace,
+        is_over: Callable[[], bool],
+    ) -> None:
+        self._found, self._bench, self._path, self._is_over = found, bench, path, is_over
+        self._space = found.space(MEASURED)
+        self._seconds, self._most = options.seconds, options.most
+        profile = bench.profile(profiled_choices(self._space), budget_ns=90 * NS)
+        if not path.is_file():
+            self._begin(options.model, profile)
+        self.head, self.blocks = lines_of(path)
+        self._slice = 1 + max((block.slice_ for block in self.blocks), default=-1)
+
+    def slice(self) -> None:
+        """As many configurations as fit, a calibration first, last, and between."""
+        done = {Choice(block.levers) for block in self.blocks if block.part == "limit"}
+        failed = {Choice(block.levers) for block in self.blocks if block.failure}
+        self._calibrate()
+        since = 0
+        for choice, guess in self._wanted()[: self._most]:
+            if choice in done | failed:
+                continue
+            if self._is_over():
+                break
+            self._one(choice, guess)
+            since += 1
+            if since % CALIBRATE_EVERY == 0:
+                self._calibrate()
+        self._calibrate()
+
+    def again(self, also: Choice | None) -> None:
+        """The best as measured so far, and the tuner's choice, in turn, around where each one's limit was found."""
+        rows = self.rows()
+        rates = {choice: rows.rate(choice, "limit")[0] for choice in rows.truth("limit").figures}
+        best = sorted(rates, key=lambda choice: -rates[choice])[:BEST]
+        sides = list(dict.fromkeys([*best, *([also] if also is not None else [])]))
+        self._calibrate()
+        for round_ in range(ROUNDS):
+            for share in (0.95, 1.0, 1.05):
+                if self._is_over():
+                    return
+                offered = {choice: share * (rates.get(choice) or self.head.reference_rps) for choice in sides}
+                for choice in sides[:: 1 if round_ % 2 == 0 else -1]:
+                    self._block(choice, offered[choice], "again")
+        self._calibrate()
+
+    def rows(self) -> Rows:
+        return Rows(self.head, self.blocks, self._space, space_for(self.head.name)[1])
+
+    def told(self) -> str:
+        rows = self.rows()
+        choices = list(rows.truth("limit").figures)
+        rates = {choice: rows.rate(choice, "limit", "again") for choice in choices}
+        lines = [
+            f"{len(choices)} configurations of {self.head.name}, {len(self.blocks)} blocks in {self._slice + 1} slices"
+        ]
+        for choice in sorted(choices, key=lambda one: -rates[one][0])[:BEST]:
+            rate, error = rates[choice]
+            lines.append(f"{rate:9,.1f}/s ± {1.96 * error:6.1%}  {choice.told()}")
+        return "\n".join(lines)
+
+    def _begin(self, name: str, profile: ServiceProfile) -> None:
+        default = self._space.default
+        process = Poisson(rate_rps=10.0, duration_ns=NS)
+        limit = largest_rate(profile, self._bench.setup(default), process, seed=1).estimate
+        head = Head(
+            name=name,
+            goal=self._found.goal,
+            reference_rps=float(f"{limit / 2:.2g}"),
+            default=dict(default),
+            profile=profile,
+            machine=processor(),
+            seconds=self._seconds,
+        )
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.write_bytes(msgspec.json.encode(head) + b"\n")
+
+    def _wanted(self) -> list[tuple[Choice, float]]:
+        """What runs differently, with where its limit is thought to be; the same order in every slice."""
+        known: dict[Setup, tuple[Choice, float]] = {}
+        for choice in self._space.choices():
+            setup = self._bench.setup(choice)
+            if setup in known or self.head.profile.covers(setup):
+                continue
+            process = Poisson(rate_rps=self.head.reference_rps, duration_ns=NS)
+            try:
+                found = largest_rate(
+                    self.head.profile,
+                    setup,
+                    process,
+                    seed=1,
+                    replications=1,
+                    num_requests=2_000,
+                    precision=0.04,
+                )
+            except NoRateError:
+                continue
+            known[setup] = (choice, found.estimate)
+        return list(known.values())
+
+    def _one(self, choice: Choice, guess: float) -> None:
+        """A ladder around the guess, gone on with until the limit lies within, and the reference rate."""
+        points: list[tuple[float, float]] = []
+        budget = math.log(self._found.goal.slo_latency_ns / 1e6)
+        for share in LADDER:
+            if not self._point(choice, guess * share, points):
+                return
+        for _ in range(MOST_STEPS):
+            rates = [math.exp(rate) for rate, _ in points]
+            within = [latency <= budget for _, latency in points]
+            if all(within):
+                following = 1.25 * max(rates)
+            elif not any(within):
+                following = 0.75 * min(rates)
+            else:
+                break
+            if not self._point(choice, following, points):
+                return
+        limit = crossing(points, budget)[0]
+        if limit:
+            self._point(choice, 0.97 * limit, points)
+            self._point(choice, 1.03 * limit, points)
+        self._block(choice, self.head.reference_rps, "reference")
+
+    def _point(self, choice: Choice, rate_rps: float, points: list[tuple[float, float]]) -> bool:
+        result = self._block(choice, rate_rps, "limit")
+        if result.failure:
+            return False
+        if not result.invalid:
+            latency = result.figures.get("slo_latency_ms")
+            points.append((math.log(rate_rps), math.log(latency) if latency else math.inf))
+        return True
+
+    def _calibrate(self) -> None:
+        self._block(Choice(self.head.default), self.head.reference_rps, "calibration")
+
+    def _block(self, choice: Choice, rate_rps: float, part: str) -> BlockResult:
+        number = len(self.blocks)
+        result = self._bench.measure([choice], {choice: rate_rps}, self._seconds, number)[choice]
+        block = Block(
+            slice_=self._slice,
+            part=part,
+            levers=dict(choice),
+            rate_rps=rate_rps,
+            figures={name: value for name, value in result.figures.items() if math.isfinite(value)},
+            invalid=result.invalid,
+            failure=result.failure,
+        )
+        self.blocks.append(block)
+        with self._path.open("ab") as file:
+            file.write(msgspec.json.encode(block) + b"\n")
+        sys.stderr.write(
+            f"{time.strftime('%H:%M:%S')} {number} {part} {rate_rps:,.1f}/s: "
+            f"{result.figures.get('slo_latency_ms', math.inf):.4g} ms {result.invalid or result.failure} {choice.told()}\n"
+        )
+        return result
+
+
+def _bench(found: Prepared, name: str) -> LiveBench:
+    return LiveBench(
+        found.space(MEASURED),
+        found.goal,
+        found.placement,
+        seed=1,
+        profile_path=FOLDER / f"profile-{name}.json",
+        say=lambda text: None,
+    )
+
+
+def _choice_of(path: Path) -> Choice:
+    """The recommended levers of a study's record."""
+    record = msgspec.json.decode(path.read_bytes())
+    chosen = record["recommendation"]["trial"]
+    return Choice(next(trial["levers"] for trial in record["trials"] if trial["id"] == chosen))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
