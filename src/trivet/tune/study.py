@@ -22,7 +22,7 @@ from trivet.tune.proposing import everything, num_screened, proposals
 from trivet.tune.screen import Screen, screen
 from trivet.tune.space import Space
 from trivet.tune.state import Origin, State, best_so_far, opened, recorded, restored
-from trivet.tune.verify import Verification
+from trivet.tune.verify import HOW_IT_ENDED, Verification
 
 TOLD_EVERY = 10  # configurations
 Save = Callable[[Study], Study]
@@ -52,7 +52,7 @@ def tune(
     num_rows = (origin or Origin()).dataset.get("rows")
     doubts = check_goal(goal, space, num_rows)
     budget = Budget(bench.now_ns, budget_ns)
-    record = save(resume or opened(space, goal, budget_ns, seed, origin or Origin()))
+    record = save(_gone_on(resume) if resume else opened(space, goal, budget_ns, seed, origin or Origin()))
     state = State(bench=bench, space=space, goal=goal, budget=budget, seed=seed, record=record)
     state.notes = list(record.notes)
     study = _Study(state, on_progress, save, yaml_of)
@@ -60,6 +60,12 @@ def tune(
     for doubt in doubts:
         state.note(doubt)
     return study.run(resume)
+
+
+def _gone_on(earlier: Study) -> Study:
+    """A record that is written again: how it ended before is no longer true."""
+    notes = [note for note in earlier.notes if note not in HOW_IT_ENDED]
+    return msgspec.structs.replace(earlier, state="running", reason="", ended=None, notes=notes)
 
 
 class _Study:

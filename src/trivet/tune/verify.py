@@ -11,6 +11,11 @@ from trivet.tune.state import State
 from trivet.tune.trial import CONFIRM, MIN_BLOCKS, PLANS, Measuring
 
 MAX_TRIALS = 12
+NO_OTHER = "there is no other configuration to try here"
+SEARCH_ENDED = "no other configuration is likely to gain more than 1 %: the search ended by itself"
+BUDGET_ENDED = "the budget ended before all promising configurations were tried"
+NOT_VERIFIED = "screened only, not verified: the budget has no room for one live trial"
+HOW_IT_ENDED = frozenset({NO_OTHER, SEARCH_ENDED, BUDGET_ENDED, NOT_VERIFIED})
 Step = Callable[[Stage, int, int], None]  # done, and of how many
 
 
@@ -32,9 +37,9 @@ class Verification:
             confirm_ns = state.budget.confirm_ns
             if state.budget.left_ns - confirm_ns < state.budget.trial_ns(reference, MIN_BLOCKS):
                 if not state.records.order:
-                    state.note("screened only, not verified: the budget has no room for one live trial")
+                    state.note(NOT_VERIFIED)
                 else:
-                    state.note("the budget ended before all promising configurations were tried")
+                    state.note(BUDGET_ENDED)
                 return
             beliefs = state.beliefs()
             incumbent = picker.best_measured(beliefs, state.records) or state.space.default
@@ -81,11 +86,9 @@ class Verification:
 
     def _tell_end(self) -> None:
         if len(self._screening.found) == 1:
-            self._state.note("there is no other configuration to try here")
+            self._state.note(NO_OTHER)
         else:
-            self._state.note(
-                "no other configuration is likely to gain more than 1 %: the search ended by itself"
-            )
+            self._state.note(SEARCH_ENDED)
 
     def _alone(self, choice: Choice) -> None:
         """No other is worth a trial beside it: it is measured by itself."""
