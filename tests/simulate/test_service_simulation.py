@@ -176,14 +176,19 @@ def test_core_time_is_what_was_worked(execution: str) -> None:
     places=st.lists(st.integers(0, 4_000), min_size=1, max_size=80),
     deadline=st.sampled_from([150, 400, 1 << 40]),
     seed=st.integers(0, 3),
+    execution=st.sampled_from(["inline", "thread"]),
 )
-@settings(max_examples=60, deadline=None)
-def test_who_comes_alone_is_served_as_everybody_is(places: list[int], deadline: int, seed: int) -> None:
+@settings(max_examples=120, deadline=None)
+def test_who_comes_alone_is_served_as_everybody_is(
+    places: list[int], deadline: int, seed: int, execution: str
+) -> None:
     times = np.random.default_rng(seed).integers(60, 140, 40).tolist()
     host = HostCosts(
         per_request_ns=[20],
         per_batch_ns=[7],
         per_wake_ns=[3, 30],
+        hand_over_ns=[4, 9],
+        hand_back_ns=[6],
         hiccups=[(5, 40), (500, 90)],
         observed_ns=900,
         busy_factors={1: 1.2},
@@ -193,7 +198,7 @@ def test_who_comes_alone_is_served_as_everybody_is(places: list[int], deadline: 
     profile = ServiceProfile(
         service="s", models={"m": ModelTimes(samples={0: {1: times, 4: [2 * ns for ns in times]}})}, host=host
     )
-    setup = lone(max_batch_size=4, deadline_ns=deadline)
+    setup = lone(execution=execution, max_batch_size=4, deadline_ns=deadline)
     quick = run(profile, setup, sorted(places), seed=seed)
     with patch.object(Scheduler, "is_lone", return_value=False):
         long = run(profile, setup, sorted(places), seed=seed)

@@ -88,6 +88,12 @@ class Host:
             self._hand_over = self._drawn(self._hand_overs)
         return self._hand_over.pop()
 
+    def next_hand_over_ns(self) -> int:
+        """What `hand_over_ns` will give, without taking it."""
+        if not self._hand_over:
+            self._hand_over = self._drawn(self._hand_overs)
+        return self._hand_over[-1]
+
     def interference(self, num_busy: int) -> float:
         """Factor of the times of an engine that is one of so many at work."""
         known = self._interference

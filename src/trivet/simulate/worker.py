@@ -57,8 +57,8 @@ class Worker:
         for stage in self._models:
             stage.busy_factors = host.busy_factors(stage.model.max_batch_size)
         lone = self._models[0]
-        # One inline model and nothing else: whoever comes alone to an idle server can be simulated in one go.
-        self._is_simple = lone.inline and lone.is_last and not stages.first
+        # One model and nothing else: whoever comes alone to an idle server can be simulated in one go.
+        self._is_simple = lone.is_last and not stages.first
         self._stage_of = {stage.model: stage for stage in stages.models}
         self._host = host
         self._hiccups = hiccups
@@ -89,7 +89,7 @@ class Worker:
             begun = self._now
             self._again = False
             if arrivals[self._next] <= begun:
-                if self._is_simple and arrivals[self._next + 1] > begun and self._served_alone(begun):
+                if self._is_simple and arrivals[self._next + 1] > begun and self._is_served_alone(begun):
                     continue
                 self._read()
             if self._ended:
@@ -139,10 +139,12 @@ class Worker:
                 self._ended = [one for one in running if one.end_ns <= now]
                 self._running = [one for one in running if one.end_ns > now]
             self._engine_end_ns = first
+            if self._cores == 1:  # what held up the engine until now is in its time
+                self._hiccups.pass_by(now)
             now += self._host.hand_back_ns if now > self._now else 0
         elif self._cores > 1:
             now += self._host.wake_ns(now - self._now)
-        self._now = self._hiccups.skip_to(now) if self._cores > 1 else now
+        self._now = now if now < self._hiccups.start_ns else self._hiccups.skip_to(now)
 
     def _read(self) -> None:
         """Everything that has come until now; what comes meanwhile waits for the next turn."""
@@ -168,37 +170,55 @@ class Worker:
         self._next = place
         self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
 
-    def _served_alone(self, begun: int) -> bool:
-        """The next request from being read to its answer, if it is all that there is to do; False: nothing was done."""
+    def _is_served_alone(self, begun: int) -> bool:
+        """The next request from being read to its answer, if it is all that there is to do; False: nothing was done.
+
+        The same as the long way (tests/simulate/test_service_simulation.py), for the commonest request of all.
+        """
         host, place, stage = self._host, self._next, self._models[0]
         queue = self._queue if self._lengths is None else stage.queue(self._lengths[place])
         end_by_ns, now = begun + self._deadline_ns, begun + host.read_ns
-        # Whoever comes while it is read waits for the next turn, so that it starts alone all the same.
+        # Whoever comes while it is read, or while an inline batch runs, waits for the next turn: it starts alone anyhow.
         if now > self._hiccups.start_ns or not self._scheduler.is_lone(queue, 1, end_by_ns, now):
             return False
-        self._next = place + 1
-        record = self._record
-        record.offered_ns[place] = now
-        began = now + host.batch_ns
+        ready = now + host.batch_ns
+        hand_over_ns = 0 if stage.inline else host.next_hand_over_ns()
         times = stage.known[queue]
-        residuals = times.residuals[1]
-        drawn = times.medians[1] * (residuals.pool or residuals.refill()).pop()
-        cold = began - self._engine_end_ns > host.idle_after_ns
-        end = began + max(1, int(drawn * (host.idle_factor if cold else stage.busy_factors[1])))
-        if end > self._hiccups.start_ns:
-            self._hiccups.pass_by(end)
-        self._engine_end_ns = end
+        pool = times.residuals[1].pool or times.residuals[1].refill()
+        cold = ready - self._engine_end_ns > host.idle_after_ns
+        drawn = times.medians[1] * pool[-1] * (host.idle_factor if cold else stage.busy_factors[1])
+        began, woken = ready, 0
+        if stage.inline:
+            end = began + max(1, int(drawn))
+            if end > self._hiccups.start_ns:
+                self._hiccups.pass_by(end)
+        else:
+            began, woken = ready + hand_over_ns, host.hand_back_ns
+            end = began + max(1, round(drawn))
+            # Whatever happens before the loop is back at it, a thread's batch is not all that there is to do.
+            if self._cores != 1 or min(self._arrivals[place + 1], self._hiccups.start_ns) <= end + woken:
+                return False
+            host.hand_over_ns()
+            self.busy_ns += (end - began) * stage.threads - (end + woken - ready)
+        pool.pop()
+        self._next = place + 1
+        self._record.offered_ns[place] = now
+        self._now, self._engine_end_ns = end + woken, end
         self._scheduler.served_alone(queue, 1, end - began)
+        self._answer_alone(place, began, end, end_by_ns)
+        self.busy_ns += self._now - begun
+        return True
+
+    def _answer_alone(self, place: int, began: int, end: int, end_by_ns: int) -> None:
+        record = self._record
         record.batch_of[place] = len(record.batches)
         record.batches.append((began, end, 1))
-        done = end + host.answer_ns
+        done = self._now + self._host.answer_ns
         if end > end_by_ns:
             record.lost(place, done, FAILED)
         else:
             record.done_ns[place] = done
         self._now = done if done <= self._hiccups.start_ns else self._hiccups.hold(done)
-        self.busy_ns += self._now - begun
-        return True
 
     def _answer_ended(self) -> None:
         ended, self._ended = self._ended, []
