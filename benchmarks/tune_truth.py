@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -112,13 +112,9 @@ class _Truth:
 
     def slice(self) -> None:
         """As many configurations as fit, a calibration first, last, and between."""
-        done = {Choice(block.levers) for block in self.blocks if block.part == "limit"}
-        failed = {Choice(block.levers) for block in self.blocks if block.failure}
         self._calibrate()
         since = 0
-        for choice, guess in self._wanted()[: self._most]:
-            if choice in done | failed:
-                continue
+        for choice, guess in self._wanted():
             if self._is_over():
                 break
             self._one(choice, guess)
@@ -161,7 +157,7 @@ class _Truth:
     def _begin(self, name: str, profile: ServiceProfile) -> None:
         default = self._space.default
         process = Poisson(rate_rps=10.0, duration_ns=NS)
-        limit = largest_rate(profile, self._bench.setup(default), process, seed=1).estimate
+        limit = largest_rate(profile, self._bench.setup(default), process, seed=1, replications=1).estimate
         head = Head(
             name=name,
             goal=self._found.goal,
@@ -174,28 +170,30 @@ class _Truth:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_bytes(msgspec.json.encode(head) + b"\n")
 
-    def _wanted(self) -> list[tuple[Choice, float]]:
-        """What runs differently, with where its limit is thought to be; the same order in every slice."""
-        known: dict[Setup, tuple[Choice, float]] = {}
+    def _wanted(self) -> Iterator[tuple[Choice, float]]:
+        """What runs differently and is not measured yet, with where its limit is thought to be; in one order always."""
+        done = {Choice(block.levers) for block in self.blocks if block.part == "limit" or block.failure}
+        known: set[Setup] = set()
         for choice in self._space.choices():
             setup = self._bench.setup(choice)
             if setup in known or self.head.profile.covers(setup):
                 continue
-            process = Poisson(rate_rps=self.head.reference_rps, duration_ns=NS)
-            try:
-                found = largest_rate(
-                    self.head.profile,
-                    setup,
-                    process,
-                    seed=1,
-                    replications=1,
-                    num_requests=2_000,
-                    precision=0.04,
-                )
-            except NoRateError:
-                continue
-            known[setup] = (choice, found.estimate)
-        return list(known.values())
+            known.add(setup)
+            if len(known) > self._most:
+                return
+            limit = 0.0 if choice in done else self._forecast(setup)
+            if limit:
+                yield choice, limit
+
+    def _forecast(self, setup: Setup) -> float:
+        """Roughly; 0 where the SLO holds at no rate."""
+        process = Poisson(rate_rps=self.head.reference_rps or 10.0, duration_ns=NS)
+        try:
+            return largest_rate(
+                self.head.profile, setup, process, seed=1, replications=1, num_requests=2_000, precision=0.04
+            ).estimate
+        except NoRateError:
+            return 0.0
 
     def _one(self, choice: Choice, guess: float) -> None:
         """A ladder around the guess, gone on with until the limit lies within, and the reference rate."""
