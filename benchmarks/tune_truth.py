@@ -113,13 +113,11 @@ class _Truth:
     def slice(self) -> None:
         """As many configurations as fit, a calibration first, last, and between."""
         self._calibrate()
-        since = 0
-        for choice, guess in self._wanted():
+        for number, (choice, guess) in enumerate(self._wanted(), start=1):
             if self._is_over():
                 break
             self._one(choice, guess)
-            since += 1
-            if since % CALIBRATE_EVERY == 0:
+            if number % CALIBRATE_EVERY == 0:
                 self._calibrate()
         self._calibrate()
 
