@@ -16,8 +16,7 @@ from benchmarks._live_services import Prepared, prepared, real_services
 from benchmarks._records import OUT
 from trivet.catalog.records import Figure
 from trivet.host import processor
-from trivet.load.arrivals import NS, Poisson
-from trivet.simulate.forecast import NoRateError, largest_rate
+from trivet.load.arrivals import NS
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.spec.tuning import Tuning
@@ -25,6 +24,8 @@ from trivet.tune.bench import BlockResult
 from trivet.tune.choice import Choice
 from trivet.tune.live import LiveBench
 from trivet.tune.narrowing import profiled_choices
+from trivet.tune.screen import engine_bound_rps, largest_rate
+from trivet.tune.simulated_load import SimulatedLoad
 from trivet.tune.space import Space
 
 QUESTION = "What do 48 and more configurations of one real model do, live?"
@@ -88,6 +89,13 @@ def space_for(name: str, packages: Path | None = None) -> tuple[Space, Mapping[C
         if judged.accuracy is not None
     }
     return space, accuracies
+
+
+def forecast_rps(profile: ServiceProfile, setup: Setup) -> float:
+    """Where to begin to look for a limit: roughly, and half of what the engines alone could do where no rate seems to hold."""
+    load = SimulatedLoad(profile, 2_000, 1)
+    found, _ = largest_rate(profile, setup, load, setup.slo_latency_ns or NS, 0.04)
+    return found or engine_bound_rps(profile, setup) / 2
 
 
 class _Truth:
@@ -154,8 +162,7 @@ class _Truth:
 
     def _begin(self, name: str, profile: ServiceProfile) -> None:
         default = self._space.default
-        process = Poisson(rate_rps=10.0, duration_ns=NS)
-        limit = largest_rate(profile, self._bench.setup(default), process, seed=1, replications=1).estimate
+        limit = forecast_rps(profile, self._bench.setup(default))
         head = Head(
             name=name,
             goal=self._found.goal,
@@ -179,19 +186,8 @@ class _Truth:
             known.add(setup)
             if len(known) > self._most:
                 return
-            limit = 0.0 if choice in done else self._forecast(setup)
-            if limit:
-                yield choice, limit
-
-    def _forecast(self, setup: Setup) -> float:
-        """Roughly; 0 where the SLO holds at no rate."""
-        process = Poisson(rate_rps=self.head.reference_rps or 10.0, duration_ns=NS)
-        try:
-            return largest_rate(
-                self.head.profile, setup, process, seed=1, replications=1, num_requests=2_000, precision=0.04
-            ).estimate
-        except NoRateError:
-            return 0.0
+            if choice not in done:
+                yield choice, forecast_rps(self.head.profile, setup)
 
     def _one(self, choice: Choice, guess: float) -> None:
         """A ladder around the guess, gone on with until the limit lies within, and the reference rate."""
