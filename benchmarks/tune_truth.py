@@ -92,7 +92,7 @@ def space_for(name: str, packages: Path | None = None) -> tuple[Space, Mapping[C
 
 
 def forecast_rps(profile: ServiceProfile, setup: Setup) -> float:
-    """Where to begin to look for a limit: roughly, and half of what the engines alone could do where no rate seems to hold."""
+    """Where to begin to look for a limit, roughly; half of what the engines alone could do where no rate seems to hold."""
     load = SimulatedLoad(profile, 2_000, 1)
     found, _ = largest_rate(profile, setup, load, setup.slo_latency_ns or NS, 0.04)
     return found or engine_bound_rps(profile, setup) / 2
@@ -177,7 +177,11 @@ class _Truth:
 
     def _wanted(self) -> Iterator[tuple[Choice, float]]:
         """What runs differently and is not measured yet, with where its limit is thought to be; in one order always."""
-        done = {Choice(block.levers) for block in self.blocks if block.part == "limit" or block.failure}
+        done = {
+            Choice(block.levers)
+            for block in self.blocks
+            if block.failure or (block.part == "limit" and not block.invalid)
+        }
         known: set[Setup] = set()
         for choice in self._space.choices():
             setup = self._bench.setup(choice)
@@ -196,7 +200,7 @@ class _Truth:
         for share in LADDER:
             if not self._point(choice, guess * share, points):
                 return
-        for _ in range(MOST_STEPS):
+        for _ in range(MOST_STEPS if points else 0):  # no point at all: every block was invalid
             rates = [math.exp(rate) for rate, _ in points]
             within = [latency <= budget for _, latency in points]
             if all(within):
