@@ -165,6 +165,7 @@ class _Run:
             catalog=self._catalog,
             command=self._command,
             profile_path=self._store.folder.parent / "profiles" / f"{self._configuration.hash}.json",
+            max_send_lag_ns=_duration_ns("--max-send-lag", self._options["max_send_lag"]),
             say=self._line.say,
         )
 
@@ -242,14 +243,20 @@ def _budget_ns(options: Mapping[str, Any], earlier: Study | None) -> int:
     if earlier is not None and source is click.core.ParameterSource.DEFAULT:
         return max(LEAST_RESUMED_NS, earlier.budget_ns - sum(earlier.spent_ns.values()))
     text = options["budget"]
-    try:
-        # `5m` is refused elsewhere, as it might mean milliseconds; of a budget nobody means those.
-        budget_ns = parse_duration_ns(f"{text}in" if text[:-1].isdecimal() and text.endswith("m") else text)
-    except SpecError as error:
-        raise UserError(f"--budget: {error}") from None
+    # `5m` is refused elsewhere, as it might mean milliseconds; of a budget nobody means those.
+    budget_ns = _duration_ns(
+        "--budget", f"{text}in" if text[:-1].isdecimal() and text.endswith("m") else text
+    )
     if budget_ns <= 0:
         raise UserError("--budget 0s leaves no time for anything; give 5min")
     return budget_ns
+
+
+def _duration_ns(option: str, text: str) -> int:
+    try:
+        return parse_duration_ns(text)
+    except SpecError as error:
+        raise UserError(f"{option}: {error}") from None
 
 
 def _show(line: LiveLine, progress: Progress) -> None:

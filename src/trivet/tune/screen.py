@@ -271,8 +271,10 @@ def _slope(load: SimulatedLoad, setup: Setup, points: Sequence[Point], slo_laten
         (point for point in points if point.holds(slo_latency_ns)), key=lambda point: point.rate_rps
     )
     below = load.at(setup, NEAR * at_most.rate_rps)
-    steepness = math.log(max(at_most.slo_ms, 1e-9) / max(below.slo_ms, 1e-9))
     least, most = _SLOPES
+    if not math.isfinite(below.slo_ms):  # a hiccup hit the lower rate: near the limit of hardly anything
+        return most
+    steepness = math.log(max(at_most.slo_ms, 1e-9) / max(below.slo_ms, 1e-9))
     return min(most, max(least, math.log(1 / NEAR) / steepness)) if steepness > 0 else most
 
 

@@ -86,6 +86,7 @@ class _Study:
         except BaseException as error:
             self._end("failed", f"{type(error).__name__}: {error}")
             raise
+        state.note_invalid()
         with state.budget.stage("finish"):
             self._step("finish")
             state.record = concluded(state, recorded(state), self._yaml_of)

@@ -161,8 +161,9 @@ def search(num_nodes: int, max_loss: float, loss_of: Callable[[int], float]) -> 
             else:
                 low = middle
         low = high
-    # What just passed here may fail there: others, each half as far from it as the one before, stand in the sequence first.
+    # What just passed here may fail there: safer ones, ever nearer to it, stand in the sequence first.
     apart = num_nodes - low
+    tried |= {low + apart * 7 // 8, low + apart * 3 // 4}
     while apart > 1:
         apart //= 2
         tried.add(low + apart)
