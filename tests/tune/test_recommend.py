@@ -160,6 +160,12 @@ def test_the_default_may_win() -> None:
     )
 
 
+def test_a_default_that_failed_is_no_measure() -> None:
+    found = chosen([trial(0, stage="failed", reason="out of memory"), trial(1, 50, 40, threads=2)])
+    assert found.trial == 1
+    assert found.reasons[1] == "The default has no figures to compare with: it failed, or was not measured."
+
+
 def test_what_cannot_be_told_apart_is_said() -> None:
     found = chosen([DEFAULT, trial(1, 101, 20, share(0.93), threads=2)])
     assert "cannot be told apart" in found.reasons[2]
