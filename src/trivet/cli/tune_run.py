@@ -1,8 +1,9 @@
 """From the options of `trivet tune` to a study, and from the study to what is printed and written."""
 
+import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from trivet.variants.store import VariantStore
 
 EXIT_CODES = {"failed": 1, "partial": 130}
 NOT_MET = 2
+_ROWS = re.compile(r"(\d+) rows")
 LEAST_RESUMED_NS = 60_000_000_000
 _ANY_LATENCY_NS = 1_000_000_000  # of a goal whose latency is still to be proposed
 
@@ -137,7 +139,7 @@ class _Run:
                 resume=earlier,
                 origin=Origin(
                     environment=bench.environment,
-                    dataset=_dataset(configuration),
+                    dataset=_dataset(configuration, self._judged),
                     command=self._command,
                     notes=self._notes,
                 ),
@@ -219,9 +221,12 @@ def _with_latency(configuration: Configuration, latency_ns: int) -> Configuratio
     return with_service(configuration, msgspec.structs.replace(configuration.service, slo=slo))
 
 
-def _dataset(configuration: Configuration) -> dict[str, Any]:
+def _dataset(configuration: Configuration, judged: Sequence[JudgedVariant]) -> dict[str, Any]:
+    """Where inputs come from; rows: how many accuracies are of, as their figures say it (`accuracy_figures`)."""
     data = configuration.service.data
-    return {"source": "random"} if data is None else {"source": data.path}
+    told = [_ROWS.search(one.accuracy.verdict) for one in judged if one.accuracy is not None]
+    rows = {"rows": int(found[1]) for found in told[:1] if found is not None}
+    return {"source": "random" if data is None else data.path, **rows}
 
 
 def _earlier(catalog: Catalog, ref: str, configuration: Configuration) -> Study:
