@@ -225,8 +225,10 @@ def _dataset(configuration: Configuration, judged: Sequence[JudgedVariant]) -> d
     """Where inputs come from; rows: how many accuracies are of, as their figures say it (`accuracy_figures`)."""
     data = configuration.service.data
     told = [_ROWS.search(one.accuracy.verdict) for one in judged if one.accuracy is not None]
-    rows = {"rows": int(found[1]) for found in told[:1] if found is not None}
-    return {"source": "random" if data is None else data.path, **rows}
+    found: dict[str, Any] = {"source": "random" if data is None else data.path}
+    if told and told[0] is not None:
+        found["rows"] = int(told[0][1])
+    return found
 
 
 def _earlier(catalog: Catalog, ref: str, configuration: Configuration) -> Study:
