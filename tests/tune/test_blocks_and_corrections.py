@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trivet.catalog.study import TrialBlock
-from trivet.tune.beliefs import limit_sample
+from trivet.tune.beliefs import limit_sample, telling
 from trivet.tune.blocks import Sample, estimates
 from trivet.tune.choice import Choice
 from trivet.tune.correction import Correction
@@ -68,6 +68,14 @@ def test_a_block_near_the_limit_says_on_which_side_it_was(latency_ms: float | No
 def test_a_block_at_the_limit_counts_fully_and_says_its_rate() -> None:
     block = TrialBlock(block=0, rate_rps=100.0, values={"slo_latency_ms": 10.0})
     assert limit_sample(block, 0.2, 10_000_000) == Sample(0, math.log(100), 1.0)
+
+
+def test_blocks_that_were_nowhere_near_do_not_count_beside_one_that_was() -> None:
+    far = [TrialBlock(block=i, rate_rps=10.0 * 2**i, values={"slo_latency_ms": 0.1}) for i in range(3)]
+    near = TrialBlock(block=3, rate_rps=80.0, values={"slo_latency_ms": 9.0})
+    assert telling([*far, near], 0.2, 10_000_000) == [near]
+    assert telling(far, 0.2, 10_000_000) == far[-1:]
+    assert telling([], 0.2, 10_000_000) == []
 
 
 def test_what_one_trial_shows_moves_all_and_its_own_variant_most() -> None:
