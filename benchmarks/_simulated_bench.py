@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 
 from benchmarks._simulated_services import (
-    BATCHES,
     Hidden,
     base_configuration,
     judged,
@@ -25,7 +24,7 @@ from benchmarks._simulated_services import (
 from trivet.catalog.records import Figure
 from trivet.experiment.simulated import setup_of, stage_key
 from trivet.load.arrivals import Poisson
-from trivet.simulate.forecast import figures_of, largest_rate
+from trivet.simulate.forecast import figures_of
 from trivet.simulate.profile import ModelTimes, ServiceProfile
 from trivet.simulate.record import OK
 from trivet.simulate.server import simulated
@@ -34,12 +33,15 @@ from trivet.spec.tuning import Tuning
 from trivet.stats.percentile import percentile_ns
 from trivet.tune.bench import BlockResult
 from trivet.tune.choice import Choice
+from trivet.tune.screen import largest_rate
+from trivet.tune.simulated_load import SimulatedLoad
 from trivet.tune.space import Space, space_of
 
 _S = 1_000_000_000
 _POINT_NS = 1_500_000_000  # of the virtual clock, for a profiled point
 _START_NS = 1_000_000_000  # for a server that starts
 _SEEN_SAMPLES = 40
+_PRECISION = 0.01  # of a true rate
 _NEVER_NS = 1 << 62
 WHOLE = Tuning(levers={"engine": "default", "queue": "default"})
 # A space small enough for the truth of all of it to be known.
@@ -155,13 +157,11 @@ class SimulatedBench:
         return profile, setup_of(found, profile, workers=workers, num_cores=self.service.cores)
 
     def true_rate_rps(self, choice: Choice, *, num_requests: int, seed: int, replications: int = 3) -> float:
-        """The largest rate within the SLO, from long simulations of the truth. Raises: NoRateError: there is none."""
+        """The largest rate within the SLO, from long simulations of the truth; 0 where none is."""
         profile, setup = self.truth_of(choice)
-        one_row_ns = np.mean(next(iter(profile.models.values())).samples[0][BATCHES[0]])
-        process = Poisson(rate_rps=0.3 * _S / float(one_row_ns), duration_ns=_S)
-        return largest_rate(
-            profile, setup, process, seed=seed, num_requests=num_requests, replications=replications
-        ).estimate
+        loads = [SimulatedLoad(profile, num_requests, seed + number) for number in range(replications)]
+        rates = [largest_rate(profile, setup, load, self.service.slo_ns, _PRECISION)[0] for load in loads]
+        return float(np.exp(np.log(rates).mean())) if all(rates) else 0.0
 
     def true_accuracy(self, choice: Choice) -> float:
         variant = self.space.variant_of(choice)

@@ -79,7 +79,7 @@ def promises_section(records: Sequence[Record]) -> str:
             sum(record["meets"] for record in own),
             sum(bool(record["violated"]) for record in own),
             _range([record["slo_ms"] for record in own if record["meets"]], "{:.3g} ms"),
-            _range([record["gain"] for record in own if record["meets"]], "{:.2f}"),
+            _range([record["gain"] for record in own if record["meets"] and record["gain"]], "{:.2f}"),
             f"{sum(_is_inside(record) for record in own if record['meets'])}",
             _range([record["live_trials"] for record in own], "{:.0f}"),
         ]

@@ -18,7 +18,6 @@ from benchmarks._simulated_bench import SMALL, WHOLE, SimulatedBench
 from benchmarks._simulated_services import hidden
 from trivet.catalog.study import Study, Trial
 from trivet.load.arrivals import NS, Poisson
-from trivet.simulate.forecast import NoRateError
 from trivet.simulate.record import OK
 from trivet.simulate.server import simulated
 from trivet.stats.errors import TooFewError
@@ -106,7 +105,12 @@ def judged(bench: SimulatedBench, study: Study, num_requests: int, seed: int) ->
         record["violated"].append("latency")
     if study.goal.accuracy_floor is not None and record["true_accuracy"] < study.goal.accuracy_floor:
         record["violated"].append("accuracy")
-    record["told"] += f", {record['gain']:.2f} times the default" + ", VIOLATED" * bool(record["violated"])
+    gain = (
+        "no rate of the default holds"
+        if record["gain"] is None
+        else f"{record['gain']:.2f} times the default"
+    )
+    record["told"] += f", {gain}" + ", VIOLATED" * bool(record["violated"])
     return record
 
 
@@ -117,15 +121,12 @@ def _fresh(bench: SimulatedBench, study: Study, trial: Trial, num_requests: int,
     slo = slo_interval_ms(bench, choice, promised, num_requests, seed)
     at_low_end = slo_interval_ms(bench, choice, rate.low or promised, num_requests, seed)
     true_rps = bench.true_rate_rps(choice, num_requests=num_requests // 3, seed=seed + 1_000)
-    try:
-        default_rps = bench.true_rate_rps(default, num_requests=num_requests // 3, seed=seed + 1_000)
-    except NoRateError:
-        default_rps = float("nan")
+    default_rps = bench.true_rate_rps(default, num_requests=num_requests // 3, seed=seed + 1_000)
     return {
         "promised_rps": promised,
         "stated": [rate.low, rate.estimate, rate.high],
         "true_rps": true_rps,
-        "gain": true_rps / default_rps,
+        "gain": true_rps / default_rps if default_rps else None,  # None: the default keeps the SLO at no rate
         "slo_ms": slo[1],
         "slo_low_ms": slo[0],
         "slo_at_low_end": at_low_end[0] <= study.goal.slo_latency_ns / 1e6,

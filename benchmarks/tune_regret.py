@@ -20,7 +20,6 @@ from benchmarks._simulated_bench import SMALL, SimulatedBench
 from benchmarks._simulated_services import hidden
 from trivet.catalog.study import Goal, Study
 from trivet.load.arrivals import NS
-from trivet.simulate.forecast import NoRateError
 from trivet.simulate.setup import Setup
 from trivet.tune.bench import Bench
 from trivet.tune.choice import Choice
@@ -118,10 +117,7 @@ def truth_of(bench: SimulatedBench, goal: Goal, num_requests: int) -> Truth:
     for choice in bench.space.choices():
         setup = bench.truth_of(choice)[1]
         if setup not in known:
-            try:
-                known[setup] = bench.true_rate_rps(choice, num_requests=num_requests, seed=77)
-            except NoRateError:
-                known[setup] = 0.0
+            known[setup] = bench.true_rate_rps(choice, num_requests=num_requests, seed=77)
         rates[choice] = known[setup]
     default = bench.space.default
     reference = rates[default] / 2 or max(rates.values()) / 4

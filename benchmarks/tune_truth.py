@@ -6,7 +6,7 @@ import argparse
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,8 +16,7 @@ from benchmarks._live_services import Prepared, prepared, real_services
 from benchmarks._records import OUT
 from trivet.catalog.records import Figure
 from trivet.host import processor
-from trivet.load.arrivals import NS, Poisson
-from trivet.simulate.forecast import NoRateError, largest_rate
+from trivet.load.arrivals import NS
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.spec.tuning import Tuning
@@ -25,6 +24,8 @@ from trivet.tune.bench import BlockResult
 from trivet.tune.choice import Choice
 from trivet.tune.live import LiveBench
 from trivet.tune.narrowing import profiled_choices
+from trivet.tune.screen import engine_bound_rps, largest_rate
+from trivet.tune.simulated_load import SimulatedLoad
 from trivet.tune.space import Space
 
 QUESTION = "What do 48 and more configurations of one real model do, live?"
@@ -90,6 +91,13 @@ def space_for(name: str, packages: Path | None = None) -> tuple[Space, Mapping[C
     return space, accuracies
 
 
+def forecast_rps(profile: ServiceProfile, setup: Setup) -> float:
+    """Where to begin to look for a limit, roughly; half of what the engines alone could do where no rate seems to hold."""
+    load = SimulatedLoad(profile, 2_000, 1)
+    found, _ = largest_rate(profile, setup, load, setup.slo_latency_ns or NS, 0.04)
+    return found or engine_bound_rps(profile, setup) / 2
+
+
 class _Truth:
     """Measures what is not on disk yet, one configuration after the other; each block is a line at once."""
 
@@ -112,18 +120,12 @@ class _Truth:
 
     def slice(self) -> None:
         """As many configurations as fit, a calibration first, last, and between."""
-        done = {Choice(block.levers) for block in self.blocks if block.part == "limit"}
-        failed = {Choice(block.levers) for block in self.blocks if block.failure}
         self._calibrate()
-        since = 0
-        for choice, guess in self._wanted()[: self._most]:
-            if choice in done | failed:
-                continue
+        for number, (choice, guess) in enumerate(self._wanted(), start=1):
             if self._is_over():
                 break
             self._one(choice, guess)
-            since += 1
-            if since % CALIBRATE_EVERY == 0:
+            if number % CALIBRATE_EVERY == 0:
                 self._calibrate()
         self._calibrate()
 
@@ -160,8 +162,7 @@ class _Truth:
 
     def _begin(self, name: str, profile: ServiceProfile) -> None:
         default = self._space.default
-        process = Poisson(rate_rps=10.0, duration_ns=NS)
-        limit = largest_rate(profile, self._bench.setup(default), process, seed=1).estimate
+        limit = forecast_rps(profile, self._bench.setup(default))
         head = Head(
             name=name,
             goal=self._found.goal,
@@ -174,28 +175,23 @@ class _Truth:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_bytes(msgspec.json.encode(head) + b"\n")
 
-    def _wanted(self) -> list[tuple[Choice, float]]:
-        """What runs differently, with where its limit is thought to be; the same order in every slice."""
-        known: dict[Setup, tuple[Choice, float]] = {}
+    def _wanted(self) -> Iterator[tuple[Choice, float]]:
+        """What runs differently and is not measured yet, with where its limit is thought to be; in one order always."""
+        done = {
+            Choice(block.levers)
+            for block in self.blocks
+            if block.failure or (block.part == "limit" and not block.invalid)
+        }
+        known: set[Setup] = set()
         for choice in self._space.choices():
             setup = self._bench.setup(choice)
             if setup in known or self.head.profile.covers(setup):
                 continue
-            process = Poisson(rate_rps=self.head.reference_rps, duration_ns=NS)
-            try:
-                found = largest_rate(
-                    self.head.profile,
-                    setup,
-                    process,
-                    seed=1,
-                    replications=1,
-                    num_requests=2_000,
-                    precision=0.04,
-                )
-            except NoRateError:
-                continue
-            known[setup] = (choice, found.estimate)
-        return list(known.values())
+            known.add(setup)
+            if len(known) > self._most:
+                return
+            if choice not in done:
+                yield choice, forecast_rps(self.head.profile, setup)
 
     def _one(self, choice: Choice, guess: float) -> None:
         """A ladder around the guess, gone on with until the limit lies within, and the reference rate."""
@@ -204,7 +200,7 @@ class _Truth:
         for share in LADDER:
             if not self._point(choice, guess * share, points):
                 return
-        for _ in range(MOST_STEPS):
+        for _ in range(MOST_STEPS if points else 0):  # no point at all: every block was invalid
             rates = [math.exp(rate) for rate, _ in points]
             within = [latency <= budget for _, latency in points]
             if all(within):

@@ -238,7 +238,7 @@ class CatalogContract:
         with catalog._database.writing() as connection:
             connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
         with pytest.raises(
-            NewerCatalogError, match=r"its schema is 9999, this one knows 0001.*upgrade trivet"
+            NewerCatalogError, match=r"its schema is 9999, this one knows 0002.*upgrade trivet"
         ):
             Catalog.open(**place)
 

@@ -36,6 +36,12 @@ EXIT_STOPPED = 130
     metavar="FILE",
     help="Where the recommended configuration is written.  [default: configuration.yaml beside the service]",
 )
+@click.option(
+    "--max-send-lag",
+    default="1ms",
+    show_default=True,
+    help="Of the load generator at the 99th percentile; a block with more counts for nothing.",
+)
 @click.option("--list", "is_list", is_flag=True, help="List the studies of the catalog, newest first.")
 @click.option("--catalog", "catalog_url", metavar="URL", help=CATALOG_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

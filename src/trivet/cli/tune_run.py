@@ -1,8 +1,9 @@
 """From the options of `trivet tune` to a study, and from the study to what is printed and written."""
 
+import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from trivet.variants.store import VariantStore
 
 EXIT_CODES = {"failed": 1, "partial": 130}
 NOT_MET = 2
+_ROWS = re.compile(r"(\d+) rows")
 LEAST_RESUMED_NS = 60_000_000_000
 _ANY_LATENCY_NS = 1_000_000_000  # of a goal whose latency is still to be proposed
 
@@ -137,7 +139,7 @@ class _Run:
                 resume=earlier,
                 origin=Origin(
                     environment=bench.environment,
-                    dataset=_dataset(configuration),
+                    dataset=_dataset(configuration, self._judged),
                     command=self._command,
                     notes=self._notes,
                 ),
@@ -165,6 +167,7 @@ class _Run:
             catalog=self._catalog,
             command=self._command,
             profile_path=self._store.folder.parent / "profiles" / f"{self._configuration.hash}.json",
+            max_send_lag_ns=_duration_ns("--max-send-lag", self._options["max_send_lag"]),
             say=self._line.say,
         )
 
@@ -218,9 +221,14 @@ def _with_latency(configuration: Configuration, latency_ns: int) -> Configuratio
     return with_service(configuration, msgspec.structs.replace(configuration.service, slo=slo))
 
 
-def _dataset(configuration: Configuration) -> dict[str, Any]:
+def _dataset(configuration: Configuration, judged: Sequence[JudgedVariant]) -> dict[str, Any]:
+    """Where inputs come from; rows: how many accuracies are of, as their figures say it (`accuracy_figures`)."""
     data = configuration.service.data
-    return {"source": "random"} if data is None else {"source": data.path}
+    told = [_ROWS.search(one.accuracy.verdict) for one in judged if one.accuracy is not None]
+    found: dict[str, Any] = {"source": "random" if data is None else data.path}
+    if told and told[0] is not None:
+        found["rows"] = int(told[0][1])
+    return found
 
 
 def _earlier(catalog: Catalog, ref: str, configuration: Configuration) -> Study:
@@ -242,14 +250,20 @@ def _budget_ns(options: Mapping[str, Any], earlier: Study | None) -> int:
     if earlier is not None and source is click.core.ParameterSource.DEFAULT:
         return max(LEAST_RESUMED_NS, earlier.budget_ns - sum(earlier.spent_ns.values()))
     text = options["budget"]
-    try:
-        # `5m` is refused elsewhere, as it might mean milliseconds; of a budget nobody means those.
-        budget_ns = parse_duration_ns(f"{text}in" if text[:-1].isdecimal() and text.endswith("m") else text)
-    except SpecError as error:
-        raise UserError(f"--budget: {error}") from None
+    # `5m` is refused elsewhere, as it might mean milliseconds; of a budget nobody means those.
+    budget_ns = _duration_ns(
+        "--budget", f"{text}in" if text[:-1].isdecimal() and text.endswith("m") else text
+    )
     if budget_ns <= 0:
         raise UserError("--budget 0s leaves no time for anything; give 5min")
     return budget_ns
+
+
+def _duration_ns(option: str, text: str) -> int:
+    try:
+        return parse_duration_ns(text)
+    except SpecError as error:
+        raise UserError(f"{option}: {error}") from None
 
 
 def _show(line: LiveLine, progress: Progress) -> None:

@@ -42,6 +42,8 @@ def study_text(study: Study, written: Path | None) -> list[str]:
         f"{number(study.reference_rate_rps)} requests/s",
     ]
     lines += ["", *_trials(study, live)] if live else []
+    failed = [trial for trial in study.trials if trial.stage == "failed"]
+    lines += [f"trial {one.id} failed ({changed_levers(one, study.levers)}): {one.reason}" for one in failed]
     lines += _effects(study.effects)
     lines += ["", *(f"note: {note}" for note in study.notes)] if study.notes else []
     lines += _recommendation(study)

@@ -19,7 +19,6 @@ from trivet.tune.correction import Correction
 from trivet.tune.screen import DEFAULT_SLOPE, Screened
 
 FURTHEST = 0.35  # how far from where it was offered one block may move a limit, on the log scale
-NO_LATENCY = -0.30  # the same where so many requests got no result that there is no latency
 FULL_WEIGHT_WITHIN = 0.10
 REFERENCE_FIGURES = ("latency_p50_ms", "latency_p99_ms", "cpu_ms_per_request", "memory_mib")
 LIMIT = "max_rate_rps"
@@ -51,15 +50,25 @@ class Records:
         return [choice for choice, found in self.blocks.items() if any(not block.invalid for block in found)]
 
 
+def moved(block: TrialBlock, slope: float, slo_latency_ns: int) -> float:
+    """How far the largest rate is from where a block was offered, on the log scale; cut off at FURTHEST."""
+    latency_ms = block.values.get("slo_latency_ms")
+    if not latency_ms:
+        return -FURTHEST
+    return max(-FURTHEST, min(FURTHEST, slope * math.log(slo_latency_ns / 1e6 / latency_ms)))
+
+
 def limit_sample(block: TrialBlock, slope: float, slo_latency_ns: int) -> Sample:
     """The log of the largest rate, as one block has it."""
-    latency_ms = block.values.get("slo_latency_ms")
-    moved = NO_LATENCY
-    if latency_ms:
-        moved = slope * math.log(slo_latency_ns / 1e6 / latency_ms)
-        moved = max(-FURTHEST, min(FURTHEST, moved))
-    weight = 1 / (1 + (moved / FULL_WEIGHT_WITHIN) ** 2)
-    return Sample(block.block, math.log(block.rate_rps) + moved, weight)
+    further = moved(block, slope, slo_latency_ns)
+    weight = 1 / (1 + (further / FULL_WEIGHT_WITHIN) ** 2)
+    return Sample(block.block, math.log(block.rate_rps) + further, weight)
+
+
+def telling(blocks: Sequence[TrialBlock], slope: float, slo_latency_ns: int) -> list[TrialBlock]:
+    """The blocks that were near enough to say where the limit is; where none was, the last: it was the nearest."""
+    near = [block for block in blocks if abs(moved(block, slope, slo_latency_ns)) < FURTHEST]
+    return near or list(blocks[-1:])
 
 
 class Beliefs:
@@ -119,7 +128,8 @@ class Beliefs:
             valid = [block for block in blocks if not block.invalid]
             if figure == LIMIT:
                 slope, budget = self.slope(choice), self._goal.slo_latency_ns
-                samples = [limit_sample(block, slope, budget) for block in valid if block.kind == "limit"]
+                limits = [block for block in valid if block.kind == "limit"]
+                samples = [limit_sample(block, slope, budget) for block in telling(limits, slope, budget)]
             else:
                 samples = [
                     Sample(block.block, math.log(block.values[figure]))

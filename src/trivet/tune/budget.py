@@ -42,7 +42,8 @@ class Budget:
 
     @property
     def screen_ns(self) -> int:
-        return min(MOST_SCREEN_NS, int(SCREEN_SHARE * self.total_ns), self.left_ns)
+        """A third of what is left at most: a profile that took longer than planned leaves room for a live trial."""
+        return min(MOST_SCREEN_NS, int(SCREEN_SHARE * self.total_ns), self.left_ns // 3)
 
     @property
     def confirm_ns(self) -> int:

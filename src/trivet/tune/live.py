@@ -34,6 +34,7 @@ from trivet.tune.served import Kept, Served
 from trivet.tune.space import Space
 
 LIVE_POINTS, PASSES = 3, 2  # of a profile: the server's own, and how often each engine is visited
+MAX_SEND_LAG_NS = 1_000_000  # of a block that counts, at the 99th percentile
 START_S = 1.0  # of a process that measures engines, beside the time of its points
 _ORDER = 1  # the purpose of a seed: who goes first in a block
 
@@ -42,7 +43,7 @@ class LiveBench:
     """A context manager: no server outlives it. The two of the last block keep running until another is needed.
 
     Args: space: as it was before anything was profiled.  catalog: None: nothing is kept.  profile_path: where the profile
-    is kept, to be used again on this machine.
+    is kept, to be used again on this machine.  max_send_lag_ns: of a block that counts.
     """
 
     def __init__(
@@ -55,11 +56,13 @@ class LiveBench:
         catalog: Catalog | None = None,
         command: Sequence[str] = (),
         profile_path: Path | None = None,
+        max_send_lag_ns: int = MAX_SEND_LAG_NS,
         say: Callable[[str], None] = lambda text: None,
         clock: Clock | None = None,
     ) -> None:
         self._space, self._goal, self._placement, self._seed = space, goal, placement, seed
         self._profile_path, self._say, self._clock = profile_path, say, clock or MonotonicClock()
+        self._max_send_lag_ns = max_send_lag_ns
         environment = fingerprint(pinning={"generator": (placement.generator,), "server": placement.server})
         self.environment = environment
         self.tags: dict[str, str] = {}
@@ -86,7 +89,8 @@ class LiveBench:
         seconds = budget_ns / 1e9
         fitting = int((seconds - LIVE_POINTS * 2 * POINT_S) / (POINT_S + PASSES * START_S))
         most = max(1, min((MAX_POINTS - LIVE_POINTS) // PASSES, fitting, len(choices)))
-        configurations = [self._space.configuration(choice)[0] for choice in choices[:most]]
+        first = self._with_thread(choices[0])
+        configurations = [self._space.configuration(choice)[0] for choice in (first, *choices[1:most])]
         self._profile = profile_service(
             configurations,
             self._placement,
@@ -100,6 +104,16 @@ class LiveBench:
                 self._lenders.setdefault(stage_key(configuration, index), (configuration, index))
         self._setups.clear()
         return self._profile
+
+    def _with_thread(self, choice: Choice) -> Choice:
+        """The same on an engine thread, where that is a lever: only there is seen what handing a batch over costs, and
+        the engine's times are the same."""
+        values = {
+            lever.name: "thread"
+            for lever in self._space.levers
+            if lever.lever == "execution" and "thread" in lever.values
+        }
+        return Choice({**choice, **values})
 
     def setup(self, choice: Choice) -> Setup:
         if choice not in self._setups:
@@ -151,6 +165,7 @@ class LiveBench:
             slo_percentile=self._goal.slo_percentile,
             slo_latency_ns=self._goal.slo_latency_ns,
             seed=int(np.random.SeedSequence((self._seed, block)).generate_state(1)[0]),
+            max_send_lag_ns=self._max_send_lag_ns,
             asking=asked().asking,
             workers=self._space.configuration(choice)[1],
         )

@@ -42,7 +42,7 @@ class Picker:
         best = self._for_objective(beliefs, records, incumbent)
         turn_of_the_front = num_trials > 0 and num_trials % FRONT_EVERY == 0
         if best is None or best.gains < STOP_BELOW or turn_of_the_front:
-            return self._for_front(beliefs, records) or (
+            return self._for_front(beliefs, records, incumbent) or (
                 best if best is not None and best.gains >= STOP_BELOW else None
             )
         return best
@@ -86,7 +86,8 @@ class Picker:
         open_ = [
             choice
             for choice in [*ranked, *neighbours]
-            if choice not in records.blocks
+            if choice != incumbent
+            and choice not in records.blocks
             and choice not in records.failed
             and self._is_known(beliefs, choice)
         ]
@@ -129,9 +130,9 @@ class Picker:
         live = tuple(choice[lever.name] for lever in self._space.levers if lever.live_only)
         return (live, None if one is None else tuple(sorted(one.figures.items())), answers_of(choice))
 
-    def _for_front(self, beliefs: Beliefs, records: Records) -> Pick | None:
+    def _for_front(self, beliefs: Beliefs, records: Records, incumbent: Choice) -> Pick | None:
         """The best of a variant that nothing was measured of, then the fastest to answer: the ends of the curve."""
-        seen = {answers_of(choice) for choice in [*records.measured(), *records.failed]}
+        seen = {answers_of(choice) for choice in [incumbent, *records.measured(), *records.failed]}
         for one in self._screening.found:
             if (
                 answers_of(one.choice) not in seen
@@ -147,7 +148,7 @@ class Picker:
             if one.figures.get("latency_p99_ms") and one.figures.get(LIMIT)
         ]
         best = min(quickest, key=lambda one: one.figures["latency_p99_ms"], default=None)
-        if best is None or best.choice in records.blocks or best.choice in records.failed:
+        if best is None or best.choice in {incumbent, *records.blocks, *records.failed}:
             return None
         known = [
             latency

@@ -89,7 +89,9 @@ def _what(study: Study, best: Candidate, is_measured: bool) -> str:
 
 
 def _gain(study: Study, best: Candidate, default: Candidate | None) -> str:
-    if default is None or default.trial.id == best.trial.id:
+    if default is None:
+        return "The default has no figures to compare with: it failed, or was not measured."
+    if default.trial.id == best.trial.id:
         return "It is the default configuration: nothing that was tried is known to be better."
     name = objective_figure(study, best.figures)
     ratio = ratio_of(best.figures, default.figures, name)

@@ -64,6 +64,15 @@ class State:
             self.notes.append(text)
             self.told(text)
 
+    def note_invalid(self) -> None:
+        """How many blocks say nothing, and why: said where they are half of all or more."""
+        blocks = [block for found in self.records.blocks.values() for block in found]
+        reasons = [block.invalid for block in blocks if block.invalid]
+        if blocks and 2 * len(reasons) >= len(blocks):
+            self.note(
+                f"{len(reasons)} of {len(blocks)} live blocks say nothing of the service: {reasons[-1]}"
+            )
+
     def admissible(self, choice: Choice) -> int:
         """How surely a choice may be recommended, by its answers: as goals.floor_standing."""
         judged = self.space.judged(choice).values()
@@ -88,9 +97,10 @@ class State:
 
     def _runs_the_same(self, choice: Choice) -> Screened | None:
         """The default, where it runs the same as another choice that was screened in its place."""
+        if self.screening is None:  # nor is there a profile yet, where a study goes on
+            return None
         setup = self.bench.setup(choice)
-        found = () if self.screening is None else self.screening.found
-        return next((one for one in found if one.setup == setup), None)
+        return next((one for one in self.screening.found if one.setup == setup), None)
 
 
 def best_so_far(state: State) -> str:

@@ -22,7 +22,7 @@ from trivet.tune.proposing import everything, num_screened, proposals
 from trivet.tune.screen import Screen, screen
 from trivet.tune.space import Space
 from trivet.tune.state import Origin, State, best_so_far, opened, recorded, restored
-from trivet.tune.verify import Verification
+from trivet.tune.verify import HOW_IT_ENDED, Verification
 
 TOLD_EVERY = 10  # configurations
 Save = Callable[[Study], Study]
@@ -52,7 +52,7 @@ def tune(
     num_rows = (origin or Origin()).dataset.get("rows")
     doubts = check_goal(goal, space, num_rows)
     budget = Budget(bench.now_ns, budget_ns)
-    record = save(resume or opened(space, goal, budget_ns, seed, origin or Origin()))
+    record = save(_gone_on(resume) if resume else opened(space, goal, budget_ns, seed, origin or Origin()))
     state = State(bench=bench, space=space, goal=goal, budget=budget, seed=seed, record=record)
     state.notes = list(record.notes)
     study = _Study(state, on_progress, save, yaml_of)
@@ -60,6 +60,12 @@ def tune(
     for doubt in doubts:
         state.note(doubt)
     return study.run(resume)
+
+
+def _gone_on(earlier: Study) -> Study:
+    """A record that is written again: how it ended before is no longer true."""
+    notes = [note for note in earlier.notes if note not in HOW_IT_ENDED]
+    return msgspec.structs.replace(earlier, state="running", reason="", ended=None, notes=notes)
 
 
 class _Study:
@@ -86,6 +92,7 @@ class _Study:
         except BaseException as error:
             self._end("failed", f"{type(error).__name__}: {error}")
             raise
+        state.note_invalid()
         with state.budget.stage("finish"):
             self._step("finish")
             state.record = concluded(state, recorded(state), self._yaml_of)
@@ -146,7 +153,8 @@ class _Study:
         if screening is None:
             return
         for reason, num in screening.not_profiled.items():
-            self._state.note(f"{num} configurations were not simulated: {reason}")
+            some = "1 configuration was" if num == 1 else f"{num} configurations were"
+            self._state.note(f"{some} not simulated: {reason}")
         if screening.ended_early:
             self._state.note(f"screening ended with its time, after {screening.num} configurations")
         elif everything(space, most) is None:

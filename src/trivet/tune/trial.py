@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from trivet.catalog.study import BlockKind, Goal, Objective, TrialBlock
 from trivet.stats.sequential import PairedSequence
-from trivet.tune.beliefs import LIMIT, Beliefs, Records, limit_sample
+from trivet.tune.beliefs import FURTHEST, LIMIT, Beliefs, Records, limit_sample, moved
 from trivet.tune.bench import Bench, BlockResult
 from trivet.tune.budget import Budget
 from trivet.tune.choice import Choice
@@ -19,6 +19,7 @@ MARGIN, ALPHA = (
     0.1,
 )  # of one trial: a challenger that is dropped wrongly costs little beside the time saved
 MIN_STEP, MAX_STEP = 0.6, 1.5  # of the offered rate between two blocks near the limit
+FAR_UP, FAR_DOWN = 2.0, 0.5  # the same where a block was nowhere near it
 HOPELESS = 0.02  # the probability to be better below which a trial ends
 
 # What is offered in turn. Every trial has a block of either kind early: one that is cut short has its figures.
@@ -89,8 +90,14 @@ class Measuring:
         if kind == "promise":
             return self.promises[choice]
         limit = beliefs.limit_rps(choice) or self._reference_rps
-        before = [block.rate_rps for block in self._records.blocks.get(choice, ()) if block.kind == "limit"]
-        return min(max(limit, MIN_STEP * before[-1]), MAX_STEP * before[-1]) if before else limit
+        before = [block for block in self._records.blocks.get(choice, ()) if block.kind == "limit"]
+        if not before:
+            return limit
+        last = before[-1].rate_rps
+        further = moved(before[-1], beliefs.slope(choice), self._goal.slo_latency_ns)
+        if abs(further) >= FURTHEST:  # it was so far off that it only says on which side: a whole step
+            return last * (FAR_UP if further > 0 else FAR_DOWN)
+        return min(max(limit, MIN_STEP * last), MAX_STEP * last)
 
     def trial(self, challenger: Choice, incumbent: Choice, *, is_over: IsOver) -> str:
         """Blocks of both until they are told apart; why it ended, in words."""
@@ -164,6 +171,8 @@ class Race:
 
     def _log_value(self, beliefs: Beliefs, choice: Choice, block: TrialBlock) -> float | None:
         if self._figure == LIMIT:
-            return limit_sample(block, beliefs.slope(choice), self._goal.slo_latency_ns).value
+            slope, budget_ns = beliefs.slope(choice), self._goal.slo_latency_ns
+            is_far = abs(moved(block, slope, budget_ns)) >= FURTHEST
+            return None if is_far else limit_sample(block, slope, budget_ns).value
         figure = block.values.get(self._figure, 0.0)
         return math.log(figure) if figure > 0 else None

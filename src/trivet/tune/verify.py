@@ -11,6 +11,11 @@ from trivet.tune.state import State
 from trivet.tune.trial import CONFIRM, MIN_BLOCKS, PLANS, Measuring
 
 MAX_TRIALS = 12
+NO_OTHER = "there is no other configuration to try here"
+SEARCH_ENDED = "no other configuration is likely to gain more than 1 %: the search ended by itself"
+BUDGET_ENDED = "the budget ended before all promising configurations were tried"
+NOT_VERIFIED = "screened only, not verified: the budget has no room for one live trial"
+HOW_IT_ENDED = frozenset({NO_OTHER, SEARCH_ENDED, BUDGET_ENDED, NOT_VERIFIED})
 Step = Callable[[Stage, int, int], None]  # done, and of how many
 
 
@@ -32,20 +37,18 @@ class Verification:
             confirm_ns = state.budget.confirm_ns
             if state.budget.left_ns - confirm_ns < state.budget.trial_ns(reference, MIN_BLOCKS):
                 if not state.records.order:
-                    state.note("screened only, not verified: the budget has no room for one live trial")
+                    state.note(NOT_VERIFIED)
                 else:
-                    state.note("the budget ended before all promising configurations were tried")
+                    state.note(BUDGET_ENDED)
                 return
             beliefs = state.beliefs()
             incumbent = picker.best_measured(beliefs, state.records) or state.space.default
             pick = picker.next(beliefs, state.records, incumbent, len(state.records.order))
-            if pick is None or pick.choice == incumbent:
-                if state.records.order:
-                    state.note(
-                        "no other configuration is likely to gain more than 1 %: the search ended by itself"
-                    )
-                else:
-                    self._alone(incumbent)
+            if pick is None and not state.records.order:
+                self._alone(incumbent)
+                continue
+            if pick is None:
+                self._tell_end()
                 return
             self._step("verify", len(state.records.order), MAX_TRIALS)
             began_ns = state.bench.now_ns()
@@ -81,12 +84,17 @@ class Verification:
             budget.longest_trial_ns, self._state.bench.now_ns() - began_ns - blocks_ns, 1
         )
 
+    def _tell_end(self) -> None:
+        if len(self._screening.found) == 1:
+            self._state.note(NO_OTHER)
+        else:
+            self._state.note(SEARCH_ENDED)
+
     def _alone(self, choice: Choice) -> None:
-        """There is nothing to compare with: the only configuration is measured by itself."""
+        """No other is worth a trial beside it: it is measured by itself."""
         for kind in PLANS[self._state.goal.objective][: 2 * MIN_BLOCKS]:
             if not self._measuring.block([choice], kind):
                 return
-        self._state.note("there is no other configuration to try here")
 
     def confirm(self) -> None:
         """The winner beside the default on fresh blocks: the best of several looks better than it is until then."""
