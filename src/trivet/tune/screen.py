@@ -113,7 +113,11 @@ class Screen:
             if not self._short.at(setup, at_least).holds(self._goal.slo_latency_ns):
                 return Screened(choice, setup, {})
         figures = _at_reference(self._short.at(setup, self.reference_rps)) if self.reference_rps else {}
-        if best is not None and at_least is None and value(figures, self._goal.objective) < best + math.log(BEHIND):
+        if (
+            best is not None
+            and at_least is None
+            and value(figures, self._goal.objective) < best + math.log(BEHIND)
+        ):
             return Screened(choice, setup, figures)
         budget_ns = self._goal.slo_latency_ns
         rate, _ = largest_rate(
