@@ -98,12 +98,11 @@ def legs(view: StudyView) -> Shown:
             if not narrow and axes is not all_axes[0]:
                 axes.set_ylabel("")
 
-    floor = view.study.goal.accuracy_floor
     return Plot(
         name="accuracy-legs",
         title="Accuracy against rate and latency",
         caption="The same trials from the two other sides."
-        + (f" The dashed line is the accuracy floor, {_floor_words(view)}." if floor is not None else ""),
+        + (f" The dashed line is the accuracy that is asked for: {view.floor}." if view.floor else ""),
         alt="Accuracy of each trial against its largest rate within the SLO, and against its latency",
         draw=draw,
         table=_table(view, points[0]),
@@ -209,13 +208,13 @@ def _name_roles(axes: "Axes", points: Sequence[Point], x: str, y: str, *, below:
             axes.annotate(
                 point.role,
                 at,
-                xytext=(-13 if is_right else 13, 8 if point.role == "default" else below),
+                xytext=(-13 if is_right else 13, below if point.role in CHOSEN else 10),
                 textcoords="offset points",
                 ha="right" if is_right else "left",
                 va="center",
                 fontweight="bold" if point.role in CHOSEN else "normal",
-                bbox={"facecolor": LIGHT["paper"], "edgecolor": "none", "alpha": 0.75, "pad": 1.5},
-                zorder=6,
+                bbox={"facecolor": LIGHT["paper"], "edgecolor": "none", "alpha": 0.75, "pad": 1},
+                zorder=3,  # under the marks: none is hidden by words
             )
 
 
@@ -364,11 +363,6 @@ def _axis_words(view: StudyView, name: str) -> str:
     rate = view.study.reference_rate_rps
     at = f" at {number(rate)} requests/s" if rate else ""
     return f"{label(name)}{at}, ms"
-
-
-def _floor_words(view: StudyView) -> str:
-    floor = view.study.goal.accuracy_floor or 0.0
-    return value(Figure(estimate=floor, unit=view.study.goal.metric or ""))
 
 
 def _nothing(view: StudyView) -> str:

@@ -36,7 +36,7 @@ def study_markdown(view: StudyView) -> str:
         "",
         f"**{_text(said(view))}**",
         "",
-        _text(goal_words(study)),
+        _text(goal_words(view)),
         "",
     ]
     if study.state != "complete":

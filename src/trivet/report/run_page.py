@@ -50,7 +50,8 @@ def run_page(view: RunView) -> str:
         Section("Inside the server", [picture(plots.phases), picture(plots.queue), picture(plots.batches)]),
         Section("Accuracy", [picture(plots.accuracy)]),
         Section(
-            "Figures", [table(figure_table(run.figures), wide=[3]) if run.figures else _nothing("No figure.")]
+            "Figures",
+            [table(figure_table(run.figures), wide=["remark"]) if run.figures else _nothing("No figure.")],
         ),
         Section("Is it valid?", _validity(view)),
         Section("Workload and data", _workload(view)),
@@ -110,7 +111,10 @@ def _validity(view: RunView) -> list[Child]:
     ]
     if rows:
         head = ["block", "requests", "sends late by (p99)", "generator busy", "had of its core", "verdict"]
-        content += [tag("h3", "The load generator, block by block"), table(Table(head, rows), wide=[5])]
+        content += [
+            tag("h3", "The load generator, block by block"),
+            table(Table(head, rows), wide=["verdict"]),
+        ]
     return content
 
 
