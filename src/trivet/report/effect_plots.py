@@ -86,7 +86,9 @@ def _draw(canvas: "Canvas", shown: Sequence[LeverEffect], name: str, *, narrow: 
     if narrow:  # words above each mark: beside it there is no room for them
         axes.set_yticks([])
         for row, effect in enumerate(shown):
-            axes.text(0, row - 0.42, told(effect, 48), transform=axes.get_yaxis_transform(), va="center")
+            ground = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 0.5}
+            where = axes.get_yaxis_transform()
+            axes.text(0, row - 0.42, told(effect, 48), transform=where, va="center", bbox=ground)
         axes.set_ylim(len(shown) - 0.6, -0.8)
     else:
         axes.set_yticks(range(len(shown)), [told(effect, 70) for effect in shown])
@@ -95,7 +97,8 @@ def _draw(canvas: "Canvas", shown: Sequence[LeverEffect], name: str, *, narrow: 
 
 def _mark(axes: "Axes", row: int, effect: LeverEffect) -> None:
     colour = LIGHT[_MARKS[effect.matters]]
-    axes.hlines(row, *map(_clipped, _ends(effect.effect)), color=colour, linewidth=1.6)
+    low, high = map(_clipped, _ends(effect.effect))
+    axes.hlines(row, low, high, color=colour, linewidth=1.6)
     axes.plot(
         _clipped(effect.effect.estimate),
         row,

@@ -101,7 +101,8 @@ def over_time(blocks: Sequence[Measured]) -> Shown:
     return Plot(
         name="over-time",
         title="Latency over time",
-        caption="Darker: more requests. A level course says that the run was steady; a stripe that climbs, that it was not.",
+        caption="The stronger the colour, the more requests. A level course says that the run was steady; a stripe that "
+        "climbs, that it was not.",
         alt=f"Latency of {len(times):,} results over {edges[-1]:.0f} seconds, with the course of p50 and p99",
         draw=draw,
         table=Table(["time", "p50", "p99"], rows),
