@@ -110,7 +110,7 @@ def _goals(report: Record) -> Iterator[Goal]:
         refused = max(lower, key=lambda record: float(record["methods"]["ours"]["refused"]))
         yield Goal(
             f"{queue}: refused, load up to 0.8, the most of any load",
-            _proportion(refused["methods"]["ours"]["refused"], refused["runs"]),
+            proportion(refused["methods"]["ours"]["refused"], refused["runs"]),
             at_most=MAX_REFUSED,
         )
 
@@ -118,14 +118,14 @@ def _goals(report: Record) -> Iterator[Goal]:
 def _covered(records: Sequence[Record], method: str = "ours") -> Interval | None:
     covered = sum([record["methods"][method]["covered"] for record in records])
     given = sum([record["runs"] - record["methods"][method]["refused"] for record in records])
-    return _proportion(covered, given) if given else None
+    return proportion(covered, given) if given else None
 
 
 def _exact(value: float) -> Interval:
     return Interval(value, value, value)
 
 
-def _proportion(count: int, num: int) -> Interval:
+def proportion(count: int, num: int) -> Interval:
     """Clopper and Pearson, 95 %."""
     low = float(special.betaincinv(count, num - count + 1, 0.025)) if count else 0.0
     high = float(special.betaincinv(count + 1, num - count, 0.975)) if count < num else 1.0

@@ -9,9 +9,12 @@ import numpy as np
 
 from benchmarks import models
 from benchmarks._records import OUT
+from trivet.errors import UserError
 from trivet.load.arrivals import NS, Instants, Poisson
 from trivet.load.traces import read_trace
 from trivet.simulate.arrivals import spread
+from trivet.simulate.host import Host
+from trivet.simulate.mgk import batched
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.simulate.times import mean_ns, sizes_up_to
@@ -89,6 +92,25 @@ def model_file(name: str, folder: Path) -> Path:
     return path
 
 
+def formula_p99_ms(profile: ServiceProfile, setup: Setup, rate_rps: float) -> float | None:
+    """What M/G/k says, with batches as effective servers and the loop's work in every batch; None: no steady state."""
+    stage = setup.stages[0]
+    times, host = profile.models[stage.key], profile.host
+    request_ns, batch_ns = sum(host.per_request_ns), sum(host.per_batch_ns)
+    sizes = np.arange(1, stage.max_batch_size + 1)
+    factors = Host(host, np.random.default_rng(0)).busy_factors(stage.max_batch_size)
+    batch_times = np.array(
+        [mean_ns(times, int(rows)) * factors[rows] + batch_ns + rows * request_ns for rows in sizes]
+    )
+    lone = np.array(times.samples[max(times.samples)][1], np.float64)
+    engines = min(stage.instances, max(1, setup.engine_cores // stage.threads))
+    try:
+        found = batched(rate_rps / NS, batch_times, engines, float(lone.var() / lone.mean() ** 2))
+    except UserError:
+        return None
+    return (found.latency_percentile(0.99) + float(np.mean(host.per_wake_ns or [0]))) / 1e6
+
+
 def capacity_rps(profile: ServiceProfile, setup: Setup) -> float:
     """The most that its best batch can do: engine and loop one after the other where they share a core."""
     stage = setup.stages[0]
@@ -96,8 +118,10 @@ def capacity_rps(profile: ServiceProfile, setup: Setup) -> float:
     shared = stage.execution == "inline" or setup.cores == 1
     engines = 1 if shared else min(stage.instances, max(1, setup.engine_cores // stage.threads))
 
+    factors = Host(host, np.random.default_rng(0)).busy_factors(stage.max_batch_size)
+
     def best_of(rows: int) -> float:
-        busy_ns = mean_ns(times, rows) * host.busy_factor
+        busy_ns = mean_ns(times, rows) * factors[rows]
         if shared:
             busy_ns += sum(host.per_batch_ns) + rows * sum(host.per_request_ns)
         return engines * rows / busy_ns * NS

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._tables import Goal, goal_table, markdown_table
-from benchmarks._truth_cells import Cell
+from benchmarks._truth_cells import Cell, formula_p99_ms
 from trivet import host
 from trivet.experiment.checking import Check
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
+from trivet.simulate.times import mean_ns
 from trivet.spec.row import RowColumns
 from trivet.stats.interval import Interval
 
@@ -35,7 +36,8 @@ class CellRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 class TruthRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One run. mean_rows, busy: of the live run: rows in a batch, and engine time over time.  engine_ratio: live over
-    profiled time of its batches: how much the machine, or the server, was slower than the profile says."""
+    profiled time of its batches: how much the machine, or the server, was slower than the profile says.  formula_p99_ms:
+    of M/G/k, for Poisson arrivals."""
 
     cell: CellRecord
     repeat: int
@@ -44,6 +46,7 @@ class TruthRecord(msgspec.Struct, frozen=True, kw_only=True):
     check: Check
     mean_rows: float
     engine_ratio: float
+    formula_p99_ms: float | None
     machine: str
     kernel: str
 
@@ -70,6 +73,7 @@ class TruthRecord(msgspec.Struct, frozen=True, kw_only=True):
             check=check,
             mean_rows=float(1 / (1 / sizes).mean()) if len(sizes) else 0.0,
             engine_ratio=_engine_ratio(profile, setup, sizes, compute),
+            formula_p99_ms=formula_p99_ms(profile, setup, rate_rps) if cell.arrivals == "poisson" else None,
             machine=host.processor(),
             kernel=platform.release(),
         )
@@ -87,8 +91,6 @@ class TruthRecord(msgspec.Struct, frozen=True, kw_only=True):
 def _engine_ratio(
     profile: ServiceProfile, setup: Setup, sizes: NDArray[np.int64], compute_ns: NDArray[np.int64]
 ) -> float:
-    from trivet.simulate.times import mean_ns
-
     if not len(sizes):
         return 0.0
     times = profile.models[setup.stages[0].key]
@@ -96,7 +98,30 @@ def _engine_ratio(
     return float(np.median(compute_ns / np.array([expected[int(rows)] for rows in sizes])))
 
 
-def page(records: Sequence[TruthRecord]) -> str:
+class RateRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The largest rate within an SLO: found live, and forecast; each estimate, low, high in requests/s."""
+
+    model: str
+    slo_ms: float
+    live: tuple[float, float, float]
+    forecast: tuple[float, float, float]
+    invalid: str = ""
+
+
+def rate_table(rates: Sequence[RateRecord]) -> str:
+    rows = [
+        [
+            f"{one.model}, p99 within {one.slo_ms:g} ms",
+            "{:.0f} [{:.0f}, {:.0f}]".format(*one.live),
+            "{:.0f} [{:.0f}, {:.0f}]".format(*one.forecast),
+            one.invalid or f"{one.forecast[0] / one.live[0] - 1:+.1%}",
+        ]
+        for one in rates
+    ]
+    return markdown_table(["largest rate, requests/s", "live [95 %]", "forecast [95 %]", "error"], rows)
+
+
+def page(records: Sequence[TruthRecord], rates: Sequence[RateRecord] = ()) -> str:
     """Markdown: the goals, each cell, and how well the machine repeats itself."""
     valid = [record for record in records if not record.check.invalid]
     if not valid:
@@ -114,6 +139,7 @@ def page(records: Sequence[TruthRecord]) -> str:
         goal_table(goals(valid)),
         "",
         cell_table(valid),
+        *(["", rate_table(rates)] if rates else []),
     ]
     return "\n".join(lines)
 
@@ -124,6 +150,11 @@ def goals(valid: Sequence[TruthRecord]) -> list[Goal]:
     covered = float(np.mean([record.check.covers() for record in valid]))
     halves = [half_width(record.check) for record in valid]
     attained = np.abs([record.check.error(ATTAINMENT) for record in valid])
+    formula = [
+        abs(record.formula_p99_ms / record.check.live[P99] - 1)
+        for record in valid
+        if record.formula_p99_ms is not None
+    ] or [0.0]
     return [
         Goal("error of p99, median", _exact(float(np.median(errors))), at_most=0.05),
         Goal("error of p99, worst", _exact(float(errors.max())), at_most=0.12),
@@ -134,6 +165,8 @@ def goals(valid: Sequence[TruthRecord]) -> list[Goal]:
             _exact(100 * float(np.median(attained))),
             at_most=1.0,
         ),
+        Goal("beside it: the same error of M/G/k, median", _exact(float(np.median(formula))), at_most=0.05),
+        Goal("beside it: the same error of M/G/k, worst", _exact(float(np.max(formula))), at_most=0.12),
         Goal(
             "beside it: A/A, a repeat's p99 off the cell's median, median",
             _exact(float(np.median(repeats(valid)))),
@@ -175,6 +208,7 @@ def cell_table(valid: Sequence[TruthRecord]) -> str:
                 f"{found.live[P99]:.2f}",
                 f"{estimate:.2f} [{low:.2f}, {high:.2f}]",
                 f"{found.error():+.1%}",
+                "-" if record.formula_p99_ms is None else f"{record.formula_p99_ms:.2f}",
                 f"{found.live[ATTAINMENT]:.4f}",
                 f"{found.predicted[ATTAINMENT][0]:.4f}",
             ]
@@ -187,6 +221,7 @@ def cell_table(valid: Sequence[TruthRecord]) -> str:
         "p99 live, ms",
         "forecast [95 %]",
         "error",
+        "M/G/k",
         "attained",
         "forecast",
     ]

@@ -8,11 +8,14 @@ import pytest
 from click.testing import CliRunner
 
 from trivet.cli.main import cli
+from trivet.experiment.judged_answers import judged_answers
 from trivet.experiment.judged_variants import JudgedVariant, judge_variants, kept_judgements
 from trivet.experiment.laid_out import laid_out
 from trivet.experiment.model_rows import sources_of
 from trivet.experiment.placement import place
+from trivet.judge.errors import JudgeError
 from trivet.spec.configuration import Configuration
+from trivet.spec.data import LabelledRows
 from trivet.spec.service_file import load_configuration
 from trivet.variants.apply import with_variant
 from trivet.variants.build import build_variants
@@ -120,7 +123,9 @@ def judged(
 ) -> tuple[list[JudgedVariant], VariantStore]:
     store = VariantStore(tmp_path_factory.mktemp("judged") / "store")
     built = build_variants(sources, ["int8-dynamic"], store)
-    return judge_variants(configuration, built, store, placement=place(), sources=sources), store
+    return judge_variants(
+        configuration, built, store, placement=place(), sources=sources, times_ns=10**8
+    ), store
 
 
 def test_the_original_and_a_variant_are_judged_on_the_same_rows(
@@ -185,26 +190,12 @@ def test_the_command_prints_a_table_and_json(two: Path, tmp_path: Path) -> None:
     assert "there is no variant 'int7'" in wrong.output
 
 
-def test_labels_that_the_model_does_not_know_are_told(two: Path, tmp_path: Path) -> None:
-    for entry in two.parent.iterdir():
-        if entry.suffix != ".npz":
-            (tmp_path / entry.name).write_bytes(entry.read_bytes())
-    data = dict(np.load(two.parent / "rows.npz"))
-    data["label"] = np.full(NUM_ROWS, 9)
-    np.savez(tmp_path / "rows.npz", **data)
-    done = CliRunner().invoke(
-        cli,
-        [
-            "variants",
-            str(tmp_path / "service.yaml"),
-            "--only",
-            "int8-dynamic",
-            "--catalog",
-            str(tmp_path / "c"),
-        ],
-    )
-    assert done.exit_code == 1
-    assert "labels 9 are not among what decode gives" in done.output
+def test_labels_that_the_model_does_not_know_are_told(
+    configuration: Configuration, sources: list[Source]
+) -> None:
+    rows = LabelledRows([{"x": np.zeros((1, 8), np.float32)}] * 3, [9, 9, 9], [])
+    with pytest.raises(JudgeError, match="labels 9 are not among what decode gives"):
+        judged_answers(configuration, rows, place())
 
 
 def test_a_table_names_what_was_left_out(judged: tuple[list[JudgedVariant], VariantStore]) -> None:

@@ -1,6 +1,7 @@
 """A simulated server against what is known exactly: Lindley's recursion, the plain driver, and runs worked out by hand."""
 
 from itertools import accumulate
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tests.simulate.simulated_support import NO_COSTS, constant, lone, run
 from trivet.schedule import Scheduler
 from trivet.simulate.driver import IN_TIME, simulate
 from trivet.simulate.profile import HostCosts, ModelTimes, ServiceProfile
-from trivet.simulate.record import DROPPED, OK, REFUSED
+from trivet.simulate.record import DROPPED, FAILED, OK, REFUSED
 from trivet.simulate.server import simulate_service
 from trivet.simulate.setup import Setup, StageSetup
 from trivet.simulate.stages import stages_of
@@ -57,8 +58,10 @@ def test_without_costs_it_decides_as_the_plain_driver_does(places: list[int], bu
         workload(arrivals, 1_000 * budget),
         Machine(np.random.default_rng(0)),
     )
-    assert (expected.outcome == IN_TIME).tolist() == (found.outcome == OK).tolist()
-    assert expected.done_ns.tolist() == found.done_ns.tolist()
+    in_time = expected.outcome == IN_TIME
+    assert in_time.tolist() == (found.outcome == OK).tolist()
+    # Who is dropped is told at once here, as the server asks its scheduler until it has nothing more to say.
+    assert expected.done_ns[in_time].tolist() == found.done_ns[in_time].tolist()
 
 
 def test_the_loop_reads_starts_and_answers_one_after_the_other() -> None:
@@ -100,10 +103,11 @@ def test_a_hiccup_holds_up_whatever_runs() -> None:
         int(run(constant({1: 1_000}, host), lone(), [500], seed=seed).latency_ns()[0]) for seed in range(3)
     }
     assert latencies == {1_000}  # it is replayed from a random place on, and hardly ever met
-    often = HostCosts(hiccups=[(0, 500)], observed_ns=1_000)
-    found = run(constant({1: 1_000}, often), lone(), [10_000], seed=1).latency_ns()[0]
-    # Half of the time the core does nothing: two or three hiccups within the work, one of them perhaps at its beginning.
-    assert 2_000 <= found <= 2_500
+    often = HostCosts(per_request_ns=[1_000], answer_share=0.0, hiccups=[(0, 500)], observed_ns=1_000)
+    found = run(constant({1: 10}, often), lone(), [10_000], seed=1).latency_ns()[0]
+    # Half of the time the core does nothing: each half of the loop's work waits for a hiccup, the first perhaps for a
+    # part of one. What held up the engine is in its times.
+    assert 1_510 <= found <= 2_010
 
 
 def test_a_pipeline_passes_its_stages_and_exits_answer_early() -> None:
@@ -135,7 +139,7 @@ def test_requests_go_to_the_workers_in_turn() -> None:
 
 def test_what_cannot_be_in_time_is_refused_and_says_so_in_its_row() -> None:
     rows = simulate_service(
-        constant({1: 1_000}), lone(deadline_ns=1_500), np.array([0, 10], np.int64), seed=0
+        constant({1: 1_000}), lone(execution="thread", deadline_ns=1_500), np.array([0, 10], np.int64), seed=0
     )
     assert rows.words["outcome"].decode().tolist() == ["ok", "refused"]
     assert rows["status"].tolist() == [200, 429]
@@ -157,7 +161,7 @@ def test_each_request_has_one_outcome_and_the_same_seed_the_same_run(
     setup = lone(execution="thread", cores=2, max_batch_size=2, deadline_ns=deadline)
     first, again = (run(profile, setup, sorted(places), seed=seed) for _ in range(2))
     assert first.done_ns.tolist() == again.done_ns.tolist()
-    assert set(first.outcome.tolist()) <= {OK, REFUSED, DROPPED}
+    assert set(first.outcome.tolist()) <= {OK, REFUSED, DROPPED, FAILED}
     assert bool((first.latency_ns() > 0).all())
 
 
@@ -166,3 +170,33 @@ def test_core_time_is_what_was_worked(execution: str) -> None:
     host = HostCosts(per_request_ns=[100], per_batch_ns=[50], hand_over_ns=[0])
     found = run(constant({1: 1_000}, host), lone(execution=execution), [0, 5_000, 5_100])
     assert found.busy_ns == 3 * 1_150
+
+
+@given(
+    places=st.lists(st.integers(0, 4_000), min_size=1, max_size=80),
+    deadline=st.sampled_from([150, 400, 1 << 40]),
+    seed=st.integers(0, 3),
+)
+@settings(max_examples=60, deadline=None)
+def test_who_comes_alone_is_served_as_everybody_is(places: list[int], deadline: int, seed: int) -> None:
+    times = np.random.default_rng(seed).integers(60, 140, 40).tolist()
+    host = HostCosts(
+        per_request_ns=[20],
+        per_batch_ns=[7],
+        per_wake_ns=[3, 30],
+        hiccups=[(5, 40), (500, 90)],
+        observed_ns=900,
+        busy_factors={1: 1.2},
+        idle_factor=1.5,
+        idle_after_ns=200,
+    )
+    profile = ServiceProfile(
+        service="s", models={"m": ModelTimes(samples={0: {1: times, 4: [2 * ns for ns in times]}})}, host=host
+    )
+    setup = lone(max_batch_size=4, deadline_ns=deadline)
+    quick = run(profile, setup, sorted(places), seed=seed)
+    with patch.object(Scheduler, "is_lone", return_value=False):
+        long = run(profile, setup, sorted(places), seed=seed)
+    assert quick.done_ns.tolist() == long.done_ns.tolist()
+    assert quick.outcome.tolist() == long.outcome.tolist()
+    assert quick.busy_ns == long.busy_ns

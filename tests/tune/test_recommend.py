@@ -10,6 +10,7 @@ from tests.tune.studies import MS, figure, goal, share, study, trial
 from trivet.catalog.records import Figure
 from trivet.catalog.study import LeftOut, Recommendation, Study, Trial, TrialBlock
 from trivet.tune.recommend import NothingToRecommendError, recommend
+from trivet.tune.sensitivity import under_other_budgets
 
 DEFAULT = trial(0, 100, 20, share(0.93), stage="default", cost=9)
 
@@ -181,6 +182,21 @@ def test_what_would_change_the_choice() -> None:
     assert "with 10 ms instead of 50 ms: trial 1 (threads 2)" in lines
     assert "for the lowest latency instead: trial 1 (threads 2)" in lines
     assert "processor time" not in lines  # the choice has the least of those that clear the floor
+
+
+def test_rates_under_other_budgets_are_measured_ones_times_what_the_simulator_says() -> None:
+    made = study([DEFAULT, trial(1, 200, 20, share(0.93)), trial(2, 999, 20, stage="screened")])
+    simulated = {0: {25: 0.0, 50: 80.0, 100: 120.0}, 1: {25: 90.0, 50: 180.0, 100: 180.0}}
+    found = under_other_budgets(made, lambda one, budget_ns: simulated[one.id][budget_ns // MS])
+    assert {budget: sorted(rates) for budget, rates in found.items()} == {25.0: [1], 100.0: [0, 1]}
+    assert found[25.0][1].estimate == pytest.approx(100)
+    assert found[100.0][0].low == pytest.approx(150 / 1.02)
+
+
+def test_a_trial_whose_rate_under_another_budget_is_not_known_is_not_chosen_for_it() -> None:
+    made = study([DEFAULT, trial(1, 200, 20, share(0.93), threads=2)])
+    found = recommend(made, other_slo={25.0: {0: figure(60)}})
+    assert any(line.startswith("with 25 ms instead of 50 ms: trial 0") for line in found.would_change)
 
 
 def test_a_lone_trial_is_changed_by_nothing() -> None:

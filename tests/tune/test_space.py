@@ -90,7 +90,9 @@ def test_levers_without_an_effect_beside_others_make_no_choice(tmp_path: Path) -
     for choice in space(tmp_path).choices():
         assert not (choice["max_batch_size"] == 1 and choice["deferral"] != "0ms")
         assert not (choice["execution"] == "inline" and choice["instances"] != "auto")
-        threads, instances = (choice[name] if choice[name] != "auto" else 1 for name in ("threads", "instances"))
+        threads, instances = (
+            choice[name] if choice[name] != "auto" else 1 for name in ("threads", "instances")
+        )
         assert int(threads) * int(instances) <= max(1, (4 - int(choice["workers"])) // int(choice["workers"]))
 
 
@@ -175,10 +177,10 @@ def test_a_variant_of_another_engine_keeps_it(tmp_path: Path) -> None:
 def test_several_models_have_levers_of_their_own(tmp_path: Path) -> None:
     models.write(models.matmul(), tmp_path / "m.onnx")
     model = Model(file="m.onnx")
-    both = Service(
-        name="s", models={"a": model, "b": model}, pipeline=(Stage(model="a"), Stage(model="b"))
+    both = Service(name="s", models={"a": model, "b": model}, pipeline=(Stage(model="a"), Stage(model="b")))
+    found = space_of(
+        configuration(both, tmp_path), [], 2, Tuning(levers={"a.threads": 1, "deferral": "default"})
     )
-    found = space_of(configuration(both, tmp_path), [], 2, Tuning(levers={"a.threads": 1, "deferral": "default"}))
     assert found.default["a.threads"] == 1
     assert {"a.max_batch_size", "b.max_batch_size"} <= {lever.name for lever in found.levers}
     assert not {"a.deferral", "b.deferral"} & {lever.name for lever in found.levers}

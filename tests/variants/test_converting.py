@@ -46,6 +46,12 @@ def broken():
     raise OSError("no such file")
 """
 
+START = """
+import numpy as np
+x = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+y = (x[:, 0] > 0).astype(int)
+"""
+
 LIBRARIES = {
     "lightgbm": "from lightgbm import LGBMClassifier as M\nmodel = M(n_estimators=5, verbose=-1).fit(x, y)",
     "xgboost": "from xgboost import XGBClassifier as M\nmodel = M(n_estimators=5).fit(x, y)",
@@ -104,7 +110,11 @@ def test_the_same_model_gives_the_same_bytes(folder: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("target", "settings", "expected"),
     [
-        ("fitted.py:own", {}, r"Pipeline does not convert: .*Own has no ONNX form"),
+        (
+            "fitted.py:own",
+            {"columns": ["a", "b", "c", "d", "e"]},
+            r"Pipeline does not convert: .*Own has no ONNX form",
+        ),
         ("fitted.py:something", {}, "is of no library that is converted here"),
         ("fitted.py:Own", {}, "is a class; name a fitted model"),
         ("fitted.py:text", {}, "give rows with --data"),
@@ -131,8 +141,7 @@ def test_code_that_is_not_there_or_fails_is_told(folder: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("library", INSTALLED)
 def test_boosted_trees_convert(library: str, tmp_path: Path) -> None:
-    start = "import numpy as np\nx = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)\ny = x[:, 0] > 0\n"
-    (tmp_path / "trees.py").write_text(start + LIBRARIES[library])
+    (tmp_path / "trees.py").write_text(START + LIBRARIES[library])
     found = convert_model("trees.py:model", tmp_path / "m.onnx", root=tmp_path)
     assert found.library == library
     assert found.differences[-1].largest < 1e-5

@@ -49,7 +49,7 @@ def test_entropy_cuts_a_thin_tail_and_keeps_a_flat_one() -> None:
     flat = np.full(2048, 100)
     assert entropy_bins(flat) == 2048
     tail = np.zeros(2048, np.int64)
-    tail[:256] = 10_000
+    tail[:256] = (10_000 * np.exp(-np.arange(256) / 30)).astype(int)
     tail[2047] = 1
     assert entropy_bins(tail) <= 512
 

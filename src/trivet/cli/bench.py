@@ -70,6 +70,16 @@ _EXIT_CODES = {"complete": 0, "failed": 1, "invalid": 2, "partial": 130}
 @click.option(
     "--max-send-lag", default="1ms", show_default=True, help="At the 99th percentile; a later run is INVALID."
 )
+@click.option(
+    "--controlled",
+    is_flag=True,
+    help="p99 once more, with a simulation of the same arrivals as control variate: a narrower interval.",
+)
+@click.option(
+    "--profile",
+    type=click.Path(path_type=Path),
+    help="What --controlled simulates with.  [default: beside the catalog]",
+)
 @click.option("--tag", "tags", multiple=True, metavar="K=V", help="Kept with the run.")
 @click.option("--catalog", "catalog_url", metavar="URL", help="Where runs are kept.  [default: ./.trivet]")
 @click.option("--no-record", is_flag=True, help="Keep nothing.")

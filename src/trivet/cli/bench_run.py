@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,11 +11,13 @@ import msgspec
 from trivet.catalog.catalog import Catalog
 from trivet.cli.live_line import LiveLine
 from trivet.errors import UserError
+from trivet.experiment.controlled import check_controllable, kept_profile
 from trivet.experiment.run import Finished, Settings, run
 from trivet.experiment.side import template_text
 from trivet.experiment.target import subject_of
 from trivet.experiment.workload import Workload
 from trivet.report.text import figures_text
+from trivet.simulate.profile import ServiceProfile
 from trivet.spec.units import parse_duration_ns
 
 BLOCKS_OF_SEVERAL = 16  # the earliest verdict about one figure is possible at 9 pairs
@@ -28,7 +31,10 @@ def measure_targets(targets: Sequence[str], options: Mapping[str, Any]) -> list[
     """
     workload = workload_of(options, len(targets))
     settings = Settings(
-        command=("trivet", *sys.argv[1:]), tags=tags_of(options["tags"]), max_labelled=options["labelled"]
+        command=("trivet", *sys.argv[1:]),
+        tags=tags_of(options["tags"]),
+        max_labelled=options["labelled"],
+        profile=_profile(targets, workload, options) if options["controlled"] else None,
     )
     subjects = [subject_of(text) for text in targets]
     catalog = None if options["no_record"] else Catalog.open(options["catalog_url"])
@@ -38,6 +44,14 @@ def measure_targets(targets: Sequence[str], options: Mapping[str, Any]) -> list[
         )
     click.echo(_json(found) if options["as_json"] else "\n".join(_text(found)))
     return [finished.state for finished in found]
+
+
+def _profile(targets: Sequence[str], workload: Workload, options: Mapping[str, Any]) -> ServiceProfile:
+    """What --controlled simulates with. Raises: UserError: none is kept, or a target or load that it is not for."""
+    check_controllable(workload)
+    if len(targets) != 1:
+        raise UserError(f"--controlled is for one target, got {len(targets)}")
+    return kept_profile(Path(targets[0]), options["profile"], options["catalog_url"])
 
 
 def workload_of(options: Mapping[str, Any], num_targets: int) -> Workload:

@@ -13,6 +13,7 @@ from trivet.cli.convert import convert
 from trivet.cli.doctor import doctor
 from trivet.cli.export import export
 from trivet.cli.gate import gate
+from trivet.cli.plan import plan
 from trivet.cli.replay import replay
 from trivet.cli.report import report
 from trivet.cli.runs import runs, show
@@ -116,6 +117,7 @@ cli.add_command(compare)
 cli.add_command(export)
 cli.add_command(replay)
 cli.add_command(report)
+cli.add_command(plan)
 cli.add_command(simulate)
 cli.add_command(gate)
 cli.add_command(runs)

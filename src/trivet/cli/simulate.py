@@ -17,7 +17,7 @@ import click
     metavar="KIND",
     help="As in trivet bench: poisson, gamma:CV, ...",
 )
-@click.option("--duration", default="30s", show_default=True, help="Of each simulated run.")
+@click.option("--duration", help="Of each simulated run.  [default: 30s; a trace: all of it]")
 @click.option("--largest-rate", is_flag=True, help="The largest rate within the SLO, too.")
 @click.option("--slo", metavar="p99:50ms", help="What attainment counts by.  [default: the service's]")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)

@@ -36,6 +36,8 @@ from trivet.spec.units import parse_duration_ns
 from trivet.stats.interval import Interval
 
 _CHECK_NS = 10_000_000_000
+_DEFAULT_NS = 30_000_000_000
+_LONGEST_NS = 366 * 24 * 3600 * 1_000_000_000  # of a trace that is simulated whole
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ def _asked(path: Path, options: Mapping[str, Any], line: LiveLine) -> _Asked:
     workload = Workload(
         arrivals=options["arrivals"] if options["trace"] is None else f"trace:{options['trace']}",
         rate_rps=options["rate"],
-        duration_ns=parse_duration_ns(options["duration"]),
+        duration_ns=_duration_ns(options),
         slo_percentile=percentile,
         slo_latency_ns=latency_ns,
         seed=options["seed"],
@@ -103,6 +105,15 @@ def _asked(path: Path, options: Mapping[str, Any], line: LiveLine) -> _Asked:
     return _Asked(
         configuration, profile, _with_slo(setup, percentile, latency_ns), workload, placement, errors
     )
+
+
+def _duration_ns(options: Mapping[str, Any]) -> int:
+    if options["duration"] is not None:
+        return parse_duration_ns(options["duration"])
+    if options["trace"] is None:
+        return _DEFAULT_NS
+    whole = Workload(arrivals=f"trace:{options['trace']}", rate_rps=options["rate"], duration_ns=_LONGEST_NS)
+    return int(arrivals_of(whole, 0).instants_ns(np.random.default_rng(0))[-1]) + 1
 
 
 def _with_slo(setup: Setup, percentile: float, latency_ns: int | None) -> Setup:
@@ -161,6 +172,7 @@ def _text(
         f"{given.setup.deadline_ns / 1e6:g} ms",
         *figures_text({name: _figure(name, one) for name, one in figures.items()}),
         f"  {said}",
+        *(f"  note: {note}" for note in given.profile.notes),
     ]
     if checked is not None:
         lines += ["live, on the same arrivals:", *_checked_lines(checked)]
@@ -190,6 +202,7 @@ def _json(given: _Asked, figures: Mapping[str, Interval], checked: Check | None,
         "workload": msgspec.to_builtins(given.workload),
         "figures": {name: msgspec.to_builtins(_figure(name, one)) for name, one in figures.items()},
         "error": said,
+        "notes": given.profile.notes,
         "check": None if checked is None else msgspec.to_builtins(checked),
     }
     return msgspec.json.format(msgspec.json.encode(value)).decode()

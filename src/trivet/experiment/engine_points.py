@@ -8,12 +8,11 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
-from numpy.typing import NDArray
 
 from trivet.engine.contract import Engine
 from trivet.errors import EngineError, UserError
@@ -45,6 +44,7 @@ class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
 
     times: dict[int, dict[int, Rounds]]
     same: bool = True
+    batches: bool = True
     at_once: dict[int, float] = {}
     buckets: list[int] = []
 
@@ -67,8 +67,8 @@ def measure_engines(job: EngineJob, say: Callable[[str], None], now_ns: Callable
             stages[index] = _stage(stage, job, say, now_ns)
             say(f"point {stage.name}: {len(stages[index].times)} lengths")
     finally:
-        for stage in prepared.stages:
-            for engine in getattr(stage, "engines", ()):
+        for one in prepared.stages:
+            for engine in getattr(one, "engines", ()):
                 engine.close()
     return EngineTimes(stages=stages, told=told)
 
@@ -81,9 +81,11 @@ def _stage(
     at_once = {}
     if stage.another is not None:
         for num in range(2, job.parallel + 1):
-            at_once[num] = _at_once(stage, num, job.point_ns // 2, now_ns)
+            at_once[num] = _at_once(stage, stage.another, num, job.point_ns // 2, now_ns)
             say(f"point {stage.name}: {num} engines at once")
-    return StageTimes(times=times, same=stage.same, at_once=at_once, buckets=list(stage.buckets))
+    return StageTimes(
+        times=times, same=stage.same, batches=stage.batch_axis, at_once=at_once, buckets=list(stage.buckets)
+    )
 
 
 def _spread_out(values: Sequence[int], num: int) -> list[int]:
@@ -137,31 +139,28 @@ def _visit(run: Callable[[], Any], visit_ns: int, now_ns: Callable[[], int]) -> 
     return times
 
 
-def _at_once(stage: Measurable, num: int, duration_ns: int, now_ns: Callable[[], int]) -> float:
+def _at_once(
+    stage: Measurable, another: Callable[[], Engine], num: int, duration_ns: int, now_ns: Callable[[], int]
+) -> float:
     """Mean time of a batch of one while `num` engines work, over that of one alone."""
-    length = max(stage.batches)
-    inputs = stage.batches[length](1)
-    engines = [stage.run, *(_other(stage) for _ in range(num - 1))]
+    inputs = stage.batches[max(stage.batches)](1)
     alone = _visit(partial(stage.run, inputs), duration_ns // 2, now_ns)
-    found: list[list[int]] = [[] for _ in engines]
+    others = [another() for _ in range(num - 1)]
+    found: list[list[int]] = [[] for _ in range(num)]
 
     def work(place: int) -> None:
-        found[place] = _visit(partial(engines[place], inputs), duration_ns, now_ns)
+        run = others[place - 1].run if place else stage.run
+        found[place] = _visit(partial(run, inputs), duration_ns, now_ns)
 
     threads = [threading.Thread(target=work, args=(place,)) for place in range(num)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    for engine in others:
+        engine.close()
     together = [ns for times in found for ns in times]
     return max(1.0, sum(together) / len(together) / (sum(alone) / len(alone)))
-
-
-def _other(stage: Measurable) -> Callable[[Mapping[str, NDArray[Any]]], Any]:
-    if stage.another is None:
-        raise EngineError(f"{stage.name!r} has one engine only")
-    engine: Engine = stage.another()
-    return engine.run
 
 
 def main() -> int:

@@ -11,18 +11,15 @@ import msgspec
 
 from trivet import host
 from trivet.catalog.records import Figure
-from trivet.engine.contract import Engine
-from trivet.errors import TrivetError, UserError
+from trivet.errors import UserError
 from trivet.experiment.data_parts import data_parts, why_no_data
 from trivet.experiment.judged_answers import JudgedAnswers, difference, judged_answers
 from trivet.experiment.model_rows import sources_of
 from trivet.experiment.placement import Placement
-from trivet.experiment.variant_times import Times, interleaved_times
+from trivet.experiment.timed_variants import timed_variants
+from trivet.experiment.variant_times import Times
 from trivet.experiment.variant_verdict import Speed, speed, verdict
 from trivet.judge.metric import smaller_is_better
-from trivet.runtime.engines import load_engine, wanted_batch_size
-from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile
-from trivet.runtime.profiling import single_rows
 from trivet.spec.canonical import canonical_json
 from trivet.spec.configuration import Configuration
 from trivet.spec.data import LabelledRows, sample_digest
@@ -38,8 +35,7 @@ VariantVerdict = Literal["original", "faster", "no gain", "worse", "failed"]
 OnProgress = Callable[[str, int, int], None]
 
 MAX_JUDGED = 2000
-_TIMES_NS = 3_000_000_000  # of each variant
-_PROFILED_ROWS = 256
+TIMES_NS = 3_000_000_000  # of each variant
 _FORMAT = 1  # of what is kept
 _FAILED = "failed: "  # before the reason of a variant that could not be asked
 NS_PER_MS = 1e6
@@ -81,6 +77,7 @@ def judge_variants(
     sources: Sequence[Source] | None = None,
     on_progress: OnProgress = lambda what, done, total: None,
     max_judged: int = MAX_JUDGED,
+    times_ns: int = TIMES_NS,
     seed: int = 0,
     now_ns: Callable[[], int] = time.monotonic_ns,
 ) -> list[JudgedVariant]:
@@ -88,7 +85,7 @@ def judge_variants(
 
     Answers come through a server of each variant, on rows that none was fitted, chosen or certified by. Times are of the
     engines in this process, on the server's core, in turn with the original's. Failures to build are passed over.
-    Args: sources: as `sources_of` gave them, with the same seed; None: it is asked.
+    Args: sources: as `sources_of` gave them, with the same seed; None: it is asked.  times_ns: for each engine's times.
     Raises: UserError: the original cannot be served or judged.
     """
     found = sources_of(configuration, seed=seed) if sources is None else sources
@@ -96,15 +93,15 @@ def judge_variants(
     groups = [[original_of(source), *_of_model(variants, source.model)] for source in found]
     total = sum(map(len, groups))
     judged: list[JudgedVariant] = []
+    on_progress("judging the original", 0, total)
+    original = _answers(configuration, groups[0][0], store, placement, rows) if groups else ""
     for source, group in zip(found, groups, strict=True):
-        answers: dict[str, JudgedAnswers | str] = {}
-        for variant in group:
+        answers = {ORIGINAL: original}
+        for variant in group[1:]:
             on_progress(f"judging {variant.name} of {source.model}", len(judged) + len(answers), total)
             answers[variant.name] = _answers(configuration, variant, store, placement, rows)
-        on_progress(
-            f"timing {len(group)} engines of {source.model} in turn", len(judged) + len(answers), total
-        )
-        times, failed = _times(configuration, source, group, store, placement, now_ns, seed)
+        on_progress(f"timing {len(group)} engines of {source.model} in turn", len(judged) + len(group), total)
+        times, failed = timed_variants(configuration, source, group, store, placement, now_ns, times_ns, seed)
         judged += [_judged(configuration, variant, answers, times, failed) for variant in group]
     _keep(configuration, store, judged)
     return judged
@@ -156,63 +153,6 @@ def _answers(
         if variant.name == ORIGINAL:
             raise
         return f"{_FAILED}{error}"
-
-
-def _times(
-    configuration: Configuration,
-    source: Source,
-    group: Sequence[Variant],
-    store: VariantStore,
-    placement: Placement,
-    now_ns: Callable[[], int],
-    seed: int,
-) -> tuple[dict[str, Times], dict[str, str]]:
-    """Of the variants that are one engine: times by name, and why some have none."""
-    engines: dict[str, Engine] = {}
-    failed: dict[str, str] = {}
-    inputs = _inputs(source)
-    with host.affinity(placement.server):
-        try:
-            for variant in group:
-                if variant.stages is None:
-                    _load(configuration, variant, store, engines, failed)
-            times = interleaved_times(
-                engines,
-                inputs.batches,
-                wanted_batch_size(source.declared) if source.signature.batch_axis else 1,
-                now_ns=now_ns,
-                budget_ns=_TIMES_NS * len(engines),
-                seed=seed,
-            )
-        finally:
-            for engine in engines.values():
-                engine.close()
-    return times, failed
-
-
-def _load(
-    configuration: Configuration,
-    variant: Variant,
-    store: VariantStore,
-    engines: dict[str, Engine],
-    failed: dict[str, str],
-) -> None:
-    """As the server loads it: with its levers."""
-    try:
-        changed = with_variant(configuration, variant, store)
-        model = changed.service.models[variant.model]
-        engines[variant.name] = load_engine(model, Path(changed.root), None)
-    except TrivetError as error:
-        if variant.name == ORIGINAL:
-            raise
-        failed[variant.name] = str(error)
-
-
-def _inputs(source: Source) -> ProfileInputs:
-    if not source.rows:
-        return random_profile(source.signature, source.declared)
-    rows = single_rows(source.rows[:_PROFILED_ROWS], source.model, source.signature)
-    return data_profile(source.signature, source.declared, rows)
 
 
 def _judged(

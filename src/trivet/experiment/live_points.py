@@ -8,6 +8,7 @@ core.
 import contextlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ LEAST_RPS, MOST_RPS = 5.0, 200.0  # of the nearly idle one
 @dataclass(frozen=True, slots=True)
 class LivePoint:
     """One short run. rows: of lone or of batched requests, warm-up cut off.  loop_ns, engine_ns: processor time of the
-    event loops and of all other threads of the workers, for num_done requests."""
+    event loops and of all other threads of the workers, for num_done requests, without what they use while idle."""
 
     rows: RowColumns
     num_done: int
@@ -98,19 +99,53 @@ def absolute(configuration: Configuration) -> Configuration:
     return msgspec.structs.replace(configuration, service=msgspec.structs.replace(service, **changes))
 
 
-def nearly_idle(made: Side, placement: Placement, one_ns: int, duration_ns: int, seed: int) -> LivePoint:
-    """A tenth of what one engine can do: nearly every request finds the server idle."""
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Processor time of the workers at a moment: of their event loops, and of their other threads."""
+
+    at_ns: int
+    loop_ns: int
+    engine_ns: int
+
+    def shares(self, later: "Used") -> tuple[float, float]:
+        """Of the time since: what an idle server's housekeeping took, where nothing was asked of it."""
+        span_ns = max(1, later.at_ns - self.at_ns)
+        return (later.loop_ns - self.loop_ns) / span_ns, (later.engine_ns - self.engine_ns) / span_ns
+
+
+IDLE = (0.0, 0.0)
+
+
+def nearly_idle(
+    made: Side,
+    placement: Placement,
+    one_ns: int,
+    duration_ns: int,
+    seed: int,
+    idle: tuple[float, float] = IDLE,
+) -> LivePoint:
+    """A tenth of what one engine can do: nearly every request finds the server idle.
+
+    Args: idle: shares of a core that the loops and the other threads use anyway.
+    """
     rate = min(MOST_RPS, max(LEAST_RPS, 0.1 * NS / max(1, one_ns)))
     warmup_ns = duration_ns // 5
     load = OpenLoop(arrivals=Poisson(rate_rps=rate, duration_ns=warmup_ns + duration_ns))
-    return _offered(made, placement, load, seed, warmup_ns)
+    return _offered(made, placement, load, seed, warmup_ns, idle)
 
 
-def full(made: Side, placement: Placement, duration_ns: int, seed: int) -> LivePoint:
-    """As many requests as wait for each other."""
+def closed(
+    made: Side,
+    placement: Placement,
+    num_users: int,
+    duration_ns: int,
+    seed: int,
+    idle: tuple[float, float] = IDLE,
+) -> LivePoint:
+    """Users who wait for each answer: one has batches of one from a server that is awake, many fill it."""
     warmup_ns = duration_ns // 5
-    load = ClosedLoop(num_users=NUM_USERS, duration_ns=warmup_ns + duration_ns)
-    return _offered(made, placement, load, seed, warmup_ns)
+    load = ClosedLoop(num_users=num_users, duration_ns=warmup_ns + duration_ns)
+    return _offered(made, placement, load, seed, warmup_ns, idle)
 
 
 def asked(workers: int = 1) -> Workload:
@@ -119,7 +154,12 @@ def asked(workers: int = 1) -> Workload:
 
 
 def _offered(
-    made: Side, placement: Placement, load: OpenLoop | ClosedLoop, seed: int, warmup_ns: int
+    made: Side,
+    placement: Placement,
+    load: OpenLoop | ClosedLoop,
+    seed: int,
+    warmup_ns: int,
+    idle: tuple[float, float],
 ) -> LivePoint:
     job = Job(
         target=made.target,
@@ -129,29 +169,30 @@ def _offered(
         warmup_ns=warmup_ns,
         min_connections=NUM_USERS,
     )
-    before = _threads_ns(made)
+    before = used(made)
     result = offer_from(placement.generator, job)
-    after = _threads_ns(made)
+    after = used(made)
     rows = RowColumns.decode(result.rows)
+    span_ns = after.at_ns - before.at_ns
     return LivePoint(
         result.measured(),
         int(rows.words["outcome"].equal("ok", "late").sum()),
-        after[0] - before[0],
-        after[1] - before[1],
+        max(0, after.loop_ns - before.loop_ns - round(idle[0] * span_ns)),
+        max(0, after.engine_ns - before.engine_ns - round(idle[1] * span_ns)),
     )
 
 
-def _threads_ns(made: Side) -> tuple[int, int]:
-    """Processor time of the workers so far: of their event loops, and of their other threads."""
+def used(made: Side) -> Used:
+    """Of the workers of a server that was started for the measurement, until now."""
     loops = others = 0
     processes = made.started.processes
     for pid in [] if processes is None else processes.members():
         if not _is_worker(pid):
             continue
         for thread in _entries(pid):
-            used = _used_ns(pid, thread)
-            loops, others = (loops + used, others) if thread == pid else (loops, others + used)
-    return loops, others
+            spent = _used_ns(pid, thread)
+            loops, others = (loops + spent, others) if thread == pid else (loops, others + spent)
+    return Used(time.monotonic_ns(), loops, others)
 
 
 def _is_worker(pid: int) -> bool:

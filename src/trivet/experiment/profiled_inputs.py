@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from trivet.engine.contract import Engine
+from trivet.errors import UserError
 from trivet.runtime.buckets import bucket_of_shapes, free_axes
 from trivet.runtime.conversion import as_arrays
 from trivet.runtime.engines import load_engine, wanted_batch_size
@@ -29,7 +30,7 @@ Arrays = Mapping[str, NDArray[Any]]
 class Measurable:
     """A stage that can be run. `batches[length](rows)`: inputs of a batch.
 
-    another: loads one more engine like it; None where it runs in the event loop or in a process of its own.
+    another: loads one more engine like it; None for a step of the event loop.
     buckets: the length bucket of each row of data, where sizes are free.
     """
 
@@ -38,6 +39,7 @@ class Measurable:
     batches: Mapping[int, Callable[[int], Arrays]]
     max_rows: int
     same: bool = True
+    batch_axis: bool = False
     another: Callable[[], Engine] | None = None
     told: str = ""
     buckets: Sequence[int] = ()
@@ -46,7 +48,10 @@ class Measurable:
 def measurables(
     prepared: Prepared, configuration: Configuration, now_ns: Callable[[], int]
 ) -> Iterator[Measurable]:
-    """The stages in order; each is given what the stages before it make of the data."""
+    """The stages in order; each is given what the stages before it make of the data.
+
+    Raises: UserError: a stage that answers in chunks.
+    """
     root = Path(configuration.root)
     samples = Samples(configuration.service, root, now_ns)
     for index, (stage, taking) in enumerate(zip(prepared.stages, prepared.takings, strict=True)):
@@ -56,8 +61,10 @@ def measurables(
             )
             samples.begin(Signature(given or (), (), False))
         if isinstance(stage, PreparedModel):
+            if stage.streams:
+                raise UserError(f"{stage.name!r} answers in chunks: forecasts are of whole answers only")
             yield _model(stage, samples, taking.takes, root)
-            run = partial(_run_model, stage)
+            run: Callable[[Arrays], Arrays] = partial(_run_model, stage)
         else:
             yield _step(stage, samples, taking.takes)
             run = partial(call_step, stage)
@@ -76,14 +83,14 @@ def _model(stage: PreparedModel, samples: Samples, takes: Mapping[str, str] | No
         rows = single_rows(samples.inputs(takes), model.source, signature)
         inputs = data_profile(signature, model, rows)
         buckets = _buckets(stage, rows)
-    is_native = model.python is None
     return Measurable(
         name=stage.name,
         run=stage.engines[0].run,
         batches=inputs.batches,
         max_rows=wanted_batch_size(model) if signature.batch_axis else 1,
         same=stage.profile.batching.same,
-        another=partial(load_engine, model, root, None) if is_native else None,
+        batch_axis=signature.batch_axis,
+        another=partial(load_engine, model, root, signature if model.python else None),
         told=inputs.told,
         buckets=buckets,
     )

@@ -4,9 +4,10 @@ Engines are measured alone, on the server's cores, before and after a live serve
 point is kept in a file as soon as it is there, so that a profile that was stopped goes on.
 """
 
+import contextlib
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,11 +17,12 @@ from trivet import host
 from trivet.errors import UserError
 from trivet.experiment.engine_points import EngineJob, EngineTimes
 from trivet.experiment.hiccup_probe import Seen
-from trivet.experiment.host_costs import costs_of
-from trivet.experiment.live_points import asked, full, nearly_idle, served
+from trivet.experiment.host_costs import LivePoints, costs_of
+from trivet.experiment.live_points import NUM_USERS, asked, closed, nearly_idle, served, used
 from trivet.experiment.placement import Placement
 from trivet.experiment.simulated import setup_of, stage_key, wanted_deadline_ns
 from trivet.host import affinity
+from trivet.runtime.engines import wanted_batch_size
 from trivet.simulate.profile import ModelTimes, ServiceProfile, read_profile, write_profile
 from trivet.simulate.times import mean_ns
 from trivet.spec.configuration import Configuration
@@ -29,7 +31,9 @@ MAX_POINTS = 20
 POINT_S = 1.5
 _LIVE_POINTS = 3  # nearly idle, full, and the idle core's hiccups
 _PASSES = 2  # of the engines: before the live points and after them
+_MUCH = 0.02  # of the server's core, that others had meanwhile
 NS_PER_S = 1_000_000_000
+_LONGEST_BUSY_NS = 600 * NS_PER_S  # of a process that is killed long before
 
 Progress = Callable[[str, int, int], None]
 
@@ -69,13 +73,16 @@ class _Profiling:
         seed: int,
         on_progress: Progress,
     ) -> None:
-        self._configurations, self._placement = configurations, placement
+        self._configurations, self._placement = distinct(configurations), placement
         self._point_ns, self._path, self._seed = point_ns, path, seed
+        # Many configurations share what time there is for engines: each pass of each then takes less.
+        num_visits = _PASSES * len(self._configurations)
+        self._engine_ns = min(point_ns // _PASSES, (max_points - _LIVE_POINTS) * point_ns // num_visits)
         self._on_progress = on_progress
         self._num_cores = len(placement.server)
-        self._lengths = max(1, (max_points - _LIVE_POINTS) // max(1, _PASSES * len(configurations)))
+        self._lengths = max(1, (max_points - _LIVE_POINTS) // num_visits)
         self._num_done = 0
-        self._num_all = _LIVE_POINTS + _PASSES * len(configurations)
+        self._num_all = _LIVE_POINTS + num_visits
         self._profile = self._begun()
 
     def run(self) -> ServiceProfile:
@@ -100,8 +107,17 @@ class _Profiling:
         return ServiceProfile(service=name, models={}, machine=host.digest(), cores=self._num_cores)
 
     def _is_known(self, configuration: Configuration) -> bool:
-        keys = (stage_key(configuration, index) for index in range(len(configuration.service.pipeline)))
-        return all(key in self._profile.models for key in keys)
+        """Whether all that it needs was measured already, batches as large as it allows included."""
+        longest_ns = wanted_deadline_ns(configuration)
+        for key, rows in _wanted(configuration):
+            times = self._profile.models.get(key)
+            if times is None:
+                return False
+            for by_rows in times.samples.values():
+                most = max(by_rows)
+                if most < rows and times.same and times.batches and min(by_rows[most]) < longest_ns:
+                    return False
+        return True
 
     def _told(self, what: str) -> None:
         self._num_done += 1
@@ -113,7 +129,7 @@ class _Profiling:
         job = EngineJob(
             configuration=configuration,
             num_cores=self._num_cores,
-            point_ns=self._point_ns // _PASSES,
+            point_ns=self._engine_ns,
             longest_ns=wanted_deadline_ns(configuration),
             lengths=self._lengths,
             parallel=max(1, self._num_cores - 1),
@@ -149,19 +165,26 @@ class _Profiling:
 
     def _live(self, configuration: Configuration) -> None:
         setup = setup_of(configuration, self._profile, workers=1, num_cores=self._num_cores)
-        one_ns = sum(mean_ns(self._profile.models[stage.key], 1) for stage in setup.stages)
+        one_ns = round(sum([mean_ns(self._profile.models[stage.key], 1) for stage in setup.stages]))
         with served(configuration, self._placement, asked()) as made:
+            before = used(made)
             seen = msgspec.json.decode(
                 self._on_server_cores("trivet.experiment.hiccup_probe", str(2 * self._point_ns)), type=Seen
             )
+            idle = before.shares(used(made))
             self._told("hiccups of the server's core")
-            lone = nearly_idle(made, self._placement, one_ns, 2 * self._point_ns, self._seed)
+            lone = nearly_idle(made, self._placement, one_ns, 2 * self._point_ns, self._seed, idle)
             self._told("the server, nearly idle")
-            busy = full(made, self._placement, 2 * self._point_ns, self._seed)
-            self._told("the server, full")
-        costs = costs_of(self._profile, setup, lone, busy)
-        costs = msgspec.structs.replace(costs, hiccups=seen.hiccups, observed_ns=seen.observed_ns)
-        self._save(msgspec.structs.replace(self._profile, host=costs))
+            one, full = (
+                closed(made, self._placement, users, self._point_ns, self._seed, idle)
+                for users in (1, NUM_USERS)
+            )
+            self._told("the server, with one user and with many")
+        costs = costs_of(self._profile, setup, LivePoints(lone, one, full))
+        costs = msgspec.structs.replace(
+            costs, hiccups=seen.hiccups, observed_ns=seen.observed_ns, housekeeping=sum(idle)
+        )
+        self._save(msgspec.structs.replace(self._profile, host=costs, notes=_notes(seen)))
 
     def _save(self, profile: ServiceProfile) -> None:
         self._profile = profile
@@ -169,14 +192,70 @@ class _Profiling:
             write_profile(profile, self._path)
 
     def _on_server_cores(self, module: str, *arguments: str, input_: bytes = b"") -> bytes:
-        """What a process of ours writes that runs where the server does. Raises: ProfilingError: it failed."""
-        with affinity(() if self._placement.invalid else self._placement.server):
+        """What a process of ours writes that runs where the server does. Raises: ProfilingError: it failed.
+
+        The load generator's core is busy meanwhile, as it is while load is offered: it may be the same processor's.
+        """
+        placement = self._placement
+        with contextlib.ExitStack() as stack:
+            if not placement.invalid:
+                stack.enter_context(_busy(placement.generator))
+                stack.enter_context(affinity(placement.server))
             process = subprocess.run(
                 [sys.executable, "-m", module, *arguments], input=input_, capture_output=True, check=False
             )
         if process.returncode:
             raise ProfilingError(process.stderr.decode(errors="replace").strip()[-2000:])
         return process.stdout
+
+
+def distinct(configurations: Sequence[Configuration]) -> list[Configuration]:
+    """Of those whose engines are the same the one with the largest batches: its times are the others', too."""
+    chosen: dict[tuple[str, ...], tuple[int, Configuration]] = {}
+    for configuration in configurations:
+        wanted = _wanted(configuration)
+        keys, rows = tuple(key for key, _ in wanted), sum(rows for _, rows in wanted)
+        if keys not in chosen or rows > chosen[keys][0]:
+            chosen[keys] = (rows, configuration)
+    return [configuration for _, configuration in chosen.values()]
+
+
+def _wanted(configuration: Configuration) -> list[tuple[str, int]]:
+    """The key of each stage, and the rows of its largest batch."""
+    service = configuration.service
+    return [
+        (
+            stage_key(configuration, index),
+            wanted_batch_size(service.models[stage.model]) if stage.model else 1,
+        )
+        for index, stage in enumerate(service.pipeline)
+    ]
+
+
+@contextlib.contextmanager
+def _busy(core: int) -> Iterator[None]:
+    """A process of ours keeps a core at work until the end."""
+    with affinity([core]):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trivet.experiment.hiccup_probe", str(_LONGEST_BUSY_NS)],
+            stdout=subprocess.DEVNULL,
+        )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _notes(seen: Seen) -> list[str]:
+    """What whoever reads a forecast should know of the profile."""
+    share = sum(length for _, length in seen.hiccups) / max(1, seen.observed_ns)
+    if share < _MUCH:
+        return []
+    return [
+        f"others had {share:.0%} of the server's core while it was profiled: forecasts are of a machine like that; "
+        "profile it again (--again) when it is quiet"
+    ]
 
 
 def joined(
@@ -196,7 +275,8 @@ def joined(
                 for number, rounds in enumerate(visits):
                     for place, times in enumerate(rounds):
                         ratios.setdefault((number, place), []).append(float(np.median(times)) / usual)
+        first = passes[0].stages[index]
         models[stage_key(configuration, index)] = ModelTimes(
-            samples=samples, same=passes[0].stages[index].same
+            samples=samples, same=first.same, batches=first.batches
         )
     return models, [float(np.median(found)) for _, found in sorted(ratios.items())]

@@ -18,6 +18,7 @@ from trivet.catalog.environment import Environment, fingerprint, finished
 from trivet.catalog.noise import probe
 from trivet.catalog.records import Figure, RunState
 from trivet.errors import TrivetError
+from trivet.experiment.controlled import controlled_figure
 from trivet.experiment.figures import figures
 from trivet.experiment.floor import floor_figures, floor_of
 from trivet.experiment.measured import Measured, measure
@@ -221,6 +222,7 @@ def _finished(
     found = {}
     if session.workload.scenario in ONE_RATE:
         found = figures(used, slo_latency_ns=session.workload.slo_latency_ns)
+        found |= _controlled(session, recording, used, state)
     if recording.judged is not None:
         found |= accuracy_figures(recording.judged)
     found |= token_figures(recording.side, used)
@@ -239,6 +241,17 @@ def _finished(
         judged=recording.judged,
         workload=session.workload,
     )
+
+
+def _controlled(
+    session: Session, recording: Recording, used: Sequence[Measured], state: RunState
+) -> dict[str, Figure]:
+    """p99 with the simulator beside it, where that was asked for."""
+    profile, configuration = session.settings.profile, recording.side.configuration
+    if profile is None or configuration is None or state != "complete":
+        return {}
+    session.say("simulating the run's arrivals, and fresh ones")
+    return controlled_figure(used[0], session.workload, configuration, profile)
 
 
 def _invalid(session: Session, recording: Recording, num_valid: int) -> str:

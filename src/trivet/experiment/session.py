@@ -22,6 +22,7 @@ from trivet.experiment.workload import Workload
 from trivet.load.job import Job
 from trivet.load.progress import Progress
 from trivet.load.result import Result
+from trivet.simulate.profile import ServiceProfile
 
 Say = Callable[[str], None]
 Progressed = Callable[[str, int, Progress], None]
@@ -33,6 +34,7 @@ class Settings:
 
     num_alone: inputs that are asked alone; max_labelled: rows of labelled data that are judged; 0: none.
     measure_floor: the null target is measured, too: what of a latency is the generator's own.
+    profile: of the service: p99 then has a second interval, with the simulator as control variate.
     """
 
     command: tuple[str, ...] = ()
@@ -43,6 +45,7 @@ class Settings:
     measure_floor: bool = True
     probe_noise: bool = True
     group: str = ""
+    profile: ServiceProfile | None = None
 
 
 DEFAULTS = Settings()

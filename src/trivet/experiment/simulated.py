@@ -116,6 +116,10 @@ def _profile_of(times: ModelTimes | None, model: Model) -> Profile:
         length: {rows: values for rows, values in by_rows.items() if rows <= wanted}
         for length, by_rows in times.samples.items()
     }
+    if times.batches and wanted > 1:
+        # Only lone rows were measured, by a lever: the server would find out what batches take, and so must the profile.
+        for by_rows in by_length.values():
+            by_rows.setdefault(2, [2 * ns for ns in by_rows[1]])
     return Profile(by_length, Batching(times.same, 0.0), "the simulator's profile")
 
 

@@ -43,26 +43,24 @@ def speed(original: Times, variant: Times) -> Speed:
     before, after = original[length], variant[length]
     rows_before, rows_after = best_rows(before), best_rows(after)
     return Speed(
-        at_one=_ratio(after[1], before[1], 1.0),
-        at_best=_ratio(after[rows_after], before[rows_before], rows_after / rows_before),
+        at_one=_ratio(before[1], after[1], 1.0),
+        at_best=_ratio(before[rows_before], after[rows_after], rows_after / rows_before),
         best_batch=rows_after,
         one_ns=float(np.median(after[1])),
         best_ns=float(np.median(after[rows_after])) / rows_after,
     )
 
 
-def _ratio(after: Sequence[int], before: Sequence[int], factor: float) -> Ratio:
+def _ratio(before: Sequence[int], after: Sequence[int], factor: float) -> Ratio:
     """Of medians of blocks of rounds: a round that something else of the machine fell into does not count alone."""
     num = min(len(after), len(before))
-    blocks = [
-        [
-            float(np.median(part))
-            for part in np.array_split(np.asarray(side[:num]), min(_NUM_BLOCKS, num // 2))
-        ]
-        for side in (after, before)
-    ]
-    found = ratio_of_paired_blocks(*blocks)
+    num_blocks = min(_NUM_BLOCKS, num // 2)
+    found = ratio_of_paired_blocks(_medians(before[:num], num_blocks), _medians(after[:num], num_blocks))
     return Ratio(found.estimate * factor, found.low * factor, found.high * factor, found.num_blocks)
+
+
+def _medians(samples: Sequence[int], num_blocks: int) -> list[float]:
+    return [float(np.median(part)) for part in np.array_split(np.asarray(samples), num_blocks)]
 
 
 def verdict(

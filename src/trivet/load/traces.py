@@ -97,6 +97,14 @@ def read_curve(path: str | Path, column: str | None = None, unit: str | None = N
     )
 
 
+def holds_counts(path: str | Path) -> bool:
+    """Whether a file counts requests for each interval: for `read_curve`, not for `read_trace`.
+
+    Raises: SpecError: the file cannot be read, or is empty.
+    """
+    return _named(columns_of(Path(path)), _COUNTS) is not None
+
+
 def _time_column(path: Path, names: Sequence[str], column: str | None) -> str:
     if column is not None:
         if column not in names:

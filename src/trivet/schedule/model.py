@@ -75,15 +75,17 @@ class Lane:
         self.running.append(batch)
         self.free -= batch.model.lane_cores
         end_ns = batch.started_ns + batch.predicted_ns
-        self.busy_until_ns = max(self.busy_until_ns, end_ns)
+        if end_ns > self.busy_until_ns:  # noqa: PLR1730  # a call of max() costs as much as all the rest here
+            self.busy_until_ns = end_ns
         if self.free <= 0:
-            self.free_ns = end_ns if self.num_cores == 1 else min(map(end_ns_of, self.running))
+            self.free_ns = end_ns if len(self.running) == 1 else min(map(end_ns_of, self.running))
 
     def finish(self, batch: Batch) -> None:
-        self.running.remove(batch)
+        running = self.running
+        running.remove(batch)
         self.free += batch.model.lane_cores
         self.free_ns = 0
-        self.busy_until_ns = max(map(end_ns_of, self.running)) if self.running else 0
+        self.busy_until_ns = max(map(end_ns_of, running)) if running else 0
 
 
 class Model:
@@ -139,6 +141,9 @@ class Model:
         lane = self.lane
         if self.num_running < self.instances:
             return 0 if lane.free >= self.lane_cores else lane.free_ns or min(map(end_ns_of, lane.running))
+        if len(lane.running) == 1:
+            batch = lane.running[0]
+            return batch.started_ns + batch.predicted_ns
         return min([end_ns_of(batch) for batch in lane.running if batch.model is self])
 
     def may_start(self) -> bool:

@@ -187,6 +187,36 @@ class Scheduler:
         if service_ns is not None:
             queue.curve.observe(batch.rows, service_ns)
 
+    def is_lone(self, queue: Queue, rows: int, deadline_ns: int, now_ns: int) -> bool:
+        """Whether a job that came now would start now, alone: nothing runs or waits, and nothing is to be decided.
+
+        What simulates millions of such jobs then need not offer them: it says `served_alone` when one is over, and
+        all is as if it had been offered, started and finished (tests/schedule/test_lone_jobs.py).
+        """
+        model = queue.model
+        lane, curve = model.lane, queue.curve
+        return not (
+            lane.running
+            or lane.waiting
+            or queue.guarded
+            or model.deferral_ns
+            or queue.owner.credits is not None
+            or len(lane.classes) > 1
+            or rows > curve.limit
+            or curve.best[rows] != rows
+            or now_ns + curve.upper[rows] > deadline_ns
+        )
+
+    def served_alone(self, queue: Queue, rows: int, service_ns: int) -> None:
+        """A lone job is over; its batch took `service_ns`."""
+        queue.offered += rows
+        owner = queue.owner
+        owner.admitted += 1
+        owner.num_finished += 1
+        lane = queue.model.lane
+        lane.free_ns = lane.busy_until_ns = 0
+        queue.curve.observe(rows, service_ns)
+
     def cancel(self, job: Job, now_ns: int) -> bool:
         """The client left. True: the job was waiting and is gone; False: it is running, or over."""
         queue = job.queue
@@ -218,10 +248,16 @@ class Scheduler:
 
     def _poll_lane(self, lane: Lane, now_ns: int, commands: list[Batch | Drop]) -> None:
         waiting = lane.waiting
-        if len(waiting) == 1 and not waiting[0].model.deferral_ns and fits_whole(waiting[0], now_ns):
-            # Nothing is congested: all that waits goes together, now or when its model is free.
+        if len(waiting) == 1:
             queue = waiting[0]
-            if queue.model.may_start():
+            model = queue.model
+            # Nothing is congested: all that waits goes together, now or when its model is free.
+            if (
+                model.num_running < model.instances
+                and lane.free >= model.lane_cores
+                and not model.deferral_ns
+                and fits_whole(queue, now_ns)
+            ):
                 if queue.guarded:
                     queue.open()
                 commands.append(self._start(queue, 0, len(queue.jobs), queue.rows, now_ns))

@@ -214,11 +214,11 @@ class Curve:
     def _rebuild(self) -> None:
         knots, scale = self._knots, self._scale
         values = [value * scale for value in accumulate(self._values, max)]
-        mean = [0, max(1, round(values[0]))]
+        mean = [0, round(values[0]) or 1]
         for place in range(1, len(knots)):
             low, rows = values[place - 1], knots[place] - knots[place - 1]
             slope = (values[place] - low) / rows
-            mean += [max(1, round(low + slope * step)) for step in range(1, rows + 1)]
+            mean += [round(low + slope * step) or 1 for step in range(1, rows + 1)]
         margin = 1 + max(_MIN_MARGIN, self._factor * self._spread)
         self.mean = mean
         self.upper = [int(ns * margin) for ns in mean]
@@ -347,9 +347,10 @@ def _interpolate(sizes: Sequence[int], means: Sequence[float], rows: int) -> flo
 
 
 def _best_sizes(mean: Sequence[int]) -> list[int]:
-    best, size = [0], 1
+    best, size, at_ns = [0], 1, mean[1]
     for rows in range(1, len(mean)):
-        if rows * mean[size] >= size * mean[rows]:
-            size = rows
+        ns = mean[rows]
+        if rows * at_ns >= size * ns:
+            size, at_ns = rows, ns
         best.append(size)
     return best

@@ -22,6 +22,7 @@ from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.record import Simulated
 from trivet.simulate.server import NotProfiledError, drawn_lengths, simulated
 from trivet.simulate.setup import Setup
+from trivet.simulate.times import mean_ns, sizes_up_to
 from trivet.stats import student_t
 from trivet.stats.interval import Interval
 from trivet.stats.percentile import percentile_ns
@@ -196,6 +197,9 @@ class _Search:
         self._own_rps = len(self._gaps_ns) / float(self._gaps_ns[-1]) * NS_PER_S
         self._lengths = drawn_lengths(profile, setup, len(self._gaps_ns), rng)
         self._seed = int(rng.integers(1 << 62))
+        # Whoever waits behind more than can be done within the budget is late: so many at once decide the whole run.
+        allowed = (1 - setup.slo_percentile / 100) * len(self._gaps_ns)
+        self._most_waiting = int(allowed + _most_at_once(profile, setup, budget_ns)) + 1
 
     def run(self, guess: float | None, precision: float) -> float:
         low, high = self._bracket(guess or self._own_rps, 2.0 if guess is None else 1.1)
@@ -214,19 +218,27 @@ class _Search:
                         f"the SLO holds even at {rate:,.3g} requests a second: nothing bounds the rate"
                     )
             return rate, rate * growth
-        while not self._holds(rate / growth):
+        while not self._holds(max(rate / growth, _LEAST_RPS)):
             rate, growth = rate / growth, growth * growth
-            if rate < _LEAST_RPS:
+            if rate <= _LEAST_RPS:
                 raise NoRateError(
-                    f"the SLO (p{self._setup.slo_percentile:g} within {self._budget_ns / NS_PER_MS:g} ms) holds at no rate: "
-                    "a lone request takes longer; allow more time, or take a faster variant"
+                    f"the SLO (p{self._setup.slo_percentile:g} within {self._budget_ns / NS_PER_MS:g} ms) holds at no "
+                    "rate: a lone request takes longer; allow more time, or take a faster variant"
                 )
-        return rate / growth, rate
+        return max(rate / growth, _LEAST_RPS), rate
 
     def _holds(self, rate_rps: float) -> bool:
         instants = (self._gaps_ns * (self._own_rps / rate_rps)).astype(np.int64)
         rng = np.random.default_rng(self._seed)
-        run = simulated(self._profile, self._setup, instants, self._lengths, rng=rng, resample=True)
+        run = simulated(
+            self._profile,
+            self._setup,
+            instants,
+            self._lengths,
+            rng=rng,
+            resample=True,
+            most_waiting=self._most_waiting,
+        )
         within = run.is_ok() & (run.latency_ns() <= self._budget_ns)
         return float(within.mean()) >= self._setup.slo_percentile / 100
 
@@ -243,5 +255,14 @@ def _instants(process: Arrivals, num: int, rng: np.random.Generator) -> Ints:
     return at_rate(process, process.rate_rps, wanted_ns, rng).instants_ns(rng)
 
 
+def _most_at_once(profile: ServiceProfile, setup: Setup, budget_ns: int) -> float:
+    """More requests than the first stage can do in so long: all engines at their best batch, half as fast again."""
+    stage = setup.stages[0]
+    times = profile.models[stage.key]
+    sizes = sizes_up_to(stage.max_batch_size)
+    unit_ns = min(mean_ns(times, rows, length) / rows for length in times.samples for rows in sizes)
+    return 1.5 * setup.workers * stage.instances * (budget_ns / unit_ns + stage.max_batch_size)
+
+
 _MOST_RPS: Final = 1e8
-_LEAST_RPS: Final = 1e-4
+_LEAST_RPS: Final = 1e-3

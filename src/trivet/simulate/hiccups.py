@@ -39,9 +39,15 @@ class Hiccups:
 
     def skip_to(self, now_ns: int) -> int:
         """The core was idle until `now_ns`; when it can begin: then, or at the end of the interval it lies in."""
-        while self.start_ns + self.length_ns <= now_ns:
+        while self.start_ns <= now_ns:
+            now_ns = max(now_ns, self.start_ns + self.length_ns)
             self.next()
-        return max(now_ns, self.start_ns + self.length_ns) if self.start_ns <= now_ns else now_ns
+        return now_ns
+
+    def pass_by(self, now_ns: int) -> None:
+        """Leave behind what began until now: it is in something that was measured with it."""
+        while self.start_ns < now_ns:
+            self.next()
 
     def hold(self, end_ns: int) -> int:
         """Work would end at `end_ns` if nothing held it up; when it does. Intervals it met are behind it then."""

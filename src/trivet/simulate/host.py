@@ -20,20 +20,23 @@ class Host:
     """
 
     __slots__ = (
+        "_busy_factors",
         "_hand_over",
         "_hand_overs",
         "_interference",
         "_rng",
-        "_wake",
+        "_short_wakes",
         "_wakes",
         "answer_ns",
         "batch_ns",
-        "busy_factor",
         "hand_back_ns",
         "idle_after_ns",
         "idle_factor",
         "read_ns",
+        "short_wakes",
         "travel_ns",
+        "wake_core_ns",
+        "wakes",
     )
 
     def __init__(
@@ -48,21 +51,36 @@ class Host:
         self.batch_ns = round(mean(costs.per_batch_ns))
         self.hand_back_ns = round(mean(costs.hand_back_ns))
         self.travel_ns = costs.travel_ns
-        self.busy_factor = costs.busy_factor
+        self.wake_core_ns = costs.wake_core_ns
+        self._busy_factors = costs.busy_factors or {1: 1.0}
         self.idle_factor = costs.idle_factor
         self.idle_after_ns = costs.idle_after_ns
         self._interference = {1: 1.0, **costs.interference}
         self._rng = rng
         self._wakes = np.maximum(np.array(costs.per_wake_ns or [0], np.int64) - costs.travel_ns, 0)
+        short = costs.short_wake_ns or costs.per_wake_ns or [0]
+        self._short_wakes = np.maximum(np.array(short, np.int64) - costs.travel_ns, 0)
         self._hand_overs = np.array(costs.hand_over_ns or [0], np.int64)
-        self._wake: list[int] = []
+        self.wakes: list[int] = []  # drawn and not used yet
+        self.short_wakes: list[int] = []
         self._hand_over: list[int] = []
 
-    def wake_ns(self) -> int:
-        """From an arrival at an idle server until its loop runs."""
-        if not self._wake:
-            self._wake = self._drawn(self._wakes)
-        return self._wake.pop()
+    def wake_ns(self, pause_ns: int) -> int:
+        """From an arrival at a server that was idle for so long until its loop runs."""
+        if pause_ns > self.idle_after_ns:
+            if not self.wakes:
+                self.wakes = self._drawn(self._wakes)
+            return self.wakes.pop()
+        if not self.short_wakes:
+            self.short_wakes = self._drawn(self._short_wakes)
+        return self.short_wakes.pop()
+
+    def busy_factors(self, max_rows: int) -> list[float]:
+        """Factors of the times of 0..max_rows rows: in straight lines between the measured ones, level beyond them."""
+        known = sorted(self._busy_factors)
+        values = [self._busy_factors[rows] for rows in known]
+        factors: list[float] = np.interp(range(max_rows + 1), known, values).tolist()
+        return factors
 
     def hand_over_ns(self) -> int:
         """From the loop to an engine thread that begins."""

@@ -5,7 +5,7 @@ One JSON file. A simulation may go between the points that were measured, never 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,16 +20,13 @@ class ModelTimes(msgspec.Struct, frozen=True, kw_only=True):
     """Service times of one engine alone on the server's cores, in ns.
 
     samples: length bucket (0: none) -> rows -> times in the order measured: their dependence is kept.
-    same: batched answers are the same as single ones, so that requests may share a batch.
+    same: batched answers are the same as single ones, so that requests may share a batch.  batches: the model has a
+    batch axis at all.
     """
 
     samples: dict[int, dict[int, list[int]]]
     same: bool = True
-
-    def max_rows(self, length: int = NO_LENGTH) -> int:
-        """The largest batch that was measured at the profiled length nearest to this one."""
-        nearest = min(self.samples, key=lambda known: abs(known - length))
-        return max(self.samples[nearest])
+    batches: bool = True
 
 
 class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,13 +35,16 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     per_request_ns: of the event loop, for reading, decoding, encoding and writing one request; answer_share of it
         after the engine.
     per_batch_ns: of the event loop, for forming and starting one batch.
-    per_wake_ns: between sending and reading a request while the server is idle, and back: kernel, network, wake-up.
-    travel_ns: the part of it that a busy server costs, too.
+    per_wake_ns: between sending and reading a request after a pause of idle_after_ns or more, and back: kernel, network,
+        wake-up.  short_wake_ns: the same after a shorter pause.
+    travel_ns: the part of both that a busy server costs, too.
+    wake_core_ns: core time of the loop for a lone request on top of all that, as after a pause everything is cold.
+    housekeeping: share of a core that an idle server uses.
     hand_over_ns: to an engine thread, until the engine begins; hand_back_ns: from its end to the event loop.
     process_hand_over_ns: the same for an engine in a process of its own, beyond what its times hold.
     interference: engines busy at once -> factor of their times.
-    busy_factor: of a service time in the server, where the work of requests shares caches with the engine.
-    idle_factor: the same after a pause of idle_after_ns or more, when caches and clocks are cold.
+    busy_factors: rows -> of a service time in the server, where the work of requests shares caches with the engine.
+    idle_factor: of one row after a pause of idle_after_ns or more, when caches and clocks are cold.
     speeds: of the machine, relative times of the same work at different moments; 1 is usual.
     hiccups: [start, length] of intervals in which an idle loop on the server's core did not run, within observed_ns.
     """
@@ -53,12 +53,15 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     answer_share: float = 0.5
     per_batch_ns: list[int] = []
     per_wake_ns: list[int] = []
+    short_wake_ns: list[int] = []
     travel_ns: int = 0
+    wake_core_ns: int = 0
+    housekeeping: float = 0.0
     hand_over_ns: list[int] = []
     hand_back_ns: list[int] = []
     process_hand_over_ns: list[int] = []
     interference: dict[int, float] = {}
-    busy_factor: float = 1.0
+    busy_factors: dict[int, float] = {}
     idle_factor: float = 1.0
     idle_after_ns: int = 1_000_000
     speeds: list[float] = []
@@ -98,9 +101,11 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
             return f"{stage.key} was not profiled; profiled: {', '.join(sorted(self.models)) or 'nothing'}"
         if stage.execution == "thread" and not self.host.hand_over_ns:
             return "handing a batch to an engine thread was not profiled"
-        most = min(max(by_rows) for by_rows in times.samples.values())
-        if stage.max_batch_size > most:
-            return f"batches of {stage.max_batch_size} of {stage.key}: profiled up to {most} rows"
+        for by_rows in times.samples.values():
+            most = max(by_rows)
+            # A batch that takes longer than a request may is never formed.
+            if stage.max_batch_size > most and min(by_rows[most]) < setup.deadline_ns:
+                return f"batches of {stage.max_batch_size} of {stage.key}: profiled up to {most} rows"
         at_once = min(stage.instances, max(1, setup.engine_cores // stage.threads))
         measured = max([1, *self.host.interference])
         if stage.execution != "inline" and at_once > measured:
@@ -138,8 +143,3 @@ def read_profile(path: Path) -> ServiceProfile:
         raise SpecError(f"the profile cannot be read: {error.strerror}", str(path)) from None
     except msgspec.MsgspecError as error:
         raise SpecError(f"not a profile of a service: {error}", str(path)) from None
-
-
-def merged(profile: ServiceProfile, models: Mapping[str, ModelTimes]) -> ServiceProfile:
-    """The profile with more models: of another variant, or another number of threads."""
-    return msgspec.structs.replace(profile, models={**profile.models, **models})

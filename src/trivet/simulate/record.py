@@ -9,8 +9,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.schedule import Batch
-
 OK: Final = 0
 REFUSED: Final = 1  # at arrival, or early while it waited
 DROPPED: Final = 2  # its time was over before a batch had it
@@ -30,17 +28,12 @@ class Record:
         self.offered_ns = [-1] * num
         self.outcome = bytearray(num)
         self.batch_of = [-1] * num  # the last one that it was part of
-        self.batches: list[tuple[int, int, int, int, int]] = []  # formed, began, ended, rows, predicted
+        self.batches: list[tuple[int, int, int]] = []  # began, ended, rows
 
     def lost(self, place: int, now_ns: int, outcome: int) -> None:
         """A request that gets no result is told so at `now_ns`."""
         self.done_ns[place] = now_ns
         self.outcome[place] = outcome
-
-    def add_batch(self, batch: Batch, began_ns: int, ended_ns: int) -> int:
-        """Its number."""
-        self.batches.append((batch.started_ns, began_ns, ended_ns, batch.rows, batch.predicted_ns))
-        return len(self.batches) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +58,7 @@ class Simulated:
 
     def is_ok(self) -> NDArray[np.bool_]:
         """Which requests got a result."""
-        return self.outcome == OK
+        return np.asarray(self.outcome == OK)
 
 
 def gathered(
@@ -83,15 +76,17 @@ def gathered(
         offered[mine] = record.offered_ns
         outcome[mine] = np.where(own >= 0, np.frombuffer(record.outcome, np.uint8), UNANSWERED)
         # The last one stands for no batch.
-        table = np.array([*record.batches, (-1, -1, -1, -1, -1)], np.int64)
-        of_batch[:, mine] = table[np.array(record.batch_of, np.int64)][:, 1:4].T
-    end_ns = int(done.max()) if num else 0
+        table = np.array([*record.batches, (-1, -1, -1)], np.int64)
+        of_batch[:, mine] = table[np.array(record.batch_of, np.int64)].T
+    began, ended, rows = of_batch
     return Simulated(
         intended_ns,
         np.where(outcome == UNANSWERED, intended_ns, done),
         outcome,
         offered,
-        *of_batch,
+        began,
+        ended,
+        rows,
         busy_ns,
-        end_ns,
+        int(done.max()) if num else 0,
     )

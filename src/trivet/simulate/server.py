@@ -56,8 +56,13 @@ def simulated(
     *,
     rng: np.random.Generator,
     resample: bool = False,
+    most_waiting: int | None = None,
 ) -> Simulated:
-    """The same as arrays. Args: resample: the profile is taken as the sample that it is, and drawn again."""
+    """The same as arrays.
+
+    Args: resample: the profile is taken as the sample that it is, and drawn again.  most_waiting: a worker where more
+    requests wait ends there: the others get no answer; None: all end.
+    """
     reason = profile.covers(setup, [] if lengths is None or not len(lengths) else [int(lengths.max())])
     if reason:
         raise NotProfiledError(f"not simulated: {reason}; profile it first")
@@ -75,14 +80,17 @@ def simulated(
         worker = Worker(
             stages_of(profile, setup, rng, speed=speed, resample=resample),
             host,
-            (_hiccups(profile, rng), _hiccups(profile, rng)),
+            Hiccups(profile.host.hiccups, profile.host.observed_ns, rng),
             setup.cores / setup.workers,
             setup.deadline_ns,
             None if exits_of is None else exits_of[mine],
         )
         arrived = (arrivals_ns[mine] + there_ns).tolist()
-        records.append(worker.run(arrived, None if lengths is None else lengths[mine].tolist()))
+        its_lengths = None if lengths is None else lengths[mine].tolist()
+        records.append(worker.run(arrived, its_lengths, most_waiting))
         busy_ns += worker.busy_ns
+    if len(arrivals_ns):
+        busy_ns += profile.host.housekeeping * float(arrivals_ns[-1] - arrivals_ns[0])
     return gathered(arrivals_ns, records, setup.workers, host.travel_ns - there_ns, busy_ns)
 
 
@@ -118,7 +126,3 @@ def rows_of(run: Simulated, setup: Setup) -> RowColumns:
         batch_size=np.where(ran & (codes != DROPPED), run.batch_rows, 0),
         service=setup.service,
     )
-
-
-def _hiccups(profile: ServiceProfile, rng: np.random.Generator) -> Hiccups:
-    return Hiccups(profile.host.hiccups, profile.host.observed_ns, rng)

@@ -43,14 +43,17 @@ class Step:
 
 
 class ModelStage:
-    """A model stage. `steps`: between it and the next model, or its answer.  spare_ns: kept for what follows it."""
+    """A model stage. `steps`: between it and the next model, or its answer.  spare_ns: kept for what follows it.
+    known: times by queue."""
 
     __slots__ = (
-        "_known",
         "_scheduler",
         "_times",
+        "busy_factors",
         "expected",
         "inline",
+        "is_last",
+        "known",
         "model",
         "place",
         "queues",
@@ -69,9 +72,11 @@ class ModelStage:
         self.expected = expected
         self.place = 0  # in the pipeline
         self.spare_ns = 0
+        self.busy_factors: list[float] = []  # of the host, by rows
+        self.is_last = False  # its results are the answer
         self.steps: list[Step] = []
         self.queues: dict[int, Queue] = {}
-        self._known: dict[Queue, BucketTimes] = {}
+        self.known: dict[Queue, BucketTimes] = {}
         self._times = times
 
     def expected_ns(self) -> int:
@@ -81,11 +86,8 @@ class ModelStage:
         queue = self.queues.get(length)
         if queue is None:
             queue = self.queues[length] = self._scheduler.queue(self.model, length or None)
-            self._known[queue] = self._times.bucket(length)
+            self.known[queue] = self._times.bucket(length)
         return queue
-
-    def times(self, queue: Queue) -> BucketTimes:
-        return self._known[queue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +126,14 @@ def stages_of(
     chain = Chain(made)
     first: list[Step] = []
     models: list[ModelStage] = []
-    for index, stage in enumerate(made):
-        if isinstance(stage, ModelStage):
-            stage.place = index
-            stage.spare_ns = -chain.run(index, 0).deadline_ns
-            models.append(stage)
+    for index, one in enumerate(made):
+        if isinstance(one, ModelStage):
+            one.place = index
+            one.spare_ns = -chain.run(index, 0).deadline_ns
+            models.append(one)
         else:
-            (models[-1].steps if models else first).append(stage)
+            (models[-1].steps if models else first).append(one)
+    models[-1].is_last = not models[-1].steps
     return Stages(scheduler, first, models)
 
 

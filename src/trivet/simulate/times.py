@@ -1,15 +1,15 @@
 """How long batches take in a simulation: recorded times are drawn again, in blocks, so that what depends stays together.
 
-Between profiled sizes and lengths means are interpolated in straight lines, and the relative residuals of the nearest
-profiled size are drawn. With `resample` the means, too, are those of a sample that is drawn again: that is how a
-forecast knows what its profile does not know.
+Between profiled sizes and lengths medians are interpolated in straight lines, and relative residuals of the nearest
+profiled sizes are drawn: whatever held up the engine while it was profiled is in them, at its own rate. With `resample`
+both are those of a sample that is drawn again: that is how a forecast knows what its profile does not know.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,7 @@ Floats = NDArray[np.float64]
 
 _POOL: Final = 512  # residuals drawn at once
 _LONGEST_BLOCK: Final = 16
-_HICCUP: Final = 2.0  # of the median; hiccups come from the host's own record, and must not count twice
-_MOST_HICCUPS: Final = 0.05  # a larger share of long times is how the engine is, not what happened to it
+_ENOUGH: Final = 48  # residuals; a size that was run less often borrows those of the sizes beside it
 _PROFILE_RUNS: Final = 30  # as many as the server's own profile at load keeps of one size
 
 
@@ -44,25 +43,25 @@ class Residuals:
 
 
 class BucketTimes:
-    """Times of one length bucket. `means[rows]`: ns; `residuals[rows]`: of the nearest profiled size."""
+    """Times of one length bucket. `medians[rows]`: ns; `residuals[rows]`: of the nearest profiled size."""
 
-    __slots__ = ("means", "residuals")
+    __slots__ = ("medians", "residuals")
 
-    def __init__(self, means: list[float], residuals: list[Residuals]) -> None:
-        self.means = means
+    def __init__(self, medians: list[float], residuals: list[Residuals]) -> None:
+        self.medians = medians
         self.residuals = residuals
 
     def draw(self, rows: int) -> float:
         """The realised time of the next batch of `rows`, in ns."""
         residuals = self.residuals[rows]
         pool = residuals.pool or residuals.refill()
-        return self.means[rows] * pool.pop()
+        return self.medians[rows] * pool.pop()
 
 
 class StageTimes:
     """Times of one stage, by length bucket.
 
-    Args: max_rows: of its batches.  speed: factor of all times.  resample: means of a sample drawn again.
+    Args: max_rows: of its batches.  speed: factor of all times.  resample: as if the profile had been made again.
     """
 
     def __init__(
@@ -77,11 +76,14 @@ class StageTimes:
         self._max_rows = max_rows
         self._known: dict[int, BucketTimes] = {}
         for length, by_rows in sorted(times.samples.items()):
-            cells = {rows: _cell(values, rng, resample=resample) for rows, values in sorted(by_rows.items())}
-            means = {rows: mean * speed for rows, (mean, _) in cells.items()}
-            streams = {rows: Residuals(ratios, rng) for rows, (_, ratios) in cells.items()}
+            cells = {
+                rows: _drawn_again(values, rng) if resample else np.asarray(values, np.float64)
+                for rows, values in sorted(by_rows.items())
+            }
+            medians = {rows: max(1.0, float(np.median(values))) * speed for rows, values in cells.items()}
+            streams = {rows: Residuals(_ratios(cells, rows), rng) for rows in cells}
             self._known[length] = BucketTimes(
-                [0.0, *(_between(means, rows) for rows in range(1, max_rows + 1))],
+                [0.0, *(_between(medians, rows) for rows in range(1, max_rows + 1))],
                 [streams[_nearest(streams, rows)] for rows in range(max_rows + 1)],
             )
         self._buckets = dict(self._known)
@@ -95,24 +97,25 @@ class StageTimes:
 
     def _interpolated(self, length: int) -> BucketTimes:
         known = self._known
-        lengths = list(known)
-        means = [
-            _between({one: bucket.means[rows] for one, bucket in known.items()}, max(length, lengths[0]))
+        at = max(length, min(known))
+        medians = [
+            _between({one: bucket.medians[rows] for one, bucket in known.items()}, at)
             for rows in range(self._max_rows + 1)
         ]
-        return BucketTimes(means, known[_nearest(known, length)].residuals)
+        return BucketTimes(medians, known[_nearest(known, length)].residuals)
 
 
 def seeds(times: ModelTimes, max_rows: int) -> dict[int | None, dict[int, list[int]]]:
     """What a server's own profile at load would hold: 1, 2, 4, ... and `max_rows`, some runs of each."""
     found: dict[int | None, dict[int, list[int]]] = {}
     for length, by_rows in times.samples.items():
-        cells = {rows: _cell(values, None, resample=False) for rows, values in sorted(by_rows.items())}
-        means = {rows: mean for rows, (mean, _) in cells.items()}
+        cells = {rows: np.asarray(values, np.float64) for rows, values in by_rows.items()}
+        medians = {rows: float(np.median(values)) for rows, values in cells.items()}
+        ratios = {rows: _ratios(cells, rows)[:_PROFILE_RUNS] for rows in cells}
         found[length or None] = {
             rows: [
-                max(1, int(_between(means, rows) * ratio))
-                for ratio in cells[_nearest(cells, rows)][1][:_PROFILE_RUNS]
+                max(1, round(_between(medians, rows) * ratio))
+                for ratio in ratios[_nearest(ratios, rows)].tolist()
             ]
             for rows in sizes_up_to(max_rows)
         }
@@ -128,11 +131,18 @@ def sizes_up_to(max_rows: int) -> list[int]:
 
 
 def mean_ns(times: ModelTimes, rows: int, length: int = NO_LENGTH) -> float:
-    """The mean time of a batch, hiccups left out; of a length that was not profiled between those beside it."""
+    """The mean time of a batch; of what was not profiled between those beside it."""
+    return _of_all(times, rows, length, np.mean)
+
+
+def median_ns(times: ModelTimes, rows: int, length: int = NO_LENGTH) -> float:
+    """The median time of a batch, likewise."""
+    return _of_all(times, rows, length, np.median)
+
+
+def _of_all(times: ModelTimes, rows: int, length: int, statistic: Callable[[Sequence[int]], Any]) -> float:
     by_length = {
-        known: _between(
-            {size: _cell(values, None, resample=False)[0] for size, values in by_rows.items()}, rows
-        )
+        known: _between({size: float(statistic(values)) for size, values in by_rows.items()}, rows)
         for known, by_rows in times.samples.items()
     }
     return _between(by_length, max(length, min(by_length)))
@@ -145,18 +155,19 @@ def blocks(num: int, wanted: int, block: int, rng: np.random.Generator) -> NDArr
     return places
 
 
-def _cell(values: Sequence[int], rng: np.random.Generator | None, *, resample: bool) -> tuple[float, Floats]:
-    """Mean in ns and relative residuals of one profiled size."""
-    times = np.maximum(np.asarray(values, np.float64), 1.0)
-    usual = times <= _HICCUP * np.median(times)
-    if 1 - usual.mean() <= _MOST_HICCUPS:
-        times = times[usual]
-    mean = float(times.mean())
-    ratios = times / mean
-    if resample and rng is not None and len(times) > 1:
-        drawn = blocks(len(times), len(times), min(_LONGEST_BLOCK, max(1, len(times) // 8)), rng)
-        mean = float(times[drawn].mean())
-    return mean, ratios
+def _drawn_again(values: Sequence[int], rng: np.random.Generator) -> Floats:
+    times = np.asarray(values, np.float64)
+    return times[blocks(len(times), len(times), min(_LONGEST_BLOCK, max(1, len(times) // 8)), rng)]
+
+
+def _ratios(cells: Mapping[int, Floats], rows: int) -> Floats:
+    """Residuals of a size, over its median; with those of the nearest others where it was run too seldom."""
+    found: list[Floats] = []
+    for size in sorted(cells, key=lambda one: abs(one - rows)):
+        found.append(cells[size] / max(1.0, float(np.median(cells[size]))))
+        if sum(map(len, found)) >= _ENOUGH:
+            break
+    return np.concatenate(found)
 
 
 def _between(known: Mapping[int, float], at: int) -> float:

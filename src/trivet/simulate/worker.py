@@ -7,7 +7,6 @@ holds the loop; engine threads run beside it, on what cores are left: the loop's
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import numpy as np
@@ -23,23 +22,22 @@ _MAX_TURN_NS: Final = 2_000_000  # as in runtime/runtime.py
 
 
 class _Running:
-    """A batch on an engine thread. `left_ns`: of its work, at full speed; began_ns: -1 until it gets a core."""
+    """A batch that an engine thread was given at ready_ns; it begins and ends as far as is known now."""
 
-    __slots__ = ("batch", "began_ns", "hand_over_ns", "left_ns", "stage", "threads")
+    __slots__ = ("batch", "began_ns", "end_ns", "ready_ns", "stage")
 
-    def __init__(self, batch: Batch, stage: ModelStage, hand_over_ns: int, work_ns: float) -> None:
+    def __init__(self, batch: Batch, stage: ModelStage, ready_ns: int, began_ns: int, end_ns: int) -> None:
         self.batch = batch
         self.stage = stage
-        self.threads = stage.threads
-        self.hand_over_ns = hand_over_ns
-        self.began_ns = -1
-        self.left_ns = hand_over_ns + work_ns
+        self.ready_ns = ready_ns
+        self.began_ns = began_ns
+        self.end_ns = end_ns
 
 
 class Worker:
     """One event loop and its engines.
 
-    Args: hiccups: of the loop's core, and of the engines' where they have others.  cores: that its threads share.
+    Args: hiccups: of the loop's core; those of an engine are in its times.  cores: that its threads share.
     exits: the stage after which request i is answered, or None.
     """
 
@@ -47,7 +45,7 @@ class Worker:
         self,
         stages: Stages,
         host: Host,
-        hiccups: tuple[Hiccups, Hiccups],
+        hiccups: Hiccups,
         cores: float,
         deadline_ns: int,
         exits: NDArray[np.int64] | None = None,
@@ -55,9 +53,15 @@ class Worker:
         self._stages = stages
         self._scheduler = stages.scheduler
         self._models = list(stages.models)
+        self._queue = self._models[0].queue(0)  # of requests without a length
+        for stage in self._models:
+            stage.busy_factors = host.busy_factors(stage.model.max_batch_size)
+        lone = self._models[0]
+        # One inline model and nothing else: whoever comes alone to an idle server can be simulated in one go.
+        self._is_simple = lone.inline and lone.is_last and not stages.first
         self._stage_of = {stage.model: stage for stage in stages.models}
         self._host = host
-        self._hiccups, self._engine_hiccups = hiccups
+        self._hiccups = hiccups
         self._cores = cores
         self._deadline_ns = deadline_ns
         self._exits = None if exits is None else exits.tolist()
@@ -65,26 +69,38 @@ class Worker:
         self._next = 0
         self._again = False  # the last turn was cut short: the next begins at once
         self._running: list[_Running] = []
-        self._ended: list[tuple[_Running, int]] = []
+        self._ended: list[_Running] = []
         self._engine_end_ns = -(1 << 60)  # when an engine last ended: after a pause it begins cold
         self.busy_ns = 0.0  # core time of the loop and the engines
 
-    def run(self, arrivals_ns: list[int], lengths: list[int] | None) -> Record:
-        """Each request of the worker until it has its outcome. Instants ascend; they are those at the worker's socket."""
-        self._arrivals = [*arrivals_ns, NEVER]
+    def run(
+        self, arrivals_ns: list[int], lengths: list[int] | None, most_waiting: int | None = None
+    ) -> Record:
+        """Each request of the worker until it has its outcome, or until more wait than are of interest.
+
+        Instants ascend; they are those at the worker's socket.
+        """
+        limit = NEVER if most_waiting is None else most_waiting
+        self._arrivals = [*arrivals_ns, NEVER, NEVER]
         self._lengths = lengths
         self._record = Record(len(arrivals_ns))
-        while self._again or self._ended or self._arrivals[self._next] <= self._now or self._sleep():
+        arrivals, scheduler = self._arrivals, self._scheduler
+        while self._again or arrivals[self._next] <= self._now or self._sleep():
             begun = self._now
             self._again = False
-            self._read()
+            if arrivals[self._next] <= begun:
+                if self._is_simple and arrivals[self._next + 1] > begun and self._served_alone(begun):
+                    continue
+                self._read()
             if self._ended:
                 self._answer_ended()
-            if self._scheduler.num_waiting:
+            if scheduler.num_waiting:
+                if scheduler.num_waiting > limit:
+                    break
                 self._start_batches()
             self.busy_ns += self._now - begun
             if self._running:
-                self._advance(begun, self._now, loop_is_busy=True)
+                self._stall(begun)
         return self._record
 
     # --- the loop -----------------------------------------------------------------------------------------------
@@ -97,66 +113,113 @@ class Worker:
             timer = self._scheduler.wake_at_ns()
             if timer is not None and timer < due:
                 wake = max(timer, self._now + 1)
-        now = self._now
         if self._running:
-            now = self._advance(now, wake, loop_is_busy=False)
-            if self._ended:
-                now += self._host.hand_back_ns
-            elif self._cores > 1:
-                now += self._host.wake_ns()
+            self._sleep_beside(wake)
         elif wake == NEVER:
             return False
         else:
-            now = wake + self._host.wake_ns() if wake == due else wake
-        self._now = self._hiccups.skip_to(now)
+            now = wake
+            if wake == due:
+                host, pause_ns = self._host, wake - self._now
+                now += host.wake_ns(pause_ns)
+                if pause_ns > host.idle_after_ns:
+                    self.busy_ns += host.wake_core_ns
+            self._now = self._hiccups.skip_to(now) if now >= self._hiccups.start_ns else now
         return True
+
+    def _sleep_beside(self, wake: int) -> None:
+        """Until `wake`, or the first end of an engine; it may have ended while the loop was at work."""
+        running = self._running
+        first = running[0].end_ns if len(running) == 1 else min([one.end_ns for one in running])
+        now = max(min(first, wake), self._now)
+        if first <= now:
+            if len(running) == 1:
+                self._ended, self._running = running, []
+            else:
+                self._ended = [one for one in running if one.end_ns <= now]
+                self._running = [one for one in running if one.end_ns > now]
+            self._engine_end_ns = first
+            now += self._host.hand_back_ns if now > self._now else 0
+        elif self._cores > 1:
+            now += self._host.wake_ns(now - self._now)
+        self._now = self._hiccups.skip_to(now) if self._cores > 1 else now
 
     def _read(self) -> None:
         """Everything that has come until now; what comes meanwhile waits for the next turn."""
         arrivals, until, place = self._arrivals, self._now, self._next
-        if arrivals[place] > until:
-            return
-        lone = self._models[0]
-        lengths, read_ns, deadline_ns = self._lengths, self._host.read_ns, self._deadline_ns
-        offer, first, spare_ns = self._scheduler.offer, self._stages.first, lone.spare_ns
-        offered = self._record.offered_ns
-        queue = lone.queue(0) if lengths is None else lone.queue(lengths[place])
-        now = until
+        host, lengths, first = self._host, self._lengths, self._stages.first
+        model = self._models[0]
+        offer, offered = self._scheduler.offer, self._record.offered_ns
+        read_ns, deadline_ns, spare_ns = host.read_ns, self._deadline_ns, model.spare_ns
+        queue, now = self._queue, until
         while arrivals[place] <= until:
             end_by_ns = now + deadline_ns
             now += read_ns
             if first:
                 now += int(sum([step.times.draw(1) for step in first]))
             if lengths is not None:
-                queue = lone.queue(lengths[place])
+                queue = model.queue(lengths[place])
             offered[place] = now
             request = SimulatedRequest(queue, now, end_by_ns - spare_ns, place, end_by_ns)
             if offer(request, now) is not None:
-                now += self._host.answer_ns
+                now += host.answer_ns
                 self._record.lost(place, now, REFUSED)
             place += 1
         self._next = place
-        self._now = self._hiccups.hold(now) if now > self._hiccups.start_ns else now
+        self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
+
+    def _served_alone(self, begun: int) -> bool:
+        """The next request from being read to its answer, if it is all that there is to do; False: nothing was done."""
+        host, place, stage = self._host, self._next, self._models[0]
+        queue = self._queue if self._lengths is None else stage.queue(self._lengths[place])
+        end_by_ns, now = begun + self._deadline_ns, begun + host.read_ns
+        # Whoever comes while it is read waits for the next turn, so that it starts alone all the same.
+        if now > self._hiccups.start_ns or not self._scheduler.is_lone(queue, 1, end_by_ns, now):
+            return False
+        self._next = place + 1
+        record = self._record
+        record.offered_ns[place] = now
+        began = now + host.batch_ns
+        times = stage.known[queue]
+        residuals = times.residuals[1]
+        drawn = times.medians[1] * (residuals.pool or residuals.refill()).pop()
+        cold = began - self._engine_end_ns > host.idle_after_ns
+        end = began + max(1, int(drawn * (host.idle_factor if cold else stage.busy_factors[1])))
+        if end > self._hiccups.start_ns:
+            self._hiccups.pass_by(end)
+        self._engine_end_ns = end
+        self._scheduler.served_alone(queue, 1, end - began)
+        record.batch_of[place] = len(record.batches)
+        record.batches.append((began, end, 1))
+        done = end + host.answer_ns
+        if end > end_by_ns:
+            record.lost(place, done, FAILED)
+        else:
+            record.done_ns[place] = done
+        self._now = done if done <= self._hiccups.start_ns else self._hiccups.hold(done)
+        self.busy_ns += self._now - begun
+        return True
 
     def _answer_ended(self) -> None:
         ended, self._ended = self._ended, []
-        for running, end_ns in ended:
-            self._scheduler.finished(running.batch, end_ns, end_ns - running.began_ns)
-            self._answer(running.batch, running.stage, running.began_ns, end_ns)
+        for one in ended:
+            self._scheduler.finished(one.batch, one.end_ns, one.end_ns - one.began_ns)
+            self._answer(one.batch, one.stage, one.began_ns, one.end_ns)
 
     def _start_batches(self) -> None:
-        poll, end_ns = self._scheduler.poll, self._now + _MAX_TURN_NS
-        while commands := poll(self._now):
+        scheduler, host = self._scheduler, self._host
+        end_ns = self._now + _MAX_TURN_NS
+        while scheduler.num_waiting and (commands := scheduler.poll(self._now)):
             for command in commands:
                 if type(command) is Batch:
                     stage = self._stage_of[command.model]
-                    self._now += self._host.batch_ns
+                    self._now += host.batch_ns
                     if stage.inline:
                         self._run_inline(command, stage)
                     else:
                         self._start(command, stage)
                 elif type(command) is Drop:
-                    self._now += self._host.answer_ns
+                    self._now += host.answer_ns
                     outcome = DROPPED if command.refusal is None else REFUSED
                     self._record.lost(command.job.place, self._now, outcome)  # type: ignore[attr-defined]
             if self._now > end_ns:
@@ -165,30 +228,31 @@ class Worker:
 
     def _run_inline(self, batch: Batch, stage: ModelStage) -> None:
         began = self._now
-        end = began + max(1, int(self._drawn(batch, stage)))
-        self._now = end = self._hiccups.hold(end) if end > self._hiccups.start_ns else end
-        self._engine_end_ns = end
+        self._now = self._engine_end_ns = end = began + max(1, int(self._drawn(batch, stage)))
+        if end > self._hiccups.start_ns:
+            self._hiccups.pass_by(end)
         self._scheduler.finished(batch, end, end - began)
         self._answer(batch, stage, began, end)
 
     def _answer(self, batch: Batch, stage: ModelStage, began: int, end: int) -> None:
         """Answer each request of a batch, or carry it on; the loop writes one after the other."""
-        record, answer_ns, now = self._record, self._host.answer_ns, self._now
-        number = record.add_batch(batch, began, end)
-        done, batch_of = record.done_ns, record.batch_of
-        is_last = stage is self._models[-1] and not stage.steps
-        for job in batch.jobs:
-            place = job.place  # type: ignore[attr-defined]
+        record, answer_ns, now, exits = self._record, self._host.answer_ns, self._now, self._exits
+        number = len(record.batches)
+        record.batches.append((began, end, batch.rows))
+        done, batch_of, is_last = record.done_ns, record.batch_of, stage.is_last
+        jobs: list[SimulatedRequest] = batch.jobs  # type: ignore[assignment]  # every job here is one
+        for job in jobs:
+            place = job.place
             batch_of[place] = number
-            if end > job.end_by_ns:  # type: ignore[attr-defined]
+            if end > job.end_by_ns:
                 now += answer_ns
                 record.lost(place, now, FAILED)
-            elif is_last or (self._exits is not None and self._exits[place] <= stage.place):
+            elif is_last or (exits is not None and exits[place] <= stage.place):
                 now += answer_ns
                 done[place] = now
             else:
-                now = self._carry_on(job, stage, now)  # type: ignore[arg-type]
-        self._now = self._hiccups.hold(now) if now > self._hiccups.start_ns else now
+                now = self._carry_on(job, stage, now)
+        self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
 
     def _carry_on(self, request: SimulatedRequest, stage: ModelStage, now: int) -> int:
         """Over the steps behind a model to the next one, or to the answer; when the loop is done with it."""
@@ -211,55 +275,38 @@ class Worker:
     # --- engine threads -----------------------------------------------------------------------------------------
 
     def _start(self, batch: Batch, stage: ModelStage) -> None:
-        hand_over_ns = self._host.hand_over_ns()
-        work_ns = self._drawn(batch, stage) * self._host.interference(len(self._running) + 1)
-        if self._cores > 1:  # a core of its own, with hiccups of its own
-            begin = self._engine_hiccups.skip_to(self._now)
-            work_ns = self._engine_hiccups.hold(begin + round(work_ns)) - self._now
-        self._running.append(_Running(batch, stage, hand_over_ns, work_ns))
+        ready = self._now
+        began = ready + self._host.hand_over_ns()
+        work_ns = round(self._drawn(batch, stage) * self._host.interference(len(self._running) + 1))
+        end = began + max(1, work_ns)
+        self._running.append(_Running(batch, stage, ready, began, end))
+        self.busy_ns += work_ns * stage.threads
 
     def _drawn(self, batch: Batch, stage: ModelStage) -> float:
-        drawn = stage.times(batch.queue).draw(batch.rows)
-        if self._now - self._engine_end_ns > self._host.idle_after_ns:
-            return drawn * self._host.idle_factor
-        return drawn * self._host.busy_factor
+        times, host, rows = stage.known[batch.queue], self._host, batch.rows
+        residuals = times.residuals[rows]
+        drawn = times.medians[rows] * (residuals.pool or residuals.refill()).pop()
+        if self._now - self._engine_end_ns > host.idle_after_ns:
+            return drawn * host.idle_factor
+        return drawn * stage.busy_factors[rows]
 
-    def _advance(self, begin: int, until: int, *, loop_is_busy: bool) -> int:
-        """Let the engines run from `begin` to `until`; while the loop sleeps, at most to the first end of one.
+    def _stall(self, begun: int) -> None:
+        """The loop has worked since `begun`; engines had what cores it left them, and end that much later.
 
-        Returns: until when they ran; later than `until` where a hiccup lay there.
+        Their times were measured on as many cores, so that threads beyond those take nothing more.
         """
-        wanted = sum([one.threads for one in self._running])
-        speed = min(1.0, max(0.0, self._cores - loop_is_busy) / wanted)
-        if speed == 0.0:
-            return until
-        left_ns = min([one.left_ns for one in self._running])
-        end = begin + math.ceil(left_ns / speed)
-        hiccups = self._hiccups
-        while self._cores == 1 and hiccups.start_ns < min(end, until):
-            # The engine's core is the loop's: what holds up one holds up both.
-            self._progress(begin, hiccups.start_ns, speed, wanted)
-            begin = hiccups.start_ns + hiccups.length_ns
-            end += begin - hiccups.start_ns
-            hiccups.next()
-        stop = until if loop_is_busy else min(end, until)
-        if stop <= begin:
-            return begin
-        self._progress(begin, stop, speed, wanted)
-        return stop
-
-    def _progress(self, begin: int, stop: int, speed: float, wanted: int) -> None:
-        done_ns = max(0, stop - begin) * speed
-        self.busy_ns += done_ns * wanted
-        left = []
+        now, cores = self._now, self._cores
+        if cores == 1:
+            stalled = 1.0
+        else:
+            wanted = min(cores, sum([one.stage.threads for one in self._running]))
+            stalled = 1 - min(1.0, (cores - 1) / wanted)
+            if not stalled:
+                return
         for one in self._running:
-            if one.began_ns < 0:
-                one.began_ns = begin + one.hand_over_ns
-            if one.left_ns <= done_ns:
-                end = begin + math.ceil(one.left_ns / speed)
-                self._engine_end_ns = end
-                self._ended.append((one, max(end, one.began_ns + 1)))
+            if one.ready_ns >= begun:
+                lost = round((now - one.ready_ns) * stalled)
+                one.began_ns += lost
             else:
-                one.left_ns -= done_ns
-                left.append(one)
-        self._running = left
+                lost = round((now - begun) * stalled)
+            one.end_ns += lost

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
+from trivet.spec.cost import Cost
 from trivet.spec.fields import FieldError
 from trivet.spec.levers import Auto, Count, Levers, Priorities, Slo
 from trivet.spec.signature import TensorSpec
@@ -158,6 +159,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     inputs, outputs: the signature at the two ends, where an end is Python code (a model file has its own).
     pipeline: by default the only model.
     metric: accuracy, f1, auc, mae, rmse, cosine, or `module:function` that returns one value a row.
+    cost: what a core costs; plans and cost figures need it.
     """
 
     name: Text
@@ -173,6 +175,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     variants: Variants = {}
     tune: Tuning | None = None
     deployment: DeploymentHint | None = None
+    cost: Cost | None = None
 
     def __post_init__(self) -> None:
         if not self.pipeline and len(self.models) == 1:

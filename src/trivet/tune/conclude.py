@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from trivet.catalog.study import LeverEffect, Study, Trial
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
+from trivet.tune.beliefs import LIMIT
 from trivet.tune.choice import Choice
 from trivet.tune.effects import effects
 from trivet.tune.front import front
@@ -18,6 +19,7 @@ from trivet.tune.goals import OBJECTIVES
 from trivet.tune.hypervolume import hypervolume
 from trivet.tune.recommend import NothingToRecommendError, recommend
 from trivet.tune.screen import largest_rate
+from trivet.tune.sensitivity import OtherSlo, under_other_budgets
 from trivet.tune.simulated_load import SimulatedLoad
 from trivet.tune.state import State
 
@@ -38,11 +40,29 @@ def concluded(state: State, record: Study, yaml_of: YamlOf) -> Study:
         hypervolume=hypervolume(record.trials, record.goal, default),
     )
     try:
-        chosen = recommend(record, yaml_of=lambda trial: yaml_of(record, trial))
+        chosen = recommend(
+            record, yaml_of=lambda trial: yaml_of(record, trial), other_slo=_other_slo(state, record)
+        )
     except NothingToRecommendError as error:
         return msgspec.structs.replace(record, notes=[*record.notes, str(error)])
     around = next(trial for trial in record.trials if trial.id == chosen.trial)
     return msgspec.structs.replace(record, recommendation=chosen, effects=_effects(state, record, around))
+
+
+def _other_slo(state: State, record: Study) -> OtherSlo:
+    """What was measured under other latency budgets, as far as there is time to simulate it."""
+    profile = state.profile
+    if profile is None:
+        return {}
+    load = SimulatedLoad(profile, NUM_REQUESTS, state.seed)
+
+    def predicted_rps(trial: Trial, budget_ns: int) -> float:
+        setup, measured = state.bench.setup(Choice(trial.levers)), trial.measured[LIMIT].estimate
+        if profile.covers(setup) or not state.budget.left_ns:
+            return 0.0
+        return largest_rate(profile, setup, load, budget_ns, PRECISION, guess=measured)[0]
+
+    return under_other_budgets(record, predicted_rps)
 
 
 def _effects(state: State, record: Study, around: Trial) -> list[LeverEffect]:
@@ -85,7 +105,5 @@ class Replicated:
 
     def _rate(self, load: SimulatedLoad, setup: Setup) -> float:
         budget_ns, guess = self._state.goal.slo_latency_ns, self._guesses.get(setup)
-        rate, _ = largest_rate(
-            self._profile, setup, load, budget_ns, PRECISION, guess=guess or None
-        )
+        rate, _ = largest_rate(self._profile, setup, load, budget_ns, PRECISION, guess=guess or None)
         return rate or math.nan

@@ -12,7 +12,7 @@ from trivet.tune.choice import Choice
 from trivet.tune.goals import value
 from trivet.tune.simulated_load import NS_PER_S, Point, SimulatedLoad
 
-FIRST, SECOND = 800, 5_000  # requests of one simulation, of the first and the second round
+FIRST, SECOND = 800, 3_000  # requests of one simulation, of the first and the second round
 FIRST_PRECISION, SECOND_PRECISION = 0.06, 0.015  # of the largest rate, as a share
 NUM_SECOND = 20
 BEHIND = 0.75  # of the best so far: who does not reach it is simulated no further
@@ -271,8 +271,10 @@ def _slope(load: SimulatedLoad, setup: Setup, points: Sequence[Point], slo_laten
         (point for point in points if point.holds(slo_latency_ns)), key=lambda point: point.rate_rps
     )
     below = load.at(setup, NEAR * at_most.rate_rps)
-    steepness = math.log(max(at_most.slo_ms, 1e-9) / max(below.slo_ms, 1e-9))
     least, most = _SLOPES
+    if not math.isfinite(below.slo_ms):  # a hiccup hit the lower rate: near the limit of hardly anything
+        return most
+    steepness = math.log(max(at_most.slo_ms, 1e-9) / max(below.slo_ms, 1e-9))
     return min(most, max(least, math.log(1 / NEAR) / steepness)) if steepness > 0 else most
 
 

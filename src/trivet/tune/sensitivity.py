@@ -1,18 +1,20 @@
 """What would change the choice: the same trials under another floor, another SLO, another objective or price."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
 from trivet.catalog.records import Figure
-from trivet.catalog.study import Goal, Study
+from trivet.catalog.study import Goal, Study, Trial
 from trivet.tune.candidates import Candidate, candidates
 from trivet.tune.legs import ACCURACY, COST, RATE, comparable, figures_of, more_accurate_is_larger
-from trivet.tune.promises import latency_figure, promised_rate_rps
+from trivet.tune.promises import NS_PER_MS, latency_figure, promised_rate_rps
 from trivet.tune.wording import bounds, trial_in_words
 
 OtherSlo = Mapping[float, Mapping[int, Figure]]  # latency budget in ms -> trial -> its largest rate within it
+OTHER_FACTORS = (0.5, 2.0)  # of the declared budget
 _MAX_LINES = 6
+_NO_RATE = Figure(estimate=0.0, unit="requests/s")  # without a lower end it promises nothing
 
 
 def would_change(study: Study, best: Candidate, other_slo: OtherSlo) -> list[str]:
@@ -26,6 +28,28 @@ def would_change(study: Study, best: Candidate, other_slo: OtherSlo) -> list[str
     return lines or [
         "no other accuracy floor, SLO or objective that was looked at would choose another trial"
     ]
+
+
+def under_other_budgets(study: Study, predicted_rps: Callable[[Trial, int], float]) -> OtherSlo:
+    """Largest rates of what was measured within half and twice the budget: measured, times what the simulator says of it.
+
+    Args: predicted_rps: the largest rate of a trial within so many ns, simulated; 0 where it is not known, or none holds.
+    """
+    declared = study.goal.slo_latency_ns
+    found: dict[float, dict[int, Figure]] = {
+        round(factor * declared) / NS_PER_MS: {} for factor in OTHER_FACTORS
+    }
+    for trial in study.trials:
+        rate = trial.measured.get(RATE)
+        base = predicted_rps(trial, declared) if rate is not None else 0.0
+        if rate is None or not base:
+            continue
+        for factor in OTHER_FACTORS:
+            budget_ns = round(factor * declared)
+            ratio = predicted_rps(trial, budget_ns) / base
+            if ratio:
+                found[budget_ns / NS_PER_MS][trial.id] = _scaled(rate, ratio)
+    return {budget_ms: rates for budget_ms, rates in found.items() if rates}
 
 
 def not_tried(study: Study) -> list[str]:
@@ -50,7 +74,7 @@ def _others(study: Study, best: Candidate, other_slo: OtherSlo) -> Iterator[tupl
     yield from _floors(study, best)
     for latency_ms, rates in sorted(other_slo.items()):
         changed = msgspec.structs.replace(goal, slo_latency_ns=round(latency_ms * 1e6))
-        figures = {number: {RATE: rate} for number, rate in rates.items()}
+        figures = {trial.id: {RATE: rates.get(trial.id, _NO_RATE)} for trial in study.trials}
         yield (
             f"with {latency_ms:g} ms instead of {goal.slo_latency_ns / 1e6:g} ms",
             _first(study, changed, figures),
@@ -101,6 +125,16 @@ def _first(
     study: Study, goal: Goal, figures: Mapping[int, Mapping[str, Figure]] | None = None
 ) -> Candidate | None:
     return next(iter(candidates(study, goal, figures=figures)), None)
+
+
+def _scaled(figure: Figure, ratio: float) -> Figure:
+    return Figure(
+        estimate=figure.estimate * ratio,
+        low=None if figure.low is None else figure.low * ratio,
+        high=None if figure.high is None else figure.high * ratio,
+        unit=figure.unit,
+        verdict="simulated from what was measured",
+    )
 
 
 def _worth_in_words(study: Study, chosen: Candidate) -> str:

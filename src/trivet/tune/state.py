@@ -88,9 +88,10 @@ class State:
 
     def _runs_the_same(self, choice: Choice) -> Screened | None:
         """The default, where it runs the same as another choice that was screened in its place."""
+        if self.screening is None:  # nor is there a profile yet, where a study goes on
+            return None
         setup = self.bench.setup(choice)
-        found = () if self.screening is None else self.screening.found
-        return next((one for one in found if one.setup == setup), None)
+        return next((one for one in self.screening.found if one.setup == setup), None)
 
 
 def best_so_far(state: State) -> str:

@@ -146,7 +146,8 @@ class _Study:
         if screening is None:
             return
         for reason, num in screening.not_profiled.items():
-            self._state.note(f"{num} configurations were not simulated: {reason}")
+            some = "1 configuration was" if num == 1 else f"{num} configurations were"
+            self._state.note(f"{some} not simulated: {reason}")
         if screening.ended_early:
             self._state.note(f"screening ended with its time, after {screening.num} configurations")
         elif everything(space, most) is None:

@@ -31,7 +31,7 @@ class Original(Protocol):
         """Of the columns it was fitted on; empty where it does not know."""
 
     def rows_of(self, columns: Mapping[str, Sequence[Any]]) -> Rows:
-        """Raises: VariantError: a value that the model cannot take."""
+        """One matrix: float32, or of bytes where there is one column of text. Raises: VariantError: anything else."""
 
     def random_rows(self, num: int, shape: tuple[int, ...], rng: np.random.Generator) -> Rows:
         """Raises: VariantError: it does not say how wide a row is."""
@@ -48,7 +48,8 @@ def original_of(model: Any) -> Original:
     modules = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
     for library, kind in _KINDS.items():
         if library in modules:
-            return kind(model)
+            found: Original = kind(model)
+            return found
     raise VariantError(
         f"a {type(model).__module__}.{type(model).__qualname__} is of no library that is converted here "
         f"({', '.join(_KINDS)}); export it to ONNX with its own tools, or {_SERVE_IT}"
@@ -77,7 +78,7 @@ class _Tabular:
                     "--columns"
                 ) from None
         (values,) = columns.values()
-        return np.array([[str(value)] for value in values], object)
+        return np.array([[str(value).encode()] for value in values], object)
 
     def random_rows(self, num: int, shape: tuple[int, ...], rng: np.random.Generator) -> Rows:
         width = shape or tuple(filter(None, [getattr(self._model, "n_features_in_", 0)]))
@@ -94,16 +95,17 @@ class _Tabular:
         except ImportError:
             raise ExtraMissingError("converting a scikit-learn model", "variants") from None
         kind = StringTensorType if rows.dtype == object else FloatTensorType
-        options = {id(self._model): {"zipmap": False}} if self._is_classifier() else None
+        options: dict[Any, Any] = {id(self._model): {"zipmap": False}} if self._is_classifier() else {}
+        if rows.dtype == object:
+            options |= _of_text()
         try:
-            return skl2onnx.convert_sklearn(
-                self._model, "model", [(_INPUT, kind([None, rows.shape[1]]))], options=options
-            )
+            types = [(_INPUT, kind([None, rows.shape[1]]))]
+            return skl2onnx.convert_sklearn(self._model, "model", types, options=options)
         except Exception as error:  # converters of many estimators, each with errors of its own
             raise VariantError(_does_not_convert(self._model, error)) from None
 
     def answers(self, rows: Rows) -> dict[str, NDArray[Any]]:
-        given = rows[:, 0].tolist() if rows.dtype == object else rows
+        given = [value.decode() for value in rows[:, 0]] if rows.dtype == object else rows
         if self._is_classifier():
             found = {"label": np.asarray(self._model.predict(given))}
             if hasattr(self._model, "predict_proba"):
@@ -115,6 +117,14 @@ class _Tabular:
 
     def _is_classifier(self) -> bool:
         return hasattr(self._model, "classes_")
+
+
+def _of_text() -> dict[Any, Any]:
+    """Words as scikit-learn's default pattern has them, in a locale that every Linux has."""
+    from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+
+    words = {"locale": "C.UTF-8", "tokenexp": r"[\p{L}\p{N}_][\p{L}\p{N}_]+"}
+    return {CountVectorizer: words, TfidfVectorizer: words}
 
 
 class _Boosted(_Tabular):
@@ -139,6 +149,10 @@ class _Boosted(_Tabular):
             from onnxmltools.convert.common.data_types import FloatTensorType
         except ImportError:
             raise ExtraMissingError(f"converting a model of {self.library}", self.library) from None
+        if getattr(self._model, "classes_", np.empty(0)).dtype == np.bool_:
+            raise VariantError(
+                f"onnxmltools cannot write the classes True and False of {self.library}: fit it on 0 and 1"
+            )
         convert = getattr(onnxmltools, f"convert_{self.library}")
         settings = {"zipmap": False} if self._is_classifier() and self.library == "lightgbm" else {}
         try:

@@ -165,7 +165,8 @@ def check_built(source: Source, built: Built, folder: Path, answers_change: bool
         variant = load_variant(folder / built.files[0], built.engine)
         original = load_variant(source.path, source.declared.engine)
     except SpecError as error:
-        raise VariantError(f"the variant cannot be loaded: {error}") from None
+        reason = str(error).replace(f"{folder}/", "")
+        raise VariantError(f"the variant cannot be loaded: {reason}") from None
     try:
         _check_signature(variant.signature, original.signature)
         rows = source.rows[:_NUM_CHECKED] or random_rows(

@@ -37,9 +37,6 @@ Share = Annotated[float, msgspec.Meta(gt=0, lt=1)]
 
 _RANKING_ROWS = 8  # a ratio of sums over all of a tensor's elements: few rows tell it
 _SEARCH_ROWS = 300
-_SEARCHED_LOSS = (
-    0.5  # of the loss allowed: what is just at the limit where it is searched is not certified elsewhere
-)
 
 
 class Int8Certified(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -85,7 +82,7 @@ class Int8Certified(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         rows = calibration_rows(source, _RANKING_ROWS)
         order = [name for name, _ in ranked(model, nodes, rows, quantizer)]
         trial = _Trial(source, model, order, quantizer, folder)
-        searched = search(len(order), self.max_loss * _SEARCHED_LOSS, trial.searched_loss)
+        searched = search(len(order), self.max_loss, trial.searched_loss)
         say(f"searched {len(searched)} of {len(order)} numbers of products in fp32; certifying")
         places = spread(source.certification, self.certification_rows)
         num_kept, tried = self._certified(searched, trial, places)
@@ -164,9 +161,13 @@ def search(num_nodes: int, max_loss: float, loss_of: Callable[[int], float]) -> 
             else:
                 low = middle
         low = high
-    # One that is safer than what was found: the first of the sequence has to pass for any other to be looked at.
-    tried |= {kept for kept in (low, (low + num_nodes) // 2) if kept < num_nodes}
-    return sorted(tried, reverse=True)
+    # What just passed here may fail there: safer ones, ever nearer to it, stand in the sequence first.
+    apart = num_nodes - low
+    tried |= {low + apart * 7 // 8, low + apart * 3 // 4}
+    while apart > 1:
+        apart //= 2
+        tried.add(low + apart)
+    return sorted({kept for kept in {*tried, low} if kept < num_nodes}, reverse=True)
 
 
 @dataclass(slots=True)

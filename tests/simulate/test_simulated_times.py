@@ -1,0 +1,119 @@
+"""Drawing recorded times again: means between what was measured, blocks that stay together, hiccups from one place only."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trivet.simulate.hiccups import NEVER, Hiccups
+from trivet.simulate.host import Host
+from trivet.simulate.profile import HostCosts, ModelTimes
+from trivet.simulate.times import StageTimes, blocks, mean_ns, seeds, sizes_up_to
+
+TIMES = ModelTimes(samples={16: {1: [100], 2: [150], 8: [450]}, 64: {1: [300], 2: [500], 8: [1_700]}})
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.mark.parametrize(
+    ("length", "rows", "expected"),
+    [
+        (16, 1, 100),
+        (16, 4, 250),  # between 2 and 8 rows
+        (40, 1, 200),  # between the lengths
+        (40, 8, 1_075),
+        (4, 2, 150),  # not below the shortest
+        (128, 1, 600),  # beyond the longest in proportion
+    ],
+)
+def test_means_are_on_lines_between_what_was_measured(length: int, rows: int, expected: float) -> None:
+    assert StageTimes(TIMES, 8, rng()).bucket(length).medians[rows] == pytest.approx(expected)
+    assert mean_ns(TIMES, rows, length) == pytest.approx(expected)
+
+
+@given(num=st.integers(1, 50), wanted=st.integers(1, 200), block=st.integers(1, 16))
+def test_blocks_are_runs_of_neighbours(num: int, wanted: int, block: int) -> None:
+    places = blocks(num, wanted, block, rng())
+    assert len(places) == wanted
+    inside = np.arange(1, wanted) % block != 0
+    assert bool((np.diff(places)[inside] % num == 1 % num).all())
+
+
+def test_draws_are_recorded_times_and_nothing_else() -> None:
+    recorded = [90, 100, 110, 95, 105] * 8
+    times = StageTimes(ModelTimes(samples={0: {1: recorded}}), 1, rng()).bucket(0)
+    assert {round(times.draw(1)) for _ in range(2_000)} == set(recorded)
+
+
+def test_a_size_that_was_run_seldom_borrows_residuals_of_the_sizes_beside_it() -> None:
+    recorded = {1: [100, 150], 2: [200] * 40 + [220] * 10, 4: [400]}
+    bucket = StageTimes(ModelTimes(samples={0: recorded}), 4, rng()).bucket(0)
+    assert {round(bucket.draw(2)) for _ in range(1_000)} == {200, 220}
+    assert {round(bucket.draw(4)) for _ in range(1_000)} == {400, 440}
+    assert mean_ns(ModelTimes(samples={0: recorded}), 1) == 125
+
+
+def test_a_sample_drawn_again_has_another_mean() -> None:
+    recorded = np.random.default_rng(1).integers(80, 120, 64).tolist()
+    times = ModelTimes(samples={0: {1: recorded}})
+    means = {
+        StageTimes(times, 1, np.random.default_rng(seed), resample=True).bucket(0).medians[1]
+        for seed in range(20)
+    }
+    assert len(means) > 5
+    assert np.mean(list(means)) == pytest.approx(np.mean(recorded), rel=0.02)
+
+
+def test_the_speed_of_the_machine_is_in_every_time() -> None:
+    assert StageTimes(TIMES, 8, rng(), speed=1.5).bucket(16).medians[1] == 150
+    costs = HostCosts(per_request_ns=[100], answer_share=0.3, per_batch_ns=[50])
+    host = Host(costs, rng(), speed=2.0)
+    assert (host.read_ns, host.answer_ns, host.batch_ns) == (140, 60, 100)
+
+
+def test_a_schedulers_seed_has_the_sizes_that_its_own_profile_would_have() -> None:
+    found = seeds(TIMES, 6)
+    assert found[16] == {1: [100] * 3, 2: [150] * 3, 4: [250] * 3, 6: [350] * 3}
+    assert sizes_up_to(6) == [1, 2, 4, 6]
+    assert sizes_up_to(1) == [1]
+    assert list(seeds(ModelTimes(samples={0: {1: [5]}}), 1)) == [None]
+
+
+def test_hiccups_hold_up_work_and_are_slept_through() -> None:
+    found = Hiccups([(100, 10), (200, 50)], 1_000, rng())
+    starts = []
+    while len(starts) < 6:
+        starts.append((found.start_ns, found.length_ns))
+        found.next()
+    gaps = np.diff([start for start, _ in starts]).tolist()
+    assert set(gaps) == {100, 900}
+    again = Hiccups([(100, 10), (200, 50)], 1_000, rng())
+    start, length = starts[0]
+    assert again.hold(start) == start  # it ends as the hiccup begins
+    assert again.hold(start + 5) == start + 5 + length
+    start, length = starts[1]
+    assert again.skip_to(start + 1) == start + length
+    assert again.skip_to(start + length) == start + length
+
+
+def test_without_hiccups_nothing_is_held_up() -> None:
+    assert Hiccups([], 0, rng()).start_ns == NEVER
+    assert Hiccups([], 0, rng()).hold(10) == 10
+    assert Hiccups([], 0, rng()).skip_to(10) == 10
+
+
+def test_waking_is_drawn_without_the_way_itself_and_by_the_length_of_the_pause() -> None:
+    host = Host(HostCosts(per_wake_ns=[500], short_wake_ns=[100, 300], travel_ns=120), rng())
+    assert {host.wake_ns(1_000) for _ in range(100)} == {0, 180}
+    assert host.wake_ns(2_000_000) == 380
+    assert host.hand_over_ns() == 0
+    assert Host(HostCosts(interference={2: 1.3}), rng()).interference(5) == 1.3
+
+
+def test_factors_of_a_busy_server_are_on_lines_between_the_measured_sizes() -> None:
+    assert Host(HostCosts(busy_factors={2: 1.4, 4: 1.0}), rng()).busy_factors(5) == pytest.approx(
+        [1.4, 1.4, 1.4, 1.2, 1.0, 1.0]
+    )
+    assert Host(HostCosts(), rng()).busy_factors(2) == [1.0, 1.0, 1.0]
