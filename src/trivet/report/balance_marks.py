@@ -74,6 +74,7 @@ def scatter(axes: "Axes", view: StudyView, points: Sequence[Point], key: Key, x:
     crossed = [point.at(x, y) for point in points if view.under_floor(point.figures)]
     axes.plot(*_columns(crossed), "x", markersize=6, color=LIGHT["bad"], markeredgewidth=1.4, zorder=5)
     _curve(axes, view, points, x, y)
+    axes.margins(x=0.06, y=0.12)  # names stand beside the outermost marks, too
     for direction, name in (("x", x), ("y", y)):
         ends = [end for point in points for end in _ends(point.figures[name])]
         if name == ACCURACY:

@@ -8,7 +8,7 @@ import numpy as np
 from trivet.catalog.records import Figure
 from trivet.report.balance_marks import edge, key_of, legend, name_roles, scatter
 from trivet.report.look import LIGHT
-from trivet.report.numbers import number, short, value, whole
+from trivet.report.numbers import counted, number, short, value, whole
 from trivet.report.plot import Cell, Missing, Plot, Shown, Table
 from trivet.report.study_view import ACCURACY, RATE, Point, StudyView
 
@@ -99,9 +99,14 @@ def _shown(view: StudyView, x: str, y: str) -> list[Point]:
 def _caption(view: StudyView, points: Sequence[Point]) -> str:
     front = sum(point.is_front for point in points)
     measured = sum(point.is_measured for point in points)
+    shown = counted(len(points), "configuration")
     words = (
-        f"Right and down is better. {measured} of the {len(points)} configurations shown were measured under load, with "
-        f"95 % intervals; {front} are on the front: no other beats them on latency, throughput and accuracy together. "
+        f"Right and down is better. {measured} of the {shown} shown were measured under load, with 95 % intervals"
+        if measured
+        else f"Right and down is better. None of the {shown} shown was measured under load: all are predicted"
+    )
+    words += (
+        f"; {front} are on the front: no other beats them on latency, throughput and accuracy together. "
         "Those that are not are faint."
     )
     if edge(view, points, RATE, view.latency_name):

@@ -50,7 +50,8 @@ def _one(name: str, found: Sequence[LeverEffect]) -> Plot:
     ordered = sorted(found, key=lambda effect: (len(effect.levers), -abs(_log(effect.effect.estimate))))
     shown = ordered[:MAX_EFFECTS]
     rows: list[list[Cell]] = [
-        [told(effect), (ratio(effect.effect), effect.effect.estimate), effect.matters] for effect in ordered
+        [told(effect), (ratio(effect.effect), effect.effect.estimate), effect.matters, effect.effect.verdict]
+        for effect in ordered
     ]
     heights = [1.0 + each * len(shown) for each in (0.3, 0.42)]
     matters = [told(effect) for effect in ordered if effect.matters == "yes"]
@@ -63,7 +64,7 @@ def _one(name: str, found: Sequence[LeverEffect]) -> Plot:
         alt=f"Effects of levers on {label(name)}: "
         + (", ".join(matters) + " matter" if matters else "none matters for certain"),
         draw=lambda canvas, narrow: _draw(canvas, shown, name, narrow=narrow),
-        table=Table(["change", f"effect on {label(name)}", "does it matter?"], rows),
+        table=Table(["change", f"effect on {label(name)}", "does it matter?", "remark"], rows),
         heights=(heights[0], heights[1]),
     )
 

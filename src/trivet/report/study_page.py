@@ -17,7 +17,7 @@ from trivet.report.blocks import (
     table,
 )
 from trivet.report.html import Child, document, joined, prose, tag
-from trivet.report.numbers import whole
+from trivet.report.numbers import counted, whole
 from trivet.report.plot import Plot, Shown
 from trivet.report.study_tables import left_out_table, lever_table, run_table, trial_table, variant_table
 from trivet.report.study_view import StudyView
@@ -127,9 +127,9 @@ def _trials(view: StudyView) -> list[Child]:
     if not trials.content.rows:
         return [tag("p", "No configuration was tried.", class_="missing")]
     study = view.study
-    words = f"{len(trials.content.rows)} trials"
+    words = counted(len(trials.content.rows), "trial")
     if study.num_screened:
-        words += f" of {study.num_screened:,} configurations that were screened by simulation"
+        words += f" of {counted(study.num_screened, 'configuration')} screened by simulation"
     if trials.num_left_out:
         words += (
             f"; {trials.num_left_out:,} more that are behind these are in `trivet report {study.id} --json`"
