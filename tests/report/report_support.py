@@ -175,7 +175,7 @@ STUDY = Study(
         effect("deferral", ["0ms", "2ms"], 0.99, "no", 0.01),
         LeverEffect(
             levers=("threads", "max_batch_size"), from_to=[[1, 2], [1, 32]], figure="max_rate_rps",
-            effect=figure(1.71, "times"), matters="yes",
+            effect=figure(1.12, "times"), matters="yes",
         ),
     ],
     recommendation=RECOMMENDATION,

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis.strategies import text
 
-from trivet.report.html import Markup, document, joined, slug, tag
+from trivet.report.html import Markup, document, joined, prose, slug, tag
 
 
 @given(text())
@@ -18,6 +18,13 @@ def test_elements_and_attributes() -> None:
     assert tag("meta", charset="utf-8") == '<meta charset="utf-8">'
     assert joined("<", Markup("<br>")) == "&lt;<br>"
     assert slug("Is it valid?") == "is-it-valid"
+
+
+def test_prose_has_code_and_keeps_numbers_and_units_together() -> None:
+    assert (
+        prose("run `trivet <x>`: 4 ms, × 3, 95 %")
+        == "run <code>trivet &lt;x&gt;</code>: 4\xa0ms, ×\xa03, 95\xa0%"
+    )
 
 
 def test_a_document_has_nothing_from_elsewhere() -> None:

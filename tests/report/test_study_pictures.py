@@ -8,7 +8,8 @@ import pytest
 
 from tests.report.report_support import STUDY, effect, figure, judged, study, trial
 from trivet.report import balance_plots, cohort_plots, effect_plots
-from trivet.report.balance_plots import MAX_FAINT, edge
+from trivet.report.balance_marks import edge
+from trivet.report.balance_plots import MAX_FAINT
 from trivet.report.html import Markup
 from trivet.report.plot import Missing, Plot, inline_svg, write_pictures
 from trivet.report.study_tables import trial_table, variant_table
@@ -111,15 +112,15 @@ def test_without_accuracy_two_legs_are_drawn_and_the_third_is_said() -> None:
         assert "no accuracy was measured" in missing.why
 
 
-def test_effects_are_told_with_the_largest_first_and_pairs_joined() -> None:
+def test_effects_are_told_with_the_largest_first_and_what_two_do_together_last() -> None:
     (shown,) = effect_plots.effects(STUDY.effects)
     assert isinstance(shown, Plot)
     assert [row[0] for row in shown.table.rows] == [
-        "threads: 1 → 2 × max batch size: 1 → 32",
         "variant: original → int8-dynamic",
         "threads: 1 → 2",
         "max batch size: 1 → 32",
         "deferral: 0ms → 2ms",
+        "threads: 1 → 2 × max batch size: 1 → 32",
     ]
     assert isinstance(effect_plots.effects([])[0], Missing)
     flat = msgspec.structs.replace(effect("threads", [1, 2], 1.1, "yes"), from_to=[1, 2])
@@ -168,7 +169,7 @@ def test_cohorts_stand_with_the_worst_first_whatever_better_means() -> None:
 
 def test_trials_stand_with_the_recommended_first_and_say_what_they_are() -> None:
     found = trial_table(StudyView(STUDY, {}), limit=8)
-    assert len(found.content.rows) == 8
+    assert (len(found.content.rows), found.num_left_out) == (8, len(STUDY.trials) - 8)
     assert [found.content.rows[i][0] for i in found.chosen] == [("12", 12.0)]
     remarks = {row[0][0]: str(row[1]) for row in found.content.rows}
     assert remarks["12"] == "recommended, front, verified"

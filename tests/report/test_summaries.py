@@ -1,5 +1,8 @@
 """The same in Markdown: one screen for a pull request."""
 
+import shutil
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -8,9 +11,13 @@ import pytest
 from tests.report.report_support import RECOMMENDATION, STUDY, measured, record_run, study
 from trivet.catalog.catalog import Catalog
 from trivet.catalog.records import Figure
+from trivet.errors import ExtraMissingError
 from trivet.report.answer import said
 from trivet.report.markdown import run_markdown, study_markdown
+from trivet.report.run_page import run_page
 from trivet.report.run_view import read_run
+from trivet.report.study_page import study_page
+from trivet.report.study_tables import run_table
 from trivet.report.study_view import StudyView, figures_of
 
 ONE_SCREEN = 50
@@ -108,3 +115,26 @@ def test_text_of_a_record_ends_no_cell_of_a_table(drawn_catalog: Catalog) -> Non
     (line,) = [line for line in text.splitlines() if line.startswith("| throughput")]
     assert line.replace("\\|", "").count("|") == 4
     assert "<script>" not in text
+
+
+def test_rows_that_are_elsewhere_leave_figures_and_a_reason(tmp_path: Path) -> None:
+    catalog = Catalog.open(str(tmp_path / "catalog"))
+    run_id = record_run(catalog, [measured(300)])
+    shutil.rmtree(tmp_path / "catalog" / "artifacts")
+    view = read_run(catalog, catalog.run(run_id))
+    assert "rows are not in this catalog" in view.trouble
+    page = run_page(view)
+    assert page.count("rows are not in this catalog") >= 2
+    assert "p99 latency" in page
+
+
+def test_runs_of_a_study_that_are_elsewhere_are_named_as_such() -> None:
+    rows = run_table(StudyView(STUDY, {})).rows
+    assert [row[3] for row in rows] == ["not in this catalog"] * 2
+    assert rows[0][4] == "trivet replay k0000000aa"
+
+
+def test_without_matplotlib_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ExtraMissingError, match=r"trivet\[bench\]"):
+        study_page(StudyView(STUDY, {}))

@@ -1,12 +1,10 @@
 """The answer of a study: one sentence, and the figures that carry it."""
 
-from trivet.catalog.records import Figure
-from trivet.catalog.study import Study, Trial
+from trivet.catalog.study import Trial
 from trivet.report.blocks import tile, tiles
-from trivet.report.html import Markup, joined, tag
+from trivet.report.html import Markup, joined, prose, tag
 from trivet.report.numbers import bounds, label, number, ratio, short, value
 from trivet.report.study_view import ACCURACY, COST, MEMORY, RATE, StudyView, figures_of, slo_words
-from trivet.spec.service import SMALLER_IS_BETTER
 
 _OBJECTIVES = {
     "rate": "the largest rate",
@@ -15,15 +13,12 @@ _OBJECTIVES = {
 }
 
 
-def goal_words(study: Study) -> str:
-    """`the largest rate with p99 within 20 ms, accuracy at least 90 %, 10 % kept free`."""
-    goal = study.goal
-    parts = [f"Goal: {_OBJECTIVES[goal.objective]} with {slo_words(study)}"]
-    if goal.accuracy_floor is not None:
-        floor = value(Figure(estimate=goal.accuracy_floor, unit=goal.metric or ""))
-        parts.append(
-            f"{goal.metric or 'accuracy'} {'at most' if goal.metric in SMALLER_IS_BETTER else 'at least'} {floor}"
-        )
+def goal_words(view: StudyView) -> str:
+    """`Goal: the largest rate with p99 within 20 ms, accuracy at least 90 %, 10 % of the rate kept free`."""
+    goal = view.study.goal
+    parts = [f"Goal: {_OBJECTIVES[goal.objective]} with {slo_words(view.study)}"]
+    if view.floor:
+        parts.append(f"{goal.metric or 'accuracy'} {view.floor}")
     if goal.throughput_rps is not None:
         parts.append(f"at least {number(goal.throughput_rps)} requests a second")
     parts.append(f"{100 * goal.safety_margin:g} % of the rate kept free")
@@ -53,7 +48,7 @@ def said(view: StudyView) -> str:
 
 def answer(view: StudyView) -> Markup:
     """The sentence and the tiles."""
-    found = [tag("p", said(view), class_="said")]
+    found = [tag("p", prose(said(view)), class_="said")]
     trial = view.chosen or view.default
     if trial is not None:
         names = [RATE, view.latency_name, ACCURACY, COST, MEMORY]
@@ -68,9 +63,8 @@ def limits(view: StudyView) -> dict[str, str]:
     """What must hold, by the figure that it is about."""
     goal = view.study.goal
     found = {view.latency_name: f"at most {number(view.slo_ms)} ms"}
-    if goal.accuracy_floor is not None:
-        word = "at most" if view.smaller_is_better else "at least"
-        found[ACCURACY] = f"{word} {value(Figure(estimate=goal.accuracy_floor, unit=goal.metric or ''))}"
+    if view.floor:
+        found[ACCURACY] = view.floor
     if goal.throughput_rps is not None:
         found[RATE] = f"at least {number(goal.throughput_rps)}/s"
     return found

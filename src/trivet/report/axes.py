@@ -18,9 +18,13 @@ WHISKER = 1.2  # points
 
 def scale(axes: "Axes", direction: str, values: Sequence[float]) -> None:
     """Logarithmic where positive values are far apart, with numbers that people read."""
+    from matplotlib.ticker import FuncFormatter
+
     known = [value for value in values if np.isfinite(value)]
     if known and min(known) > 0 and max(known) / min(known) >= LOG_FROM:
         log_scale(axes, direction, (min(known), max(known)))
+    else:
+        (axes.xaxis if direction == "x" else axes.yaxis).set_major_formatter(FuncFormatter(_plain))
 
 
 def log_scale(axes: "Axes", direction: str, ends: tuple[float, float]) -> None:

@@ -77,16 +77,17 @@ def picture(shown: Shown, *, heading: bool = True) -> Markup:
 
 
 def table(
-    content: Table, *, sortable: bool = False, chosen: Collection[int] = (), wide: Collection[int] = ()
+    content: Table, *, sortable: bool = False, chosen: Collection[int] = (), wide: Collection[str] = ()
 ) -> Markup:
-    """A table in a box of its own to scroll in, so that the page never does.
+    """A table in a box of its own to scroll in, so that the page never does; without columns that say nothing.
 
-    Args: chosen: rows that stand out.  wide: columns of running text.
+    Args: chosen: rows that stand out.  wide: columns of running text, by their heads.
     """
+    content = _without_empty(content)
     numeric = {i for i in range(len(content.head)) if any(isinstance(row[i], tuple) for row in content.rows)}
 
     def cell(i: int, content_: Cell) -> Markup:
-        class_ = "number" if i in numeric else "wide" if i in wide else None
+        class_ = "number" if i in numeric else "wide" if content.head[i] in wide else None
         if isinstance(content_, str):
             class_ = class_ or ("short" if len(content_) <= SHORT_CELL else None)
             if i == 0 and i not in numeric:
@@ -203,6 +204,16 @@ def flat(values: Mapping[str, Any], path: str = "") -> dict[str, Any]:
 
 def word(one: Any) -> str:
     return " ".join(map(word, one)) if isinstance(one, list | tuple) else str(one)
+
+
+def _without_empty(content: Table) -> Table:
+    """The columns in which any cell has text."""
+
+    def says(one: Cell) -> bool:
+        return bool(one if isinstance(one, str) else one[0])
+
+    kept = [i for i in range(len(content.head)) if any(says(row[i]) for row in content.rows)]
+    return Table([content.head[i] for i in kept], [[row[i] for i in kept] for row in content.rows])
 
 
 def _faint_interval(text: str) -> Child:

@@ -12,6 +12,7 @@ from trivet.report.numbers import label, lever_value, lever_word, percent_change
 from trivet.report.plot import Cell, Missing, Plot, Shown, Table
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 MAX_EFFECTS = 24  # of one figure: the largest
@@ -46,49 +47,66 @@ def told(effect: LeverEffect, limit: int = 200) -> str:
 
 
 def _one(name: str, found: Sequence[LeverEffect]) -> Plot:
-    ordered = sorted(found, key=lambda effect: -abs(_log(effect.effect.estimate)))
+    ordered = sorted(found, key=lambda effect: (len(effect.levers), -abs(_log(effect.effect.estimate))))
     shown = ordered[:MAX_EFFECTS]
     rows: list[list[Cell]] = [
-        [told(effect), (ratio(effect.effect), effect.effect.estimate), effect.matters] for effect in ordered
+        [told(effect), (ratio(effect.effect), effect.effect.estimate), effect.matters, effect.effect.verdict]
+        for effect in ordered
     ]
-
-    def draw(canvas: "Canvas", narrow: bool) -> None:
-        from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-
-        axes = canvas.subplots()
-        axes.axvline(1, color=LIGHT["muted"], linewidth=1)
-        for row, effect in enumerate(shown):
-            colour = LIGHT[_MARKS[effect.matters]]
-            low, high = (_clipped(end) for end in _ends(effect.effect))
-            axes.hlines(row, low, high, color=colour, linewidth=1.6)
-            filled = effect.matters == "yes"
-            axes.plot(
-                _clipped(effect.effect.estimate), row, "o", markersize=7,
-                markerfacecolor=colour if filled else LIGHT["paper"], markeredgecolor=colour,
-            )  # fmt: skip
-        axes.set_xscale("log")
-        ends = [end for effect in shown for end in map(_clipped, _ends(effect.effect))]
-        axes.xaxis.set_major_locator(FixedLocator(ticks(min(ends), max(ends), 5 if narrow else 9)))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda times, _: _tick(times)))
-        axes.set_yticks(range(len(shown)), [told(effect, 24 if narrow else 60) for effect in shown])
-        axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.tick_params(axis="y", labelcolor=LIGHT["ink"], length=0)
-        axes.grid(axis="y", visible=False)
-        axes.set_xlabel(f"change of {short(name)}")
-
-    height = 1.0 + 0.3 * len(shown)
+    heights = [1.0 + each * len(shown) for each in (0.3, 0.42)]
     matters = [told(effect) for effect in ordered if effect.matters == "yes"]
     return Plot(
         name=f"effect-{name.replace('_', '-')}",
         title=f"What each lever does: {label(name)}",
-        caption="Each dot is a change of one lever, or of two together, all others as recommended; lines are 95 % "
-        "intervals. Filled: it matters; hollow: it does not, or nobody can tell (the table says which).",
+        caption="A dot is a change of one lever, all others as recommended; a square (×) is what two levers do only "
+        "together, beyond what each does alone. Lines are 95 % intervals. Filled: it matters; hollow: it does not, or "
+        "nobody can tell (the table says which).",
         alt=f"Effects of levers on {label(name)}: "
         + (", ".join(matters) + " matter" if matters else "none matters for certain"),
-        draw=draw,
-        table=Table(["change", f"effect on {label(name)}", "does it matter?"], rows),
-        heights=(height, height),
+        draw=lambda canvas, narrow: _draw(canvas, shown, name, narrow=narrow),
+        table=Table(["change", f"effect on {label(name)}", "does it matter?", "remark"], rows),
+        heights=(heights[0], heights[1]),
+    )
+
+
+def _draw(canvas: "Canvas", shown: Sequence[LeverEffect], name: str, *, narrow: bool) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+    axes = canvas.subplots()
+    axes.axvline(1, color=LIGHT["muted"], linewidth=1)
+    for row, effect in enumerate(shown):
+        _mark(axes, row, effect)
+    ends = [end for effect in shown for end in map(_clipped, _ends(effect.effect))]
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(FixedLocator(ticks(min(ends), max(ends), 5 if narrow else 9)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda times, _: _tick(times)))
+    axes.tick_params(axis="y", labelcolor=LIGHT["ink"], length=0)
+    axes.grid(axis="y", visible=False)
+    axes.set_xlabel(f"change of {short(name)}")
+    if narrow:  # words above each mark: beside it there is no room for them
+        axes.set_yticks([])
+        for row, effect in enumerate(shown):
+            ground = {"facecolor": LIGHT["paper"], "edgecolor": "none", "pad": 0.5}
+            where = axes.get_yaxis_transform()
+            axes.text(0, row - 0.42, told(effect, 48), transform=where, va="center", bbox=ground)
+        axes.set_ylim(len(shown) - 0.6, -0.8)
+    else:
+        axes.set_yticks(range(len(shown)), [told(effect, 70) for effect in shown])
+        axes.set_ylim(len(shown) - 0.4, -0.6)
+
+
+def _mark(axes: "Axes", row: int, effect: LeverEffect) -> None:
+    colour = LIGHT[_MARKS[effect.matters]]
+    low, high = map(_clipped, _ends(effect.effect))
+    axes.hlines(row, low, high, color=colour, linewidth=1.6)
+    axes.plot(
+        _clipped(effect.effect.estimate),
+        row,
+        "o" if len(effect.levers) == 1 else "s",
+        markersize=7,
+        markerfacecolor=colour if effect.matters == "yes" else LIGHT["paper"],
+        markeredgecolor=colour,
     )
 
 

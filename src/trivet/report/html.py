@@ -48,8 +48,8 @@ def joined(*children: Child) -> Markup:
 
 
 def prose(text: str) -> Markup:
-    """Text in which `this` is code."""
-    parts = text.split("`")
+    """Text in which `this` is code; no line ends between a number and its unit."""
+    parts = re.sub(r"(?<=\d) (?=%|ms\b|MiB\b)|(?<=×) (?=\d)", "\N{NO-BREAK SPACE}", text).split("`")
     return joined(*(tag("code", part) if i % 2 else part for i, part in enumerate(parts)))
 
 

@@ -46,7 +46,7 @@ def distribution(blocks: Sequence[Measured], figures: Mapping[str, Figure], slo_
         )
         _percentiles(axes, known)
         if slo_ms is not None:
-            _slo_line(axes, slo_ms)
+            _slo_line(axes, slo_ms, float(np.sqrt(max(MIN_MS, latencies.min()) * latencies.max())))
         log_scale(axes, "x", (max(MIN_MS, float(latencies.min())), float(latencies.max())))
         nines_axis(axes, len(latencies))
         axes.set_xlabel("latency, ms")
@@ -101,7 +101,8 @@ def over_time(blocks: Sequence[Measured]) -> Shown:
     return Plot(
         name="over-time",
         title="Latency over time",
-        caption="Darker: more requests. A level course says that the run was steady; a stripe that climbs, that it was not.",
+        caption="The stronger the colour, the more requests. A level course says that the run was steady; a stripe that "
+        "climbs, that it was not.",
         alt=f"Latency of {len(times):,} results over {edges[-1]:.0f} seconds, with the course of p50 and p99",
         draw=draw,
         table=Table(["time", "p50", "p99"], rows),
@@ -124,13 +125,15 @@ def _percentiles(axes: "Axes", known: Mapping[str, Figure]) -> None:
         )
 
 
-def _slo_line(axes: "Axes", slo_ms: float) -> None:
+def _slo_line(axes: "Axes", slo_ms: float, middle_ms: float) -> None:
+    """With its words on the side where there is room."""
+    is_left = slo_ms < middle_ms
     axes.axvline(slo_ms, color=LIGHT["bad"], linestyle="--", linewidth=1.2)
     axes.annotate(
-        f"SLO {number(slo_ms)} ms ",
+        f" SLO {number(slo_ms)} ms ",
         (slo_ms, 0.02),
         xycoords=("data", "axes fraction"),
-        ha="right",
+        ha="left" if is_left else "right",
         color=LIGHT["bad"],
     )
 

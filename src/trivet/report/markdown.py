@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from trivet.catalog.records import STATES, Figure
 from trivet.report.answer import goal_words, limits, said
-from trivet.report.numbers import label, lever_value, lever_word, number, ratio, whole
+from trivet.report.numbers import counted, label, lever_value, lever_word, number, ratio, whole
 from trivet.report.run_view import RunView, offered_words
 from trivet.report.study_view import ACCURACY, COST, MEMORY, RATE, StudyView, figures_of
 
@@ -30,13 +30,13 @@ _RUN_FIGURES = (
 def study_markdown(view: StudyView) -> str:
     """Ends with a line break."""
     study, found = view.study, view.study.recommendation
-    sign = "✅" if view.is_recommended else "❔" if found is None else "❌"
+    sign = "✅" if view.is_recommended else "❌" if found is not None and view.has_live else "❔"
     lines = [
         f"## {sign} trivet study: {_text(study.service)}",
         "",
         f"**{_text(said(view))}**",
         "",
-        _text(goal_words(study)),
+        _text(goal_words(view)),
         "",
     ]
     if study.state != "complete":
@@ -51,7 +51,7 @@ def study_markdown(view: StudyView) -> str:
     lines += _levers(view)
     measured = sum(bool(trial.measured) for trial in study.trials)
     lines.append(
-        f"{study.num_screened:,} configurations screened, {measured} measured live; seed {study.seed}; "
+        f"{counted(study.num_screened, 'configuration')} screened, {measured} measured live; seed {study.seed}; "
         f"`trivet report {study.id}` draws it, `{_text(' '.join(study.command)) or 'trivet tune'}` finds it again."
     )
     return "\n".join(lines) + "\n"

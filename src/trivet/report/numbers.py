@@ -10,6 +10,7 @@ from trivet.report.text import number
 
 __all__ = [
     "bounds",
+    "counted",
     "label",
     "lever_value",
     "lever_word",
@@ -117,6 +118,11 @@ def percent_change(times: float) -> str:
     change = (times - 1) * 100
     digits = 1 if abs(change) < 10 else 0
     return f"{change:+.{digits}f}"
+
+
+def counted(num: int, noun: str) -> str:
+    """`1 run`, `1,296 runs`."""
+    return f"{num:,} {noun}" + "s" * (num != 1)
 
 
 def milliseconds(ns: float) -> str:

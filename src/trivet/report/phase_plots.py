@@ -1,6 +1,6 @@
 """Where a request's time went inside the server: phases, queue delay, and how full batches were."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ _SLOWEST = (("all requests", 0.0), ("slowest tenth", 0.9), ("slowest hundredth",
 _MIN_REQUESTS = 10  # of a group, so that its mean is worth a bar
 _TEXT_FROM = 0.07  # of a bar: below it a word does not fit
 _MAX_BARS = 40
+_WITHIN: Mapping[str, Any] = {"ha": "center", "va": "center", "fontweight": "bold"}
 _NO_PHASES = (
     "the server told no phases: it is not ours, was asked not to (`--no-phases`), or answered nothing."
 )
@@ -55,32 +56,6 @@ def phases(blocks: Sequence[Measured]) -> Shown:
             f"{len(latencies)} requests told their phases: too few for a mean.",
         )
 
-    def draw(canvas: "Canvas", narrow: bool) -> None:
-        axes = canvas.subplots()
-        names = [f"{name}\n{number(total)} ms" for name, total, _ in groups]
-        left = np.zeros(len(groups))
-        for phase, colour in zip(times, CATEGORIES, strict=True):
-            shares = np.array([means[phase] / total for _, total, means in groups])
-            axes.barh(
-                range(len(groups)), shares, left=left, color=LIGHT[colour], label=_word(phase),
-                edgecolor=LIGHT["paper"], linewidth=1, height=0.62,
-            )  # fmt: skip
-            for row, share in enumerate(shares):
-                if share >= (2 if narrow else 1) * _TEXT_FROM:
-                    axes.text(
-                        left[row] + share / 2, row, f"{share:.0%}", ha="center", va="center", color=LIGHT["paper"],
-                        fontweight="bold",
-                    )  # fmt: skip
-            left += shares
-        axes.set_yticks(range(len(groups)), names)
-        axes.set_ylim(len(groups) - 0.5, -0.5)
-        axes.set_xlim(0, 1)
-        axes.set_xticks([])
-        axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
-        axes.tick_params(axis="y", labelcolor=LIGHT["ink"], length=0)
-        canvas.legend(loc="outside lower center", ncols=3 if narrow else 6, handlelength=1, columnspacing=1.2)
-
     rows: list[list[Cell]] = [
         [name, (f"{number(total)} ms", total), *((f"{number(means[p])} ms", means[p]) for p in times)]
         for name, total, means in groups
@@ -95,10 +70,39 @@ def phases(blocks: Sequence[Measured]) -> Shown:
             f"{name} {number(total)} ms, mostly {_word(max(means, key=lambda p: means[p]))}"
             for name, total, means in groups
         ),
-        draw=draw,
+        draw=lambda canvas, narrow: _stacked(canvas, groups, narrow=narrow),
         table=Table(["of", "mean latency", *map(_word, times)], rows),
         heights=(2.9, 3.1),
     )
+
+
+def _stacked(
+    canvas: "Canvas", groups: Sequence[tuple[str, float, Mapping[str, float]]], *, narrow: bool
+) -> None:
+    """A bar for each group, as long as the others: what differs is how it is divided."""
+    axes = canvas.subplots()
+    left = np.zeros(len(groups))
+    for phase, colour in zip(groups[0][2], CATEGORIES, strict=True):
+        shares = np.array([means[phase] / total for _, total, means in groups])
+        settings: dict[str, Any] = {
+            "color": LIGHT[colour],
+            "edgecolor": LIGHT["paper"],
+            "linewidth": 1,
+            "height": 0.62,
+        }
+        axes.barh(range(len(groups)), shares, left=left, label=_word(phase), **settings)
+        for row, share in enumerate(shares):
+            if share >= (2 if narrow else 1) * _TEXT_FROM:
+                axes.text(left[row] + share / 2, row, f"{share:.0%}", color=LIGHT["paper"], **_WITHIN)
+        left += shares
+    axes.set_yticks(range(len(groups)), [f"{name}\n{number(total)} ms" for name, total, _ in groups])
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.set_xlim(0, 1)
+    axes.set_xticks([])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(axis="y", labelcolor=LIGHT["ink"], length=0)
+    canvas.legend(loc="outside lower center", ncols=3 if narrow else 6, handlelength=1, columnspacing=1.2)
 
 
 def queue_delay(blocks: Sequence[Measured]) -> Shown:

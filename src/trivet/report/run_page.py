@@ -17,7 +17,7 @@ from trivet.report.blocks import (
 from trivet.report.html import Child, Markup, document, joined, tag
 from trivet.report.numbers import bounds, number, short, value
 from trivet.report.plot import Cell, Table
-from trivet.report.run_view import RunView, offered_words, run_plots
+from trivet.report.run_view import RunPlots, RunView, offered_words, run_plots
 
 _TILES = (
     "knee_rps",
@@ -45,12 +45,11 @@ def run_page(view: RunView) -> str:
         tag("p", _floor_words(view), class_="muted small"),
     )
     sections = [
-        Section("Latency", [picture(plots.latency), picture(plots.over_time)]),
-        Section("Load", [picture(plots.load)]),
-        Section("Inside the server", [picture(plots.phases), picture(plots.queue), picture(plots.batches)]),
+        *_measured(view, plots),
         Section("Accuracy", [picture(plots.accuracy)]),
         Section(
-            "Figures", [table(figure_table(run.figures), wide=[3]) if run.figures else _nothing("No figure.")]
+            "Figures",
+            [table(figure_table(run.figures), wide=["remark"]) if run.figures else _nothing("No figure.")],
         ),
         Section("Is it valid?", _validity(view)),
         Section("Workload and data", _workload(view)),
@@ -62,6 +61,17 @@ def run_page(view: RunView) -> str:
         f"trivet: a run of {run.service}",
         page_body(f"trivet run {run.id}", f"A run of {run.service}", head, sections, foot),
     )
+
+
+def _measured(view: RunView, plots: RunPlots) -> list[Section]:
+    """What is drawn from rows; one sentence where there are none."""
+    if not view.blocks:
+        return [Section("Latency", [picture(plots.latency, heading=False)])]
+    return [
+        Section("Latency", [picture(plots.latency), picture(plots.over_time)]),
+        Section("Load", [picture(plots.load)]),
+        Section("Inside the server", [picture(plots.phases), picture(plots.queue), picture(plots.batches)]),
+    ]
 
 
 def _tiles(view: RunView) -> Markup | None:
@@ -110,7 +120,10 @@ def _validity(view: RunView) -> list[Child]:
     ]
     if rows:
         head = ["block", "requests", "sends late by (p99)", "generator busy", "had of its core", "verdict"]
-        content += [tag("h3", "The load generator, block by block"), table(Table(head, rows), wide=[5])]
+        content += [
+            tag("h3", "The load generator, block by block"),
+            table(Table(head, rows), wide=["verdict"]),
+        ]
     return content
 
 

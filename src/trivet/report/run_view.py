@@ -93,7 +93,7 @@ def read_run(catalog: Catalog, run: Run) -> RunView:
 def run_plots(view: RunView) -> RunPlots:
     accuracy = cohort_plots.of_run(view.run.figures)
     if not view.blocks:
-        why = view.trouble or "no load was offered, so there are no rows."
+        why = view.trouble or "no load was offered, so there are no rows of requests to draw."
         nothing = {name: Missing(name.replace("_", "-"), title, why) for name, title in _TITLES.items()}
         return RunPlots(**nothing, accuracy=accuracy)
     return RunPlots(

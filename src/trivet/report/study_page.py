@@ -16,8 +16,8 @@ from trivet.report.blocks import (
     state_chip,
     table,
 )
-from trivet.report.html import Child, document, joined, tag
-from trivet.report.numbers import whole
+from trivet.report.html import Child, document, joined, prose, tag
+from trivet.report.numbers import counted, whole
 from trivet.report.plot import Plot, Shown
 from trivet.report.study_tables import left_out_table, lever_table, run_table, trial_table, variant_table
 from trivet.report.study_view import StudyView
@@ -51,7 +51,7 @@ def study_page(view: StudyView) -> str:
     study = view.study
     plots = study_plots(view)
     head = joined(
-        tag("p", state_chip(study.state), f" {goal_words(study)}", class_="muted"),
+        tag("p", state_chip(study.state), " ", prose(goal_words(view)), class_="muted"),
         banner(study.state, study.reason),
         answer(view),
         picture(plots.balance, heading=False),
@@ -107,18 +107,18 @@ def _why(view: StudyView) -> list[Child]:
 def _variants(view: StudyView) -> Child:
     if not view.variants:
         return tag("p", "Only the model as it is: no variant was built.", class_="missing")
-    return table(variant_table(view), wide=[2])
+    return table(variant_table(view), wide=["why"])
 
 
 def _levers(view: StudyView) -> list[Child]:
     content: list[Child] = [tag("h3", "Levers that were searched")]
     study = view.study
     if study.levers:
-        content.append(table(lever_table(view), wide=[5]))
+        content.append(table(lever_table(view), wide=["values", "why these"]))
     else:
         content.append(tag("p", "None: nothing was left to vary.", class_="missing"))
     if study.left_out:
-        content += [tag("h3", "Left out, and why"), table(left_out_table(study), wide=[1])]
+        content += [tag("h3", "Left out, and why"), table(left_out_table(study), wide=["why"])]
     return content
 
 
@@ -127,20 +127,22 @@ def _trials(view: StudyView) -> list[Child]:
     if not trials.content.rows:
         return [tag("p", "No configuration was tried.", class_="missing")]
     study = view.study
-    words = f"{len(study.trials)} trials"
+    words = counted(len(trials.content.rows), "trial")
     if study.num_screened:
-        words += f" of {study.num_screened:,} configurations that were screened by simulation"
-    if len(study.trials) > len(trials.content.rows):
-        words += f"; the first {len(trials.content.rows)} are here, all in `trivet report {study.id} --json`"
+        words += f" of {counted(study.num_screened, 'configuration')} screened by simulation"
+    if trials.num_left_out:
+        words += (
+            f"; {trials.num_left_out:,} more that are behind these are in `trivet report {study.id} --json`"
+        )
     volume = study.hypervolume
     told = f" Hypervolume of the front: {whole(volume)}." if volume is not None else ""
     return [
-        tag("p", f"{words}. In plain letters: measured; (in brackets): predicted.{told}"),
+        tag("p", prose(f"{words}. In plain letters: measured; (in brackets): predicted.{told}")),
         table(
             trials.content,
             sortable=True,
             chosen=trials.chosen,
-            wide=[trials.content.head.index("levers unlike the default")],
+            wide=["levers unlike the default", "remark"],
         ),
     ]
 
@@ -176,7 +178,7 @@ def _runs(view: StudyView) -> list[Child]:
             *content,
             tag("p", "Nothing was measured under load, so there is no run to replay.", class_="missing"),
         ]
-    return [*content, tag("p", "Each live measurement is a run of its own:"), table(runs, wide=[4])]
+    return [*content, tag("p", "Each live measurement is a run of its own:"), table(runs)]
 
 
 def _foot(study: Study) -> str:

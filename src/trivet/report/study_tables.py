@@ -18,17 +18,20 @@ NS_PER_MS = 1e6
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """chosen: numbers of the rows that stand out."""
+    """chosen: numbers of the rows that stand out.  num_left_out: trials without any figure, and those over the limit."""
 
     content: Table
     chosen: tuple[int, ...]
+    num_left_out: int
 
 
 def trial_table(view: StudyView, limit: int) -> Trials:
     """The recommended first, then the front, then what was measured; at most `limit` rows."""
     front = set(view.study.front)
+    # Screening gives up early on most configurations: nothing is known of them but that they are behind.
+    known = [trial for trial in view.study.trials if figures_of(trial) or trial.stage != "screened"]
     ordered = sorted(
-        view.study.trials,
+        known,
         key=lambda trial: (
             _ROLES[view.role(trial)],
             trial.id not in front,
@@ -57,7 +60,7 @@ def trial_table(view: StudyView, limit: int) -> Trials:
     first, others = map(short, names[:NUM_FIRST]), map(short, names[NUM_FIRST:])
     head = ["trial", "standing", *first, "variant", "levers unlike the default", *others, "remark"]
     chosen = tuple(i for i, trial in enumerate(ordered) if view.role(trial) in ("recommended", "closest"))
-    return Trials(Table(head, rows), chosen)
+    return Trials(Table(head, rows), chosen, len(view.study.trials) - len(rows))
 
 
 def variant_table(view: StudyView) -> Table:

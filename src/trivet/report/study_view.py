@@ -10,7 +10,7 @@ import msgspec
 from trivet.catalog.records import Figure, Run
 from trivet.catalog.study import Study, Trial
 from trivet.experiment.judged_variants import JudgedVariant
-from trivet.report.numbers import lever_value, lever_word, milliseconds
+from trivet.report.numbers import lever_value, lever_word, milliseconds, value
 from trivet.spec.service import SMALLER_IS_BETTER
 
 RATE, ACCURACY, COST, MEMORY = "max_rate_rps", "accuracy", "cpu_ms_per_request", "memory_mib"
@@ -96,6 +96,21 @@ class StudyView:
     def smaller_is_better(self) -> bool:
         """Of the accuracy's metric: an error such as mae."""
         return self.study.goal.metric in SMALLER_IS_BETTER
+
+    @cached_property
+    def accuracy_unit(self) -> str:
+        """As the trials have it; the metric's name where none was judged."""
+        known = (figures_of(trial).get(ACCURACY) for trial in self.study.trials)
+        return next((figure.unit for figure in known if figure is not None), self.study.goal.metric or "")
+
+    @property
+    def floor(self) -> str:
+        """`at least 90.0 %`; of an error `at most`; empty where there is no floor."""
+        limit = self.study.goal.accuracy_floor
+        if limit is None:
+            return ""
+        word = "at most" if self.smaller_is_better else "at least"
+        return f"{word} {value(Figure(estimate=limit, unit=self.accuracy_unit))}"
 
     @property
     def has_live(self) -> bool:
