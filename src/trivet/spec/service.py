@@ -179,7 +179,6 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     cost: Cost | None = None
     tune: Tuning | None = None
     deployment: DeploymentHint | None = None
-    cost: Cost | None = None
 
     def __post_init__(self) -> None:
         if not self.pipeline and len(self.models) == 1:
