@@ -22,7 +22,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(5)
     weights = {
         "w1": rng.normal(size=(NUM_INPUTS, 32)).astype(np.float32),
-        "b1": rng.normal(size=32).astype(np.float32),
+        "b1": rng.normal(size=(1, 32)).astype(np.float32),
         "w2": rng.normal(size=(32, 32)).astype(np.float32),
         "w3": rng.normal(size=(32, NUM_CLASSES)).astype(np.float32),
     }

@@ -11,8 +11,11 @@ from typing import ClassVar
 import msgspec
 import numpy as np
 import pytest
+from onnx import helper
 
 from benchmarks import models as small
+from trivet.engine.onnx import OnnxEngine
+from trivet.errors import ExtraMissingError
 from trivet.spec.fields import FieldError
 from trivet.variants import builders
 from trivet.variants.build import build_variants, original_of
@@ -55,6 +58,24 @@ def test_variants_are_built_once(source: Source, store: VariantStore) -> None:
     assert _by_name(store.all(original_of(source).digest)) == _by_name(first)
     again = build_variants([source], wanted, store, rebuild=True)
     assert again == first
+
+
+@pytest.mark.usefixtures("own_builders")
+def test_what_failed_once_is_not_tried_again_unless_it_was_only_missing_something(
+    bare: Source, source: Source, store: VariantStore
+) -> None:
+    said: list[str] = []
+    (first,) = build_variants([bare], ["breaking"], store, say=said.append)
+    (again,) = build_variants([bare], ["breaking"], store, say=said.append)
+    assert first == again
+    assert len(said) == 1
+    (missing,) = build_variants([bare], ["needy"], store)
+    assert isinstance(missing, BuildFailure)
+    assert not missing.tried
+    _Needy.has_extra = True
+    (built,) = build_variants([bare], ["needy"], store)
+    assert isinstance(built, BuildFailure)
+    assert built.reason == 'KeyError: "a library\'s own"'
 
 
 def test_other_rows_are_another_build(source: Source, store: VariantStore) -> None:
@@ -113,6 +134,16 @@ class _Breaking(msgspec.Struct, frozen=True):
         raise KeyError("a library's own")
 
 
+class _Needy(_Breaking, frozen=True):
+    name: ClassVar[str] = "needy"
+    has_extra: ClassVar[bool] = False
+
+    def applies(self, source: Source) -> str:
+        if not self.has_extra:
+            raise ExtraMissingError("being needy", "variants")
+        return ""
+
+
 class _Lying(_Breaking, frozen=True):
     """Promises the same answers and gives those of another model."""
 
@@ -135,7 +166,7 @@ class _Other(_Breaking, frozen=True):
 @pytest.fixture
 def own_builders() -> Iterator[None]:
     before = dict(builders.BUILDERS)
-    builders.BUILDERS.update({"breaking": _Breaking, "lying": _Lying, "other": _Other})
+    builders.BUILDERS.update({"breaking": _Breaking, "lying": _Lying, "other": _Other, "needy": _Needy})
     yield
     builders.BUILDERS.clear()
     builders.BUILDERS.update(before)
@@ -152,6 +183,22 @@ def test_what_fails_is_on_record_and_stops_nothing(bare: Source, store: VariantS
     ]
     assert isinstance(found[-1], Variant)
     assert _by_name(store.all(original_of(bare).digest)) == _by_name(found)
+
+
+def test_random_rows_that_the_original_cannot_take_say_nothing(
+    bare: Source, store: VariantStore, tmp_path: Path
+) -> None:
+    """Without data free dimensions are 1, too small for a window of 3."""
+    kernel = np.ones((2, 1, 3, 3), np.float32)
+    nodes = [
+        helper.make_node("Identity", ["x"], ["z"]),
+        helper.make_node("Conv", ["z", "k"], ["y"]),
+    ]
+    specs = [small.tensor(name, "FP32", ["N", channels, "H", "W"]) for name, channels in (("x", 1), ("y", 2))]
+    path = small.write(small.build("c", nodes, specs[:1], specs[1:], {"k": kernel}), tmp_path / "c.onnx")
+    free = replace(bare, path=path, signature=OnnxEngine(path).signature)
+    (found,) = build_variants([free], ["optimized"], store)
+    assert isinstance(found, Variant)
 
 
 def test_a_full_store_stops_everything(bare: Source, tmp_path: Path) -> None:

@@ -94,6 +94,14 @@ def test_a_function_may_return_the_model(folder: Path, tmp_path: Path) -> None:
     assert found.is_same
 
 
+def test_a_column_may_hold_a_whole_row(folder: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", x=np.ones((4, 5)), label=np.zeros(4))
+    found = convert_model(
+        "fitted.py:regressor", tmp_path / "m.onnx", root=folder, data=tmp_path / "rows.npz", label="label"
+    )
+    assert found.rows == "4 rows of rows.npz"
+
+
 def test_a_column_of_text_feeds_a_model_of_text(folder: Path, tmp_path: Path) -> None:
     found = convert_model(
         "fitted.py:text", tmp_path / "m.onnx", root=folder, data=folder / "rows.csv", columns=["words"]

@@ -1,5 +1,7 @@
 """What is declared about variants, and what is kept of them."""
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -7,8 +9,10 @@ from trivet.experiment.judged_variants import JudgedVariant
 from trivet.spec.convert import convert
 from trivet.spec.fields import FieldError
 from trivet.spec.service import Service
+from trivet.spec.service_file import load_service
 from trivet.spec.validation import validate
 from trivet.spec.variants import excluded, options_of
+from trivet.spec.yaml_text import service_yaml
 from trivet.variants.variant import BuildFailure, Variant
 
 VARIANT = Variant(
@@ -44,6 +48,17 @@ def test_a_service_without_variants_excludes_none() -> None:
     service = convert({"name": "a", "models": {"m": {"file": "m.onnx"}}}, Service)
     assert excluded(service.variants) == ()
     assert options_of(service.variants) == {}
+
+
+def test_what_is_declared_is_written_and_read_again(tmp_path: Path) -> None:
+    declared = {
+        "exclude": ["fp16"],
+        "optimized": {},
+        "int8-static": {"percentile": 99.5, "per_channel": False},
+    }
+    service = _service(declared)
+    (tmp_path / "service.yaml").write_text(service_yaml(service))
+    assert load_service(tmp_path / "service.yaml") == service
 
 
 def test_a_judgement_of_a_newer_version_is_read() -> None:

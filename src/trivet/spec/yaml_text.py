@@ -55,6 +55,8 @@ def _entry(key: str, item: Any, unit: str | None, indent: int) -> list[str]:
     if isinstance(item, msgspec.Struct):
         return [start, *_struct(item, indent + 2)]
     if isinstance(item, Mapping):
+        if not item:
+            return [f"{start} {{}}"]
         return [
             start,
             *(line for name, value in item.items() for line in _entry(name, value, None, indent + 2)),

@@ -31,7 +31,10 @@ class Original(Protocol):
         """Of the columns it was fitted on; empty where it does not know."""
 
     def rows_of(self, columns: Mapping[str, Sequence[Any]]) -> Rows:
-        """One matrix: float32, or of bytes where there is one column of text. Raises: VariantError: anything else."""
+        """One matrix: float32, columns of several numbers side by side, or of bytes where there is one column of text.
+
+        Raises: VariantError: anything else.
+        """
 
     def random_rows(self, num: int, shape: tuple[int, ...], rng: np.random.Generator) -> Rows:
         """Raises: VariantError: it does not say how wide a row is."""
@@ -70,7 +73,8 @@ class _Tabular:
 
     def rows_of(self, columns: Mapping[str, Sequence[Any]]) -> Rows:
         try:
-            return np.stack([np.asarray(values, np.float32) for values in columns.values()], axis=1)
+            parts = [np.asarray(values, np.float32) for values in columns.values()]
+            return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
         except (ValueError, TypeError):
             if len(columns) > 1:
                 raise VariantError(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from trivet import __version__
 from trivet.errors import ExtraMissingError
 from trivet.variants.errors import VariantError
 from trivet.variants.source import Source
@@ -99,8 +100,8 @@ def weight_names(model: Model) -> set[str]:
 
 
 def versions() -> dict[str, str]:
-    """Of what makes variants: another version may make other bytes."""
-    return {name: version(name) for name in ("onnx", "onnxruntime")}
+    """Of what makes variants: another version may make other bytes, or what this one cannot."""
+    return {"trivet": __version__} | {name: version(name) for name in ("onnx", "onnxruntime")}
 
 
 def rows_digest(source: Source, places: Iterable[int]) -> str:

@@ -133,6 +133,7 @@ def prepared(path: Path, form: Form) -> Model:
             target = Path(folder, "model.onnx")
             rewritten(path, "basic", target)
             model = read_model(target)
+        _flatten_biases(model)
     else:
         # Fusing a product with its sum would hide it: only products are scaled as they come.
         wrapped = ONNXModel(read_model(path))
@@ -143,6 +144,21 @@ def prepared(path: Path, form: Form) -> Model:
         return onnx.shape_inference.infer_shapes(model)
     except Exception as error:  # of the package's C++ side
         raise VariantError(f"the shapes of its tensors cannot be found: {error}") from None
+
+
+def _flatten_biases(model: Model) -> None:
+    """Biases of one row become vectors: onnxruntime's scales for each channel know no others."""
+    onnx = onnx_package()
+    biases = {node.input[2] for node in model.graph.node if node.op_type == "Gemm" and len(node.input) > 2}
+    others = {
+        name
+        for node in model.graph.node
+        for place, name in enumerate(node.input)
+        if node.op_type != "Gemm" or place != 2
+    }
+    for tensor in model.graph.initializer:
+        if tensor.name in biases - others and len(tensor.dims) == 2 and tensor.dims[0] == 1:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor)[0], tensor.name))
 
 
 def products(model: Model, form: Form) -> list[str]:

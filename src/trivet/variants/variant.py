@@ -46,6 +46,7 @@ class BuildFailure(msgspec.Struct, frozen=True, kw_only=True):
     """A variant that this model does not have, here: it stays on record and leaves the search.
 
     settings: as of a variant; other settings are another try.
+    tried: False: it means nothing for the model, or not on this machine as it is; that is asked again each time.
     """
 
     name: str
@@ -53,3 +54,4 @@ class BuildFailure(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     built_from: str = ""
     settings: dict[str, Any] = {}
+    tried: bool = False
