@@ -42,7 +42,7 @@ def judged_variants(
         on_progress=lambda model, name, done, total: line.step(
             f"variants {done} of {total}: {name} of {model}"
         ),
-        say=line.say,
+        say=line.step,
     )
     if kept and {one.variant.digest for one in kept} >= {
         one.digest for one in built if hasattr(one, "digest")

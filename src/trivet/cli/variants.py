@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from trivet.cli.live_line import LiveLine
     from trivet.experiment.judged_variants import JudgedVariant
     from trivet.spec.configuration import Configuration
     from trivet.variants.store import VariantStore
@@ -60,14 +61,14 @@ def _variants(service: str, options: Mapping[str, Any]) -> str:
         )
     store = default_store(options["catalog_url"])
     with LiveLine(sys.stderr) as line:
-        built, judged = _built_and_judged(configuration, store, options, line.say)
+        built, judged = _built_and_judged(configuration, store, options, line)
     return (
         _json(configuration, store, built, judged) if options["as_json"] else "\n".join(_text(built, judged))
     )
 
 
 def _built_and_judged(
-    configuration: "Configuration", store: "VariantStore", options: Mapping[str, Any], say: Any
+    configuration: "Configuration", store: "VariantStore", options: Mapping[str, Any], line: "LiveLine"
 ) -> tuple[list["Variant | BuildFailure"], list["JudgedVariant"]]:
     from trivet.experiment.judged_variants import judge_variants, kept_judgements
     from trivet.experiment.model_rows import sources_of
@@ -77,7 +78,7 @@ def _built_and_judged(
     from trivet.spec.variants import excluded
     from trivet.variants.build import build_variants
 
-    sources = sources_of(configuration, max_rows=options["rows"], seed=options["seed"], say=say)
+    sources = sources_of(configuration, max_rows=options["rows"], seed=options["seed"], say=line.say)
     only = [name.strip() for name in options["only"].split(",")] if options["only"] else None
     try:
         built = build_variants(
@@ -86,8 +87,10 @@ def _built_and_judged(
             store,
             exclude=excluded(configuration.service.variants),
             rebuild=options["rebuild"],
-            on_progress=lambda model, name, done, total: None,
-            say=say,
+            on_progress=lambda model, name, done, total: line.step(
+                f"{name} of {model} ({done + 1} of {total})" if done < total else "built"
+            ),
+            say=line.step,
         )
     except FieldError as error:
         raise located(configuration, error) from None
@@ -102,7 +105,7 @@ def _built_and_judged(
         store,
         placement=place(),
         sources=sources,
-        on_progress=lambda what, done, total: say(
+        on_progress=lambda what, done, total: line.step(
             f"{what} ({done + 1} of {total})" if done < total else what
         ),
         max_judged=options["judged"],
