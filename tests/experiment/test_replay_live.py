@@ -133,7 +133,7 @@ def test_an_anonymous_bundle_asks_for_its_data(world: World, tmp_path: Path) -> 
     assert (done.exit_code, "taken out: data, inputs and labels" in done.output) == (0, True)
     assert str(world.folder.parent).encode() not in path.read_bytes()
     done = CliRunner().invoke(cli, ["replay", str(path), *options])
-    assert (done.exit_code, "give the file with --data" in done.output) == (2, True)
+    assert (done.exit_code, "give it with --data" in done.output) == (2, True)
     done = CliRunner().invoke(cli, ["replay", str(path), "--data", str(world.service), *options])
     assert (done.exit_code, "is not the data of the run" in done.output) == (2, True)
     found, data = bundle.read(path), world.service.parent / "rows.csv"

@@ -24,6 +24,12 @@ from trivet.spec.service_file import load_configuration
 MS = 1_000_000
 
 
+@pytest.fixture
+def no_kept_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the server has measured here before would decide, else."""
+    monkeypatch.setenv("TRIVET_CACHE", str(tmp_path / "cache"))
+
+
 def written(folder: Path, text: str, model: Path) -> Configuration:
     (folder / "tiny.onnx").write_bytes(model.read_bytes())
     path = folder / "service.yaml"
@@ -38,6 +44,7 @@ def profile_with(configuration: Configuration, one_ns: int, same: bool = True) -
     )
 
 
+@pytest.mark.usefixtures("no_kept_profile")
 @pytest.mark.parametrize(
     ("text", "one_ns", "cores", "expected"),
     [
@@ -58,6 +65,7 @@ def test_auto_becomes_what_the_server_would_make_of_it(
     assert setup.slo_latency_ns == 50 * MS
 
 
+@pytest.mark.usefixtures("no_kept_profile")
 def test_answers_that_differ_in_a_batch_keep_requests_apart(models: Path, tmp_path: Path) -> None:
     configuration = written(tmp_path, "levers: {}", models / "matmul.onnx")
     setup = setup_of(configuration, profile_with(configuration, MS, same=False), workers=1, num_cores=1)

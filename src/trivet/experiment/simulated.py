@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from trivet import host
 from trivet.runtime import profile as profiles
 from trivet.runtime.engines import num_threads, wanted_batch_size
 from trivet.runtime.profile import Batching, Profile
@@ -33,10 +34,8 @@ def setup_of(
     Args: num_cores: that the server's processes may use together.  exits: as in Setup.
     """
     service = configuration.service
-    engine_cores = max(1, (num_cores - workers) // workers)
-    stages = tuple(
-        _stage(configuration, profile, index, engine_cores) for index in range(len(service.pipeline))
-    )
+    cores = host.engine_cores(workers, num_cores)
+    stages = tuple(_stage(configuration, profile, index, cores) for index in range(len(service.pipeline)))
     deadline = service.slo.deadline_ns
     return Setup(
         service=service.name,

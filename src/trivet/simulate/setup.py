@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from trivet.host import engine_cores
+
 
 @dataclass(frozen=True, slots=True)
 class StageSetup:
@@ -44,4 +46,4 @@ class Setup:
     @property
     def engine_cores(self) -> int:
         """Cores that the engines of one worker may use: each worker's event loop has one; at least 1."""
-        return max(1, (self.cores - self.workers) // self.workers)
+        return engine_cores(self.workers, self.cores)
