@@ -25,7 +25,7 @@ from trivet.host import affinity
 from trivet.runtime.engines import wanted_batch_size
 from trivet.simulate.profile import ModelTimes, ServiceProfile, read_profile, write_profile
 from trivet.simulate.times import mean_ns
-from trivet.spec.configuration import Configuration
+from trivet.spec.configuration import Configuration, with_service
 
 MAX_POINTS = 20
 POINT_S = 1.5
@@ -33,6 +33,7 @@ _LIVE_POINTS = 3  # nearly idle, full, and the idle core's hiccups
 _PASSES = 2  # of the engines: before the live points and after them
 _MUCH = 0.02  # of the server's core, that others had meanwhile
 NS_PER_S = 1_000_000_000
+_PATIENCE_NS = 60 * NS_PER_S
 _LONGEST_BUSY_NS = 600 * NS_PER_S  # of a process that is killed long before
 
 Progress = Callable[[str, int, int], None]
@@ -166,7 +167,7 @@ class _Profiling:
     def _live(self, configuration: Configuration) -> None:
         setup = setup_of(configuration, self._profile, workers=1, num_cores=self._num_cores)
         one_ns = round(sum([mean_ns(self._profile.models[stage.key], 1) for stage in setup.stages]))
-        with served(configuration, self._placement, asked()) as made:
+        with served(_patient(configuration), self._placement, asked()) as made:
             before = used(made)
             seen = msgspec.json.decode(
                 self._on_server_cores("trivet.experiment.hiccup_probe", str(2 * self._point_ns)), type=Seen
@@ -207,6 +208,12 @@ class _Profiling:
         if process.returncode:
             raise ProfilingError(process.stderr.decode(errors="replace").strip()[-2000:])
         return process.stdout
+
+
+def _patient(configuration: Configuration) -> Configuration:
+    """The same with a deadline that nobody misses: what a refusal costs is not what a request costs."""
+    slo = msgspec.structs.replace(configuration.service.slo, deadline_ns=_PATIENCE_NS)
+    return with_service(configuration, msgspec.structs.replace(configuration.service, slo=slo))
 
 
 def distinct(configurations: Sequence[Configuration]) -> list[Configuration]:

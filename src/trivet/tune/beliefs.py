@@ -20,6 +20,7 @@ from trivet.tune.screen import DEFAULT_SLOPE, Screened
 
 FURTHEST = 0.35  # how far from where it was offered one block may move a limit, on the log scale
 FULL_WEIGHT_WITHIN = 0.10
+ROOM = 2 / 3  # of the budget
 REFERENCE_FIGURES = ("latency_p50_ms", "latency_p99_ms", "cpu_ms_per_request", "memory_mib")
 LIMIT = "max_rate_rps"
 
@@ -51,10 +52,16 @@ class Records:
 
 
 def moved(block: TrialBlock, slope: float, slo_latency_ns: int) -> float:
-    """How far the largest rate is from where a block was offered, on the log scale; cut off at FURTHEST."""
+    """How far the largest rate is from where a block was offered, on the log scale; cut off at FURTHEST.
+
+    A latency that leaves a third of the budget free is that of a server with room: there it hardly grows with the rate, and
+    no slope says where it will.
+    """
     latency_ms = block.values.get("slo_latency_ms")
     if not latency_ms:
         return -FURTHEST
+    if latency_ms < ROOM * slo_latency_ns / 1e6:
+        return FURTHEST
     return max(-FURTHEST, min(FURTHEST, slope * math.log(slo_latency_ns / 1e6 / latency_ms)))
 
 
