@@ -97,6 +97,23 @@ def test_the_objective_is_what_the_sentence_is_about() -> None:
     assert "Largest rate within the SLO: × 4.2 [3.9, 4.4] beside the default." in said(StudyView(STUDY, {}))
 
 
+def test_a_gain_that_cannot_be_told_is_no_promise() -> None:
+    first = STUDY.trials[0]
+    wide = Figure(estimate=42, low=12, high=149, unit="requests/s")
+    default = Figure(estimate=17, low=5, high=57, unit="requests/s")
+    trials = [
+        msgspec.structs.replace(
+            trial,
+            measured={**trial.measured, "max_rate_rps": default if trial.id == first.id else wide},
+        )
+        if "max_rate_rps" in trial.measured
+        else trial
+        for trial in STUDY.trials
+    ]
+    told = said(StudyView(study(trials=trials), {}))
+    assert "Largest rate within the SLO: cannot be told from the default's, +147 % [-79, +2880]." in told
+
+
 def test_a_run_says_first_what_makes_it_worthless(drawn_catalog: Catalog, record_ids: dict[str, str]) -> None:
     text = run_markdown(read_run(drawn_catalog, drawn_catalog.run(record_ids["invalid"])))
     assert text.splitlines()[:3] == [

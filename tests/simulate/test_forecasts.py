@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -158,6 +159,17 @@ def test_where_there_is_no_largest_rate_it_says_why(setup: Setup, message: str) 
     with pytest.raises(NoRateError, match=message):
         largest_rate(
             PROFILE, setup, Poisson(rate_rps=10, duration_ns=S), seed=1, replications=2, num_requests=50
+        )
+
+
+def test_where_hiccups_alone_break_the_slo_the_search_ends() -> None:
+    host = msgspec.structs.replace(
+        PROFILE.host, hiccups=[(at, 40 * MS) for at in range(0, S, 100 * MS)], observed_ns=S
+    )
+    profile = msgspec.structs.replace(PROFILE, host=host)
+    with pytest.raises(NoRateError, match="holds at no rate"):
+        largest_rate(
+            profile, lone(slo_ns=20 * MS), Poisson(rate_rps=10, duration_ns=S), seed=1, num_requests=2000
         )
 
 

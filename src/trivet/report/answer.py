@@ -40,10 +40,18 @@ def said(view: StudyView) -> str:
         )
     if view.default is not None and chosen.id == view.default.id:
         return "Keep the default: nothing that was tried is better for certain."
-    gain = view.gain(view.objective)
-    name = label(view.objective)
-    by = f" {name[0].upper()}{name[1:]}: {ratio(gain)} beside the default." if gain is not None else ""
-    return f"Serve trial {chosen.id}: {what}.{by}"
+    return f"Serve trial {chosen.id}: {what}.{_gained(view)}"
+
+
+def _gained(view: StudyView) -> str:
+    """What the choice gains beside the default, or that this cannot be told; empty where there is nothing to compare."""
+    gain, name = view.gain(view.objective), label(view.objective)
+    if gain is None:
+        return ""
+    what = f" {name[0].upper()}{name[1:]}"
+    if (gain.low is None or gain.low < 1) and (gain.high is None or gain.high > 1):
+        return f"{what}: cannot be told from the default's, {ratio(gain)}."
+    return f"{what}: {ratio(gain)} beside the default."
 
 
 def answer(view: StudyView) -> Markup:

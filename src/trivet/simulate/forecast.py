@@ -200,6 +200,9 @@ class _Search:
         # Whoever waits behind more than can be done within the budget is late: so many at once decide the whole run.
         allowed = (1 - setup.slo_percentile / 100) * len(self._gaps_ns)
         self._most_waiting = int(allowed + _most_at_once(profile, setup, budget_ns)) + 1
+        # So far apart hardly any request meets another: it gets no better with fewer.
+        apart = max(_APART, 2 / (1 - setup.slo_percentile / 100))
+        self._least_rps = NS_PER_S / (budget_ns * apart)
 
     def run(self, guess: float | None, precision: float) -> float:
         low, high = self._bracket(guess or self._own_rps, 2.0 if guess is None else 1.1)
@@ -218,14 +221,14 @@ class _Search:
                         f"the SLO holds even at {rate:,.3g} requests a second: nothing bounds the rate"
                     )
             return rate, rate * growth
-        while not self._holds(max(rate / growth, _LEAST_RPS)):
+        while not self._holds(max(rate / growth, self._least_rps)):
             rate, growth = rate / growth, growth * growth
-            if rate <= _LEAST_RPS:
+            if rate <= self._least_rps:
                 raise NoRateError(
                     f"the SLO (p{self._setup.slo_percentile:g} within {self._budget_ns / NS_PER_MS:g} ms) holds at no "
                     "rate: a lone request takes longer; allow more time, or take a faster variant"
                 )
-        return max(rate / growth, _LEAST_RPS), rate
+        return max(rate / growth, self._least_rps), rate
 
     def _holds(self, rate_rps: float) -> bool:
         instants = (self._gaps_ns * (self._own_rps / rate_rps)).astype(np.int64)
@@ -265,4 +268,4 @@ def _most_at_once(profile: ServiceProfile, setup: Setup, budget_ns: int) -> floa
 
 
 _MOST_RPS: Final = 1e8
-_LEAST_RPS: Final = 1e-3
+_APART: Final = 200.0  # of the SLO's latency, on average between requests
