@@ -69,5 +69,6 @@ def last_study(folder: Path) -> Study:
 
 def _figure(figure: dict[str, Any]) -> str:
     low, high = figure.get("low"), figure.get("high")
-    interval = "" if low is None or high is None else f" [{low:.1f}, {high:.1f}]"
-    return f"{figure['estimate']:.1f}{interval} ms"
+    if low is None or high is None:
+        return f"{figure['estimate']:.1f} ms (too few requests for an interval)"
+    return f"{figure['estimate']:.1f} [{low:.1f}, {high:.1f}] ms"

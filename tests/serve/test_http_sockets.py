@@ -74,11 +74,19 @@ def test_thousands_of_pipelined_requests(server: ServerProcess) -> None:
     assert [answer.status for answer in answers] == [200] * 2000
 
 
+def assert_it_answers(server: ServerProcess) -> None:
+    with connect(server) as client:
+        client.sendall(request(url=URL, body=BODY, headers=[b"Connection: close"]))
+        (answer,) = read(client)
+    assert answer.status == 200
+
+
 def test_a_client_that_leaves_in_the_middle_of_anything(server: ServerProcess) -> None:
     whole = request(url=URL, body=BODY)
     for stop in range(1, len(whole) + 1, 7):
         with connect(server) as client:
             client.sendall(whole[:stop])
+    assert_it_answers(server)
 
 
 def test_a_client_that_resets(server: ServerProcess) -> None:
@@ -87,6 +95,7 @@ def test_a_client_that_resets(server: ServerProcess) -> None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         client.sendall(request(url=URL, body=BODY) * 10)
         client.close()
+    assert_it_answers(server)
 
 
 def test_head_of_what_the_supervisor_answers(server: ServerProcess) -> None:

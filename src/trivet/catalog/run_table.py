@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from trivet.catalog import named_rows
 from trivet.catalog.database import Database
 from trivet.catalog.environment import Environment
 from trivet.catalog.errors import RunEndedError
@@ -133,17 +134,10 @@ class RunTable:
 
     def ids(self, prefix: str = "", service: str | None = None, limit: int | None = None) -> list[str]:
         """Newest first."""
-        query = sa.select(runs.c.id).order_by(runs.c.number.desc()).limit(limit)
-        if prefix:
-            query = query.where(runs.c.id.startswith(prefix, autoescape=True))
-        if service is not None:
-            query = query.where(runs.c.service == service)
-        with self._database.reading() as connection:
-            return list(connection.scalars(query))
+        return named_rows.ids(self._database, runs, prefix, service, limit)
 
     def services(self) -> list[str]:
-        with self._database.reading() as connection:
-            return list(connection.scalars(sa.select(runs.c.service).distinct().order_by(runs.c.service)))
+        return named_rows.services(self._database, runs)
 
     def list(self, where: RunFilter) -> list[RunSummary]:
         query = sa.select(*_SUMMARY).where(*_conditions(where))

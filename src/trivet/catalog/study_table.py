@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from trivet.catalog import named_rows
 from trivet.catalog.database import Database
 from trivet.catalog.errors import NoSuchStudyError
 from trivet.catalog.schema import sa, studies
@@ -73,18 +74,10 @@ class StudyTable:
 
     def ids(self, prefix: str = "", service: str | None = None, limit: int | None = None) -> list[str]:
         """Newest first."""
-        query = sa.select(studies.c.id).order_by(studies.c.number.desc()).limit(limit)
-        if prefix:
-            query = query.where(studies.c.id.startswith(prefix, autoescape=True))
-        if service is not None:
-            query = query.where(studies.c.service == service)
-        with self._database.reading() as connection:
-            return list(connection.scalars(query))
+        return named_rows.ids(self._database, studies, prefix, service, limit)
 
     def services(self) -> list[str]:
-        query = sa.select(studies.c.service).distinct().order_by(studies.c.service)
-        with self._database.reading() as connection:
-            return list(connection.scalars(query))
+        return named_rows.services(self._database, studies)
 
     def list(self, where: StudyFilter) -> list[StudySummary]:
         """Newest first."""
