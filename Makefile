@@ -59,5 +59,6 @@ clean:
 # Resolve the lock anew (needs uv; the only command that does).
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-	    --extra rows --extra otel --extra demo --extra bench --extra postgres --extra mlflow --extra variants --extra tune --extra lightgbm \
+	    --extra rows --extra otel --extra demo --extra bench --extra postgres --extra mlflow --extra variants --extra tune --extra lightgbm --extra redis \
+	    --extra semantic --extra remote \
 	    --group dev pyproject.toml -o locks/dev.txt

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from trivet.runtime.exiting import Parting
     from trivet.runtime.live import LiveService
+    from trivet.runtime.notes import Notes
     from trivet.runtime.splitting import Split
     from trivet.runtime.streaming import Stream
 
@@ -55,6 +56,7 @@ class Request(Job):
         "inputs",
         "live",
         "message",
+        "notes",
         "options",
         "priority",
         "received_ns",
@@ -104,5 +106,6 @@ class Request(Job):
         self.started_ns = 0  # the engine began
         self.ended_ns = 0  # the engine was done
         self.batch_rows = 0
+        self.notes: Notes | None = None  # what came between it and its pipeline
         self.options: Any = None  # what the front (HTTP, ...) needs for the answer
         self.response: bytes | None = None

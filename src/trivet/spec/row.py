@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trivet.errors import ExtraMissingError, SpecError
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 ABSENT = -1  # an instant, duration or index that the writer did not observe
 
 # Where a request's time goes inside the server; also the names in the `Server-Timing` header.
@@ -79,6 +79,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     kept: str = ""  # one of KEPT; since version 2
     # The model that answered, where there are early exits; several where rows of one request parted: `front+rest`.
     exit: str = ""  # since version 3
+    # What answered instead of the full pipeline when that could not: "degraded:MODEL" under load, "fallback:NAME" after
+    # a failure; "": the pipeline as declared. Since version 4, like the three below.
+    instead: str = ""
+    upstream: str = ""  # the remote server that answered
+    attempts: int = (
+        ABSENT  # tries of remote stages and retried ones, hedges included; ABSENT: nothing was tried twice
+    )
+    cost_nano: int = ABSENT  # 1e-9 of the service's currency; ABSENT: no price is declared
 
 
 class RowsHeader(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,21 @@
+"""What is told of a request that took another way than its pipeline as declared: in its answer, metrics and row."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Notes:
+    """Made by the first shortcut or repair that a request meets; most requests have none.
+
+    cache: one of spec.row.CACHE_OUTCOMES.
+    instead: as in spec.row.Row: `degraded:MODEL` or `fallback:NAME`; empty: the pipeline as declared answered.
+    upstream: the remote server that answered.
+    attempts: tries of what was tried more than once, or elsewhere; 0: nothing was.
+    cost_nano: beside the processor time, in 1e-9 of the service's currency (calls, tokens).
+    """
+
+    cache: str = ""
+    instead: str = ""
+    upstream: str = ""
+    attempts: int = 0
+    cost_nano: int = 0
