@@ -84,3 +84,8 @@ def test_an_outlier_is_not_bet_on() -> None:
     steady = np.full(9, 0.01)
     evidence = log_evidence(np.append(steady, -5.0))
     assert evidence[-1] == pytest.approx(evidence[-2])
+
+
+def test_a_pair_beyond_all_numbers_is_no_bet() -> None:
+    ordinary = [1e-300, 1e-300, 1e-300]
+    assert log_evidence(np.array([*ordinary, 1e8]))[-1] == log_evidence(np.array(ordinary))[-1]

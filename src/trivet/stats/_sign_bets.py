@@ -49,9 +49,9 @@ def log_growth(deviations: NDArray[np.float64], medians: NDArray[np.float64]) ->
     Args: deviations: of pairs, shape (...).  medians: of the magnitudes up to and with each pair, the same shape.
     """
     # Where the median is 0, most differences were exactly the centre, and the others are no measure of anything.
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # so far out, nobody bets
         scaled = np.divide(np.abs(deviations), medians, out=np.zeros_like(medians), where=medians > 0)
-    bets = [np.where(scaled <= one.farthest, np.tanh(one.slope * scaled), 0) for one in BETTORS]
+        bets = [np.where(scaled <= one.farthest, np.tanh(one.slope * scaled), 0) for one in BETTORS]
     growth: NDArray[np.float64] = np.log1p(np.sign(deviations) * np.stack(bets))
     return growth
 
