@@ -15,7 +15,7 @@ from trivet.stats.errors import TooFewError
 from trivet.stats.interval import Interval
 from trivet.stats.quantile_interval import quantile_interval
 
-LOADS, HICCUP_LOADS = (0.3, 0.7, 0.9), (0.5, 0.8)
+LOADS, HICCUP_LOADS = (0.3, 0.5, 0.7, 0.8, 0.9), (0.5, 0.8)
 NUM, TIMES = 10_000, 3  # requests of a controlled run; the plain interval has so many times as many
 HIGH_LOAD, NUM_AT_HIGH = 0.9, 20_000  # of 10,000 there, plain intervals are refused too often to compare with
 NUM_SIMULATED, NUM_FRESH = 4, 20

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import json
+import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import Pool
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from benchmarks._records import OUT
+
+ROOT = Path(__file__).parent.parent
 Record = dict[str, Any]
 Task = tuple[Any, ...]
 
@@ -57,3 +65,52 @@ class _Made:
 
     def __call__(self, task: Task) -> tuple[Task, Record]:
         return task, self._make(*task)
+
+
+def files_digest(files: Sequence[Path]) -> str:
+    """Of all that decides what a record says: records of other code are not taken for this one's."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def machine() -> str:
+    return f"{platform.machine()}, CPython {platform.python_version()}, numpy {np.__version__}"
+
+
+def cell_options(question: str, num_runs: int) -> argparse.ArgumentParser:
+    """The options of a benchmark of many cells, each of so many runs."""
+    parser = argparse.ArgumentParser(description=question)
+    parser.add_argument("--runs", type=int, default=num_runs, help=f"of each cell [{num_runs}]")
+    parser.add_argument("--only", default="", help="cells whose key holds this text")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--write", type=Path, help="write the page")
+    return parser
+
+
+def kept_cells(
+    name: str,
+    make: Callable[..., Record],
+    tasks: Sequence[Task],
+    *,
+    sources: Sequence[Path],
+    processes: int,
+    describe: Callable[[Record], str],
+    cost: Callable[[Task], float],
+) -> list[Record]:
+    """The records of `tasks`, from the file that keeps them for this code.
+
+    Args: name: of the benchmark.  make: called in processes of its own.  tasks: their repr names them, so no functions.
+    sources: the files and folders of Python files that decide what a record says.
+    """
+    files = [file for one in sources for file in (sorted(one.glob("*.py")) if one.is_dir() else [one])]
+    kept = KeptRecords(OUT / name / f"{files_digest(files)}.jsonl", processes, cost, describe)
+    return kept.all_of(make, tasks)
+
+
+def write_page(lines: Iterator[str], path: Path | None) -> None:
+    page = "\n".join(lines) + "\n"
+    if path is not None:
+        path.write_text(page)
+    print(page)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
 
-import numpy as np
-
-from benchmarks._controlled_cells import Record, cells, measured
+from benchmarks._controlled_cells import NUM_TRUTH, RUN_SEED, Record, cells, measured
 from benchmarks._controlled_page import page_lines
+from benchmarks._kept import ROOT, Task, cell_options, kept_cells, machine, write_page
 
 QUESTION = (
     "How many requests does a simulator save as control variate, and does the interval of p99 still hold?"
@@ -21,40 +15,38 @@ QUESTION = (
 
 
 def main(args: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=QUESTION)
-    parser.add_argument("--runs", type=int, default=200, help="of each cell")
-    parser.add_argument("--only", default="", help="cells whose key holds this text")
-    parser.add_argument("--seed", type=int, help="other runs than those of the page")
-    parser.add_argument(
-        "--json", type=Path, help="keep the records here; cells that it holds are not run again"
-    )
-    parser.add_argument("--write", type=Path, help="write the page")
+    parser = cell_options(QUESTION, 200)
+    parser.add_argument("--seed", type=int, default=RUN_SEED, help=f"other runs than the page's [{RUN_SEED}]")
     options = parser.parse_args(args)
-    report: Record = {"machine": _machine(), "cells": []}
-    if options.json and options.json.exists():
-        report = json.loads(options.json.read_text())
-    known = {record["key"] for record in report["cells"]}
-    for cell in cells():
-        if options.only not in cell.key or cell.key in known:
-            continue
-        begun = time.monotonic()
-        extra = {} if options.seed is None else {"seed": options.seed}
-        report["cells"].append(measured(cell, options.runs, **extra))
-        _progress(report["cells"][-1], time.monotonic() - begun)
-        if options.json:
-            options.json.write_text(json.dumps(report, indent=1))
-    page = "\n".join(page_lines(report)) + "\n"
-    if options.write:
-        options.write.write_text(page)
-    print(page)
+    tasks = [
+        (cell.key, options.runs, NUM_TRUTH, options.seed) for cell in cells() if options.only in cell.key
+    ]
+    records = kept_cells(
+        "control_variate",
+        record_of,
+        tasks,
+        sources=[ROOT / "src/trivet/stats", *sorted(ROOT.glob("benchmarks/_controlled_[cq]*.py"))],
+        processes=options.processes,
+        describe=_described,
+        cost=_load,
+    )
+    write_page(iter(page_lines({"machine": machine(), "cells": records})), options.write)
     return 0
 
 
-def _machine() -> str:
-    return f"{platform.machine()}, CPython {platform.python_version()}, numpy {np.__version__}"
+def record_of(key: str, num_runs: int, num_truth: int, seed: int) -> Record:
+    return measured(_CELLS[key], num_runs, num_truth, seed)
 
 
-def _progress(record: Record, seconds: float) -> None:
+_CELLS = {cell.key: cell for cell in cells()}
+
+
+def _load(task: Task) -> float:
+    """Near saturation runs are twice as long."""
+    return _CELLS[task[0]].load
+
+
+def _described(record: Record) -> str:
     shown = []
     for name in ("controlled", "plain"):
         one = record[name]
@@ -62,12 +54,7 @@ def _progress(record: Record, seconds: float) -> None:
         shown.append(
             f"{name} {one['covered']}/{given} (low {one['above']}, high {one['below']}) width {one['width'] or 0:.3f}"
         )
-    print(
-        f"{time.strftime('%H:%M:%S')} {record['key']}: {'; '.join(shown)}; used {record['used']}, "
-        f"saving {record['saving'] or 0:.2f}, {seconds:.0f} s",
-        file=sys.stderr,
-        flush=True,
-    )
+    return f"{record['key']}: {'; '.join(shown)}; used {record['used']}, saving {record['saving'] or 0:.2f}"
 
 
 if __name__ == "__main__":

@@ -2,65 +2,60 @@
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
-
-import numpy as np
 
 from benchmarks._coverage_cells import Record, cells, cost_ms, measured
 from benchmarks._coverage_page import page_lines
+from benchmarks._kept import ROOT, Task, cell_options, kept_cells, machine, write_page
 
 QUESTION = "Do nominal 95 % intervals of p99 cover the truth 95 % of the time, on queues of known truth?"
 
 
 def main(args: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(description=QUESTION)
-    parser.add_argument("--runs", type=int, default=400, help="of each cell")
-    parser.add_argument("--truth-runs", type=int, default=600, help="of each cell, for truth and oracle")
-    parser.add_argument("--only", default="", help="cells whose key holds this text")
+    parser = cell_options(QUESTION, 400)
     parser.add_argument(
-        "--json", type=Path, help="keep the records here; cells that it holds are not run again"
+        "--truth-runs", type=int, default=600, help="of each cell, for truth and oracle [600]"
     )
-    parser.add_argument("--write", type=Path, help="write the page")
     options = parser.parse_args(args)
-    report: Record = {"machine": _machine(), "cells": []}
-    if options.json and options.json.exists():
-        report = json.loads(options.json.read_text())
-    known = {record["key"] for record in report["cells"]}
-    for cell in cells():
-        if options.only not in cell.key or cell.key in known:
-            continue
-        begun = time.monotonic()
-        report["cells"].append(measured(cell, options.runs, options.truth_runs))
-        _progress(report["cells"][-1], time.monotonic() - begun)
-        if options.json:
-            options.json.write_text(json.dumps(report, indent=1))
-    if "cost_ms" not in report:
-        report["cost_ms"] = cost_ms()
-    page = "\n".join(page_lines(report)) + "\n"
-    if options.write:
-        options.write.write_text(page)
-    print(page)
+    chosen = [cell for cell in cells() if options.only in cell.key]
+    records = kept_cells(
+        "coverage",
+        record_of,
+        [(cell.key, options.runs, options.truth_runs) for cell in chosen],
+        sources=[
+            ROOT / "src/trivet/stats",
+            *(
+                ROOT / f"benchmarks/{name}.py"
+                for name in ("_coverage_cells", "_percentile_rivals", "_queues")
+            ),
+        ],
+        processes=options.processes,
+        describe=_described,
+        cost=_requests,
+    )
+    report = {"machine": machine(), "cells": records, "cost_ms": cost_ms()}
+    write_page(iter(page_lines(report)), options.write)
     return 0
 
 
-def _machine() -> str:
-    return f"{platform.machine()}, CPython {platform.python_version()}, numpy {np.__version__}"
+def record_of(key: str, num_runs: int, num_truth: int) -> Record:
+    return measured(_CELLS[key], num_runs, num_truth)
 
 
-def _progress(record: Record, seconds: float) -> None:
+_CELLS = {cell.key: cell for cell in cells()}
+
+
+def _requests(task: Task) -> float:
+    return float(_CELLS[task[0]].num)
+
+
+def _described(record: Record) -> str:
     ours = record["methods"]["ours"]
     given = record["runs"] - ours["refused"]
-    print(
-        f"{time.strftime('%H:%M:%S')} {record['key']}: covered {ours['covered']} of {given} "
-        f"(low {ours['above']}, high {ours['below']}), width {ours['width']}, {seconds:.0f} s",
-        file=sys.stderr,
-        flush=True,
+    return (
+        f"{record['key']}: covered {ours['covered']} of {given} (low {ours['above']}, high {ours['below']}), "
+        f"width {ours['width']}"
     )
 
 
