@@ -27,7 +27,7 @@ class InferEndpoint:
 
     def handle(self, connection: "Connection", headers: "Headers", body: bytes | bytearray) -> None:
         """Raises: RequestError: the request was not accepted; nothing has been answered yet."""
-        self.accept(connection, *read_options(headers), body)
+        self.accept(connection, *read_options(headers, self._router.tenants), body)
 
     def accept(
         self, connection: "Connection", json_size: int | None, options: Options | None, body: Buffer
