@@ -68,6 +68,13 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             ]
         )
 
+    def stage_digest(self, place: int) -> str:
+        """One digest for all that the stage at `place` of the pipeline is made of, whatever stands beside it."""
+        digests = _digests(self.files)
+        stage = self.service.pipeline[place]
+        content = _stage_content(stage, [stage.model or ""], digests)
+        return _sha256([content, stage.model and _model_content(self.service.models[stage.model], digests)])
+
     def model_path(self, model: str) -> Path:
         """The file of a native model. Raises: KeyError: no such model.  SpecError: it is Python code."""
         declared = self.service.models[model].file
@@ -114,7 +121,7 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
     """What the hash is taken of. Models stand in the order of their first use; their names do not matter."""
     order = _model_order(service)
     decode = service.decode
-    return {
+    content = {
         "format": FORMAT,
         "inputs": _plain(service.inputs),
         "outputs": _plain(service.outputs),
@@ -126,6 +133,9 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
         and _plain(decode) | {"by": _code(decode.by, digests), "labels": _labels(decode.labels, digests)},
         "metric": service.metric and _code(service.metric, digests),
     }
+    if service.cache is not None:  # a service without keeps the hash that it had before there were any
+        content["cache"] = _plain(service.cache)
+    return content
 
 
 def _model_order(service: Service) -> list[str]:
