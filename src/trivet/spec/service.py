@@ -9,6 +9,7 @@ from trivet.spec.cost import Cost
 from trivet.spec.exit import Exit
 from trivet.spec.fields import FieldError
 from trivet.spec.levers import Auto, Count, Levers, Priorities, Slo
+from trivet.spec.precomputed import Precomputed
 from trivet.spec.signature import TensorSpec
 from trivet.spec.tuning import DeploymentHint, Tuning
 from trivet.spec.variants import Variants
@@ -162,6 +163,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     inputs, outputs: the signature at the two ends, where an end is Python code (a model file has its own).
     pipeline: by default the only model.
     metric: accuracy, f1, auc, mae, rmse, cosine, or `module:function` that returns one value a row.
+    precomputed: answers that were computed before anybody asked.
     cost: what a core costs; plans and cost figures need it.
     """
 
@@ -176,6 +178,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     decode: Decode | None = None
     metric: Text | None = None
     variants: Variants = {}
+    precomputed: Precomputed | None = None
     cost: Cost | None = None
     tune: Tuning | None = None
     deployment: DeploymentHint | None = None
