@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
+from trivet.spec.cache import Cache
 from trivet.spec.cost import Cost
 from trivet.spec.exit import Exit
 from trivet.spec.fields import FieldError
@@ -164,6 +165,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pipeline: by default the only model.
     metric: accuracy, f1, auc, mae, rmse, cosine, or `module:function` that returns one value a row.
     precomputed: answers that were computed before anybody asked.
+    cache: what is remembered of answers and stages; None: nothing.
     cost: what a core costs; plans and cost figures need it.
     """
 
@@ -179,6 +181,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     metric: Text | None = None
     variants: Variants = {}
     precomputed: Precomputed | None = None
+    cache: Cache | None = None
     cost: Cost | None = None
     tune: Tuning | None = None
     deployment: DeploymentHint | None = None
