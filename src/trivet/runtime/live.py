@@ -16,7 +16,7 @@ from trivet.runtime.conversion import as_inputs
 from trivet.runtime.counters import ModelCounters
 from trivet.runtime.counts import Counts
 from trivet.runtime.executors import Executor
-from trivet.runtime.front import Fronts
+from trivet.runtime.front import Front, Fronts
 from trivet.runtime.live_exits import LiveExits
 from trivet.runtime.request import Reply, Request
 from trivet.runtime.results import Results
@@ -112,6 +112,7 @@ class LiveService:
         )
         self.json_rows = all(spec.datatype not in ("FP16", "BF16", "BYTES") for spec in signature.outputs)
         self.counts = Counts()
+        self.front_list: list[Front] = []  # in the order in which they are asked; see Runtime.add
         self.fronts: Fronts | None = None  # what may answer before the pipeline; set when it is put to work
         self._scheduler = scheduler
         self._default_priority = default_priority

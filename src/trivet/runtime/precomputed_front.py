@@ -19,8 +19,8 @@ from trivet.wire.row_key import RowKeys
 if TYPE_CHECKING:
     from trivet.runtime.request import Request
 
-LOOKUPS = "trivet_precomputed_lookups"
-REFUSED = "trivet_precomputed_tables_refused"
+LOOKUPS = "trivet_precomputed_lookups_total"
+REFUSED = "trivet_precomputed_tables_refused_total"
 ROWS = "trivet_precomputed_rows"
 
 

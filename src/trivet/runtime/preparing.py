@@ -3,7 +3,7 @@
 Stage by stage in the pipeline's order, so that each can be profiled on what the stages before it give for real data.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from trivet.pipeline.wiring import Taking
 from trivet.runtime import profile as profiles
 from trivet.runtime.conversion import as_arrays
 from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
+from trivet.runtime.precomputed_front import PrecomputedFront
 from trivet.runtime.preparing_exits import check_exits
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
@@ -31,6 +32,7 @@ from trivet.runtime.resolving import (
     step_model,
 )
 from trivet.runtime.samples import Samples
+from trivet.runtime.service_signature import service_signature
 from trivet.runtime.steps import StepStage, call_step, load_callable
 from trivet.runtime.streaming import FirstChunk
 from trivet.spec.configuration import Configuration, Resolution
@@ -74,6 +76,7 @@ class Prepared:
     version: str
     stages: list[PreparedModel | StepStage]
     takings: list[Taking]
+    precomputed: PrecomputedFront | None = None
 
 
 def prepare(
@@ -94,13 +97,28 @@ def prepare(
         for index in range(len(configuration.service.pipeline)):
             preparing.add_stage(index)
         check_exits(configuration.service, preparing.stages, preparing.takings)
+        precomputed = _precomputed(configuration, preparing.stages, say)
     except FieldError as error:
         preparing.close()
         raise located(configuration, error) from None
     except BaseException:
         preparing.close()
         raise
-    return Prepared(configuration, version, preparing.stages, preparing.takings)
+    return Prepared(configuration, version, preparing.stages, preparing.takings, precomputed)
+
+
+def _precomputed(
+    configuration: Configuration, stages: Sequence[PreparedModel | StepStage], say: Say
+) -> PrecomputedFront | None:
+    """Raises: SpecError: the table cannot be used, and the service wants none then."""
+    declared = configuration.service.precomputed
+    if declared is None:
+        return None
+    signature = service_signature(configuration.service, stages)
+    path = Path(configuration.root, declared.table)
+    front = PrecomputedFront(declared, path, configuration.hash, signature, say)
+    front.load()
+    return front
 
 
 class _Preparing:

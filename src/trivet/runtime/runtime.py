@@ -14,6 +14,7 @@ from trivet.pipeline.chain import Run
 from trivet.runtime.conversion import as_inputs
 from trivet.runtime.executors import Executor, Outcome
 from trivet.runtime.exiting import part_ways
+from trivet.runtime.front import Fronts
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
@@ -51,6 +52,8 @@ class Runtime:
     def add(self, live: LiveService) -> None:
         for model in live.models:
             self._models[model.scheduled] = model
+        if live.front_list:
+            live.fronts = Fronts(live.front_list, self)
 
     def retire(self, live: LiveService) -> None:
         """Free a configuration's engines as soon as the requests it has taken are answered; it gets no new ones."""

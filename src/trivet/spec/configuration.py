@@ -128,6 +128,10 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
     }
     if service.cache is not None:  # a service without keeps the hash that it had before there were any
         content["cache"] = _plain(service.cache)
+    if service.precomputed is not None:
+        policy: dict[str, Any] = _plain(service.precomputed)
+        del policy["table"]  # a path; what is in the table belongs to this hash, not the other way round
+        content["precomputed"] = policy
     return content
 
 
