@@ -67,7 +67,7 @@ def install(
         platform=_platform(service),
     )
     if prepared.precomputed is not None:
-        prepared.precomputed.begin(loop, live.counts)
+        prepared.precomputed.begin(loop, live.counts, now_ns)
         live.front_list.append(prepared.precomputed)
     return live
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trivet.clock import MonotonicClock
 from trivet.errors import RequestError, SpecError, UnavailableError, UserError
 from trivet.runtime.answer_table import AnswerTable, TableError, read_answers
 from trivet.runtime.counts import Counts
@@ -53,6 +54,7 @@ class PrecomputedFront:
         self._wall_s = wall_s
         self._signature = signature
         self._keys = RowKeys(signature)
+        self._now_ns: Callable[[], int] = MonotonicClock.now_ns
         self._counts: Counts | None = None
         self._reason = ""  # why the file could not be used, before there was anybody to count
         self._table: WatchedTable[AnswerTable] = WatchedTable(
@@ -73,8 +75,9 @@ class PrecomputedFront:
                 ) from None
             self._refused(error)
 
-    def begin(self, loop: asyncio.AbstractEventLoop, counts: Counts) -> None:
+    def begin(self, loop: asyncio.AbstractEventLoop, counts: Counts, now_ns: Callable[[], int]) -> None:
         """From now on the table is asked, and read again whenever its file is replaced."""
+        self._now_ns = now_ns
         self._counts = counts
         if self._reason:
             counts.add(REFUSED, reason=self._reason)
@@ -116,7 +119,7 @@ class PrecomputedFront:
             request.reply.fail(request, self._too_old(table))
             return True
         self._count("hit")
-        answer_now(request, found.outputs, found.batch_rows, "precomputed")
+        answer_now(request, found.outputs, found.batch_rows, "precomputed", now_ns=self._now_ns())
         return True
 
     def answered(self, request: "Request", results: Results, start: int) -> None:
