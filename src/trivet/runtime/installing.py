@@ -16,6 +16,7 @@ from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.preparing import Prepared, PreparedModel, Say
 from trivet.runtime.process_executor import ProcessExecutor
 from trivet.runtime.service_signature import service_signature
+from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
 from trivet.spec.service import Service
@@ -66,6 +67,9 @@ def install(
         max_priority=service.priorities.levels,
         platform=_platform(service),
     )
+    for stage in stages:
+        if isinstance(stage, StepStage) and stage.joins is not None:
+            stage.joins.begin(loop, live.counts, now_ns)
     if prepared.precomputed is not None:
         prepared.precomputed.begin(loop, live.counts, now_ns)
         live.front_list.append(prepared.precomputed)

@@ -144,6 +144,12 @@ class LiveService:
             for model in self.models
         )
 
+    def close_tables(self) -> None:
+        """Let go of the tables that features are looked up in."""
+        for stage in self.stages:
+            if isinstance(stage, StepStage) and stage.joins is not None:
+                stage.joins.source.close()
+
     def summary(self) -> str:
         """What `auto` became, in one line for the log."""
         return "; ".join(_summary(stage) for stage in self.stages)

@@ -18,6 +18,7 @@ from trivet.pipeline.wiring import Taking
 from trivet.runtime import profile as profiles
 from trivet.runtime.conversion import as_arrays
 from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
+from trivet.runtime.loading_features import load_features
 from trivet.runtime.precomputed_front import PrecomputedFront
 from trivet.runtime.preparing_exits import check_exits
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
@@ -37,6 +38,7 @@ from trivet.runtime.steps import StepStage, call_step, load_callable
 from trivet.runtime.streaming import FirstChunk
 from trivet.spec.configuration import Configuration, Resolution
 from trivet.spec.exit import Exit
+from trivet.spec.features import Features
 from trivet.spec.fields import FieldError
 from trivet.spec.service import Model, Stage
 from trivet.spec.service_file import located
@@ -148,7 +150,9 @@ class _Preparing:
 
     def add_stage(self, index: int) -> None:
         stage = self._service.pipeline[index]
-        if stage.model is not None:
+        if stage.features is not None:
+            self._add_features(stage, index, stage.features)
+        elif stage.model is not None:
             model = self._service.models[stage.model]
             declared = declared_signature(self._service, index, None, None) if model.python else None
             self._add_model(stage, index, model, declared)
@@ -178,6 +182,15 @@ class _Preparing:
         outputs = self._service.outputs if index == len(self._service.pipeline) - 1 else stage.outputs
         outputs = outputs or (profile.outputs if profile else None)
         self._end(step, takes, outputs, lambda inputs: call_step(step, inputs))
+
+    def _add_features(self, stage: Stage, index: int, declared: Features) -> None:
+        self._begin(index, Signature(self._service.inputs or (), (), False))
+        if self._all_known:
+            check_taken(stage, index, self._given)
+        join = load_features(declared, self._service, self._root, self._say)
+        step = StepStage(declared.table, join, inline_step(None), joins=join)
+        # Only the names: whoever takes one brings it into the form that it needs.
+        self._end(step, stage.takes, None, lambda inputs: call_step(step, inputs), list(declared.tensors))
 
     def _specs_of(self, takes: Mapping[str, str]) -> tuple[TensorSpec, ...] | None:
         """The tensors that a stage takes, under its own names; None where nobody has declared one of them."""
@@ -280,8 +293,10 @@ class _Preparing:
         takes: Mapping[str, str] | None,
         outputs: tuple[TensorSpec, ...] | None,
         run: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]],
+        gives: Sequence[str] | None = None,
     ) -> None:
-        gives = None if outputs is None else [spec.name for spec in outputs]
+        """Args: gives: names of its outputs, where only these are known."""
+        gives = gives if outputs is None else [spec.name for spec in outputs]
         self.stages.append(stage)
         self.takings.append(Taking(stage.name, takes, gives))
         self._samples.add_stage(stage.name, takes, run)

@@ -52,7 +52,7 @@ class Runtime:
     def add(self, live: LiveService) -> None:
         for model in live.models:
             self._models[model.scheduled] = model
-        if live.front_list:
+        if live.front_list and live.fronts is None:
             live.fronts = Fronts(live.front_list, self)
 
     def retire(self, live: LiveService) -> None:
@@ -70,6 +70,7 @@ class Runtime:
             self._retiring.remove(live)
             if live.fronts is not None:
                 live.fronts.close()
+            live.close_tables()
             for model in live.models:
                 self.scheduler.remove_model(model.scheduled)
                 del self._models[model.scheduled]

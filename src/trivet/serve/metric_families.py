@@ -25,6 +25,14 @@ FAMILIES: Mapping[str, tuple[str, Kind]] = MappingProxyType(
             "answer tables that could not be used: missing, unreadable, mismatch",
             "counter",
         ),
+        "trivet_feature_lookups_total": (
+            "entities that were looked up: hit, stale, missing, unavailable (the table or store cannot be used)",
+            "counter",
+        ),
+        "trivet_feature_tables_refused_total": (
+            "tables of features that could not be used: missing, unreadable, mismatch",
+            "counter",
+        ),
         "trivet_precomputed_rows": ("answers in the table, summed over workers", "gauge"),
         "nv_cache_miss_duration_per_model": ("time of looking up what was not found, in us", "counter"),
     }

@@ -153,6 +153,12 @@ def _stage_content(stage: Stage, order: list[str], digests: Digests) -> dict[str
     content: dict[str, Any] = _plain(stage)
     if stage.exit is None:
         del content["exit"]  # a pipeline without exits keeps the hash that it had before there were any
+    if stage.features is None:
+        del content["features"]
+    else:  # a path, and what only says where the store is
+        content["features"] = {
+            key: value for key, value in content["features"].items() if key not in ("table", "url_env")
+        }
     return content | {
         "preprocess": stage.preprocess and _code(stage.preprocess, digests),
         "model": order.index(stage.model) if stage.model else None,
@@ -207,7 +213,7 @@ def _named_files(service: Service) -> list[tuple[FieldPath, str]]:
         named.append((("models", key, "file" if model.file else "python"), model.source))
         named += [(("models", key, "files", index), name) for index, name in enumerate(model.files)]
     for index, stage in enumerate(service.pipeline):
-        if stage.model is None:
+        if stage.model is None and stage.features is None:
             named.append((("pipeline", index, stage.kind), stage.target))
         named += [(("pipeline", index, "files", place), name) for place, name in enumerate(stage.files)]
     if service.decode is not None:
