@@ -66,13 +66,18 @@ class RowAnswering:
     def _submit(self, place: int) -> None:
         message = InferMessage(list(self._rows[place]), "", None, None, True)
         now_ns = self._now_ns()
+        fronts = self._live.fronts
+        made = self._live.request if fronts is None else self._live.unbegun
         try:
-            request = self._live.request(message, now_ns, now_ns, _TIMEOUT_NS, 0, self)
+            request = made(message, now_ns, now_ns, _TIMEOUT_NS, 0, self)
         except RequestError as error:
             self._answers[place] = error
             return
         self._place[request] = place
-        self._runtime.submit(request)
+        if fronts is None:
+            self._runtime.submit(request)
+        else:  # what features come from a store
+            fronts.take(request)
 
     # --- as the requests' reply ---------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from trivet.pipeline.wiring import Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import free_axes
 from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
+from trivet.runtime.feature_store import FeatureStore
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.preparing import Prepared, PreparedModel, Say
 from trivet.runtime.process_executor import ProcessExecutor
@@ -67,12 +68,14 @@ def install(
         max_priority=service.priorities.levels,
         platform=_platform(service),
     )
-    for stage in stages:
-        if isinstance(stage, StepStage) and stage.joins is not None:
-            stage.joins.begin(loop, live.counts, now_ns)
     if prepared.precomputed is not None:
         prepared.precomputed.begin(loop, live.counts, now_ns)
         live.front_list.append(prepared.precomputed)
+    for stage in stages:
+        if isinstance(stage, StepStage) and stage.joins is not None:
+            stage.joins.begin(loop, live.counts, now_ns)
+            if isinstance(stage.joins.source, FeatureStore):
+                live.last_fronts.append(stage.joins.source)
     return live
 
 

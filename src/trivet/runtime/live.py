@@ -112,7 +112,9 @@ class LiveService:
         )
         self.json_rows = all(spec.datatype not in ("FP16", "BF16", "BYTES") for spec in signature.outputs)
         self.counts = Counts()
-        self.front_list: list[Front] = []  # in the order in which they are asked; see Runtime.add
+        # What is asked first, and what is asked when no other front knows the answer; see Runtime.add.
+        self.front_list: list[Front] = []
+        self.last_fronts: list[Front] = []
         self.fronts: Fronts | None = None  # what may answer before the pipeline; set when it is put to work
         self._scheduler = scheduler
         self._default_priority = default_priority

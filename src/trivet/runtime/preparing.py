@@ -187,7 +187,7 @@ class _Preparing:
         self._begin(index, Signature(self._service.inputs or (), (), False))
         if self._all_known:
             check_taken(stage, index, self._given)
-        join = load_features(declared, self._service, self._root, self._say)
+        join = load_features(declared, self._service.inputs or (), self._root, self._say)
         step = StepStage(declared.table, join, inline_step(None), joins=join)
         # Only the names: whoever takes one brings it into the form that it needs.
         self._end(step, stage.takes, None, lambda inputs: call_step(step, inputs), list(declared.tensors))

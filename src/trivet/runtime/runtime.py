@@ -52,8 +52,9 @@ class Runtime:
     def add(self, live: LiveService) -> None:
         for model in live.models:
             self._models[model.scheduled] = model
-        if live.front_list and live.fronts is None:
-            live.fronts = Fronts(live.front_list, self)
+        fronts = [*live.front_list, *live.last_fronts]
+        if fronts and live.fronts is None:
+            live.fronts = Fronts(fronts, self)
 
     def retire(self, live: LiveService) -> None:
         """Free a configuration's engines as soon as the requests it has taken are answered; it gets no new ones."""
