@@ -7,20 +7,20 @@ from typing import Literal
 from trivet.engine.contract import Engine
 from trivet.engine.python.engine import PythonEngine
 from trivet.engine.python.process import PythonProcess
-from trivet.errors import SpecError
 from trivet.pipeline.exits import ExitPoint
 from trivet.pipeline.wiring import Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import free_axes
 from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
+from trivet.runtime.feature_store import FeatureStore
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.preparing import Prepared, PreparedModel, Say
 from trivet.runtime.process_executor import ProcessExecutor
+from trivet.runtime.service_signature import service_signature
 from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
 from trivet.spec.service import Service
-from trivet.spec.signature import Signature
 
 _MIN_DEADLINE_NS = 100_000_000
 # Slow is not dead: a batch in a python engine hangs when it takes this many times its predicted time, and two seconds.
@@ -52,8 +52,8 @@ def install(
     ]
     longest_ns = sum(stage.expected_ns() for stage in stages)
     declared = default_deadline_ns if service.slo.deadline_ns == "auto" else service.slo.deadline_ns
-    signature = _signature(service, stages)
-    return LiveService(
+    signature = service_signature(service, stages)
+    live = LiveService(
         name=service.name,
         version=prepared.version,
         configuration_hash=prepared.configuration.hash,
@@ -68,6 +68,15 @@ def install(
         max_priority=service.priorities.levels,
         platform=_platform(service),
     )
+    if prepared.precomputed is not None:
+        prepared.precomputed.begin(loop, live.counts, now_ns)
+        live.front_list.append(prepared.precomputed)
+    for stage in stages:
+        if isinstance(stage, StepStage) and stage.joins is not None:
+            stage.joins.begin(loop, live.counts, now_ns)
+            if isinstance(stage.joins.source, FeatureStore):
+                live.last_fronts.append(stage.joins.source)
+    return live
 
 
 def _install_model(
@@ -128,20 +137,6 @@ def _install_model(
         streams=prepared.streams,
         exit=None if prepared.exit is None else ExitPoint(prepared.name, prepared.exit),
     )
-
-
-def _signature(service: Service, stages: list[LiveModel | StepStage]) -> Signature:
-    first, last = stages[0], stages[-1]
-    inputs = service.inputs or (first.signature.inputs if isinstance(first, LiveModel) else None)
-    outputs = service.outputs or (last.signature.outputs if isinstance(last, LiveModel) else None)
-    if inputs is None or outputs is None:
-        raise SpecError("a service whose ends are Python code declares `inputs:` and `outputs:` at the top")
-    # A model with exits looks to its clients as it did without.
-    has_exits = any(isinstance(stage, LiveModel) and stage.exit for stage in stages)
-    batch_axis = (len(stages) == 1 or has_exits) and all(
-        isinstance(stage, LiveModel) and stage.signature.batch_axis for stage in stages
-    )
-    return Signature(tuple(inputs), tuple(outputs), batch_axis)
 
 
 def _platform(service: Service) -> str:

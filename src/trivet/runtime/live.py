@@ -16,7 +16,7 @@ from trivet.runtime.conversion import as_inputs
 from trivet.runtime.counters import ModelCounters
 from trivet.runtime.counts import Counts
 from trivet.runtime.executors import Executor
-from trivet.runtime.front import Fronts
+from trivet.runtime.front import Front, Fronts
 from trivet.runtime.live_exits import LiveExits
 from trivet.runtime.request import Reply, Request
 from trivet.runtime.results import Results
@@ -113,6 +113,9 @@ class LiveService:
         self.json_rows = all(spec.datatype not in ("FP16", "BF16", "BYTES") for spec in signature.outputs)
         self.counts = Counts()
         self.noted_encoders: dict[tuple[str, ...], ResponseEncoder] = {}  # by what an answer says of its way
+        # What is asked first, and what is asked when no other front knows the answer; see Runtime.add.
+        self.front_list: list[Front] = []
+        self.last_fronts: list[Front] = []
         self.fronts: Fronts | None = None  # what may answer before the pipeline; set when it is put to work
         self._scheduler = scheduler
         self._default_priority = default_priority
@@ -146,6 +149,12 @@ class LiveService:
             model.scheduled.num_running + sum(one.num_waiting for one in model.scheduled.classes.values())
             for model in self.models
         )
+
+    def close_tables(self) -> None:
+        """Let go of the tables that features are looked up in."""
+        for stage in self.stages:
+            if isinstance(stage, StepStage) and stage.joins is not None:
+                stage.joins.source.close()
 
     def summary(self) -> str:
         """What `auto` became, in one line for the log."""

@@ -14,6 +14,7 @@ from trivet.pipeline.chain import Run
 from trivet.runtime.conversion import as_inputs
 from trivet.runtime.executors import Executor, Outcome
 from trivet.runtime.exiting import part_ways
+from trivet.runtime.front import Fronts
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
@@ -51,6 +52,9 @@ class Runtime:
     def add(self, live: LiveService) -> None:
         for model in live.models:
             self._models[model.scheduled] = model
+        fronts = [*live.front_list, *live.last_fronts]
+        if fronts and live.fronts is None:
+            live.fronts = Fronts(fronts, self)
 
     def retire(self, live: LiveService) -> None:
         """Free a configuration's engines as soon as the requests it has taken are answered; it gets no new ones."""
@@ -67,6 +71,7 @@ class Runtime:
             self._retiring.remove(live)
             if live.fronts is not None:
                 live.fronts.close()
+            live.close_tables()
             for model in live.models:
                 self.scheduler.remove_model(model.scheduled)
                 del self._models[model.scheduled]

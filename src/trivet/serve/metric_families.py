@@ -36,6 +36,23 @@ FAMILIES: Mapping[str, tuple[str, Kind]] = MappingProxyType(
         "nv_cache_num_hits_per_model": ("requests answered from a cache", "counter"),
         "nv_cache_num_misses_per_model": ("requests that no cache could answer", "counter"),
         "nv_cache_hit_duration_per_model": ("time of looking up what was found, in us", "counter"),
+        "trivet_precomputed_lookups_total": (
+            "requests that the answer table was asked about: hit, miss, stale, bypassed (no table)",
+            "counter",
+        ),
+        "trivet_precomputed_tables_refused_total": (
+            "answer tables that could not be used: missing, unreadable, mismatch",
+            "counter",
+        ),
+        "trivet_feature_lookups_total": (
+            "entities that were looked up: hit, stale, missing, unavailable (the table or store cannot be used)",
+            "counter",
+        ),
+        "trivet_feature_tables_refused_total": (
+            "tables of features that could not be used: missing, unreadable, mismatch",
+            "counter",
+        ),
+        "trivet_precomputed_rows": ("answers in the table, summed over workers", "gauge"),
         "nv_cache_miss_duration_per_model": ("time of looking up what was not found, in us", "counter"),
     }
 )

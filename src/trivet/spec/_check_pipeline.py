@@ -17,6 +17,9 @@ def check_pipeline(service: Service) -> None:
     used = set()
     for index, stage in enumerate(service.pipeline):
         path: FieldPath = ("pipeline", index)
+        if stage.features is not None:
+            _check_features(stage, path)
+            continue
         if stage.model is None:
             check_target(stage.target, (*path, stage.kind))
             continue
@@ -35,6 +38,15 @@ def check_pipeline(service: Service) -> None:
             raise FieldError(("models", name), f"no stage of the pipeline uses the model {name!r}")
     _check_order(service.pipeline)
     _check_exits(service)
+
+
+def _check_features(stage: Stage, path: FieldPath) -> None:
+    for key, default in (("inputs", None), ("outputs", None), ("files", ()), ("execution", "auto")):
+        if getattr(stage, key) != default:
+            raise FieldError(
+                (*path, key),
+                f"a features stage says under `features:` what it takes and gives; leave {key} out",
+            )
 
 
 def _check_exits(service: Service) -> None:
@@ -58,8 +70,9 @@ def _check_order(stages: Sequence[Stage]) -> None:
             )
     if stages[0].kind == "postprocess":
         raise FieldError(("pipeline", 0), "a postprocess stage stands after a model")
-    if stages[-1].kind == "preprocess":
-        raise FieldError(("pipeline", len(stages) - 1), "a preprocess stage stands before a model")
+    if stages[-1].kind in ("preprocess", "features"):
+        message = f"a {stages[-1].kind} stage stands before a model"
+        raise FieldError(("pipeline", len(stages) - 1), message)
 
 
 def _is_code(service: Service, stage: Stage) -> bool:
@@ -114,5 +127,8 @@ def _check_sources(service: Service) -> None:
     for index, stage in enumerate(service.pipeline):
         if known:
             check_taken(stage, index, given)
+        if stage.features is not None:
+            given |= stage.features.tensors.keys()
+            continue
         known = known and stage.outputs is not None
         given |= {spec.name for spec in stage.outputs or ()}
