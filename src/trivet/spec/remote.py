@@ -4,6 +4,7 @@ Protocol, name and operation change answers and are part of the configuration's 
 to the host and are not.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -60,6 +61,14 @@ class Remote(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def streams(self) -> bool:
         """Its answers may come in chunks: one for each event of an upstream's stream."""
         return self.operation in ("chat", "completions")
+
+
+def names_of(upstreams: Sequence[Upstream]) -> dict[str, str]:
+    """URL -> what it is called: host and port, with the path where that tells two apart."""
+    hosts = [one.name for one in upstreams]
+    return {
+        one.url: one.name if hosts.count(one.name) == 1 else one.url.split("://", 1)[1] for one in upstreams
+    }
 
 
 def remote_content(remote: Remote) -> dict[str, Any]:
