@@ -1,28 +1,41 @@
 """Putting a prepared configuration to work: the scheduler gets to know it. Quick, in the loop's thread."""
 
 import asyncio
-from collections.abc import Callable
+import os
+import random
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from trivet.engine.contract import Engine
 from trivet.engine.python.engine import PythonEngine
 from trivet.engine.python.process import PythonProcess
+from trivet.engine.remote.client import Client
+from trivet.engine.remote.engine import RemoteEngine
+from trivet.pipeline.attempts import Caller
 from trivet.pipeline.exits import ExitPoint
 from trivet.pipeline.wiring import Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import free_axes
 from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
+from trivet.runtime.fallbacks import Fixed, Kept, Stale, StandIn, Way, kept_keys
 from trivet.runtime.feature_store import FeatureStore
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.preparing import Prepared, PreparedModel, Say
+from trivet.runtime.preparing_stand_ins import fixed_rows, kept_places
 from trivet.runtime.process_executor import ProcessExecutor
+from trivet.runtime.remote_calls import RemotePool
+from trivet.runtime.remote_executor import remote_executors
 from trivet.runtime.service_signature import service_signature
 from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
+from trivet.spec.failures import Failures, Fallback
+from trivet.spec.remote import Upstream, names_of
 from trivet.spec.service import Service
 
 _MIN_DEADLINE_NS = 100_000_000
+# Where another server answers nothing was profiled that a deadline could be made of.
+_REMOTE_DEADLINE_NS = 10_000_000_000
 # Slow is not dead: a batch in a python engine hangs when it takes this many times its predicted time, and two seconds.
 _HANG_FACTOR = 20
 _MIN_HANG_NS = 2_000_000_000
@@ -50,8 +63,15 @@ def install(
         else stage
         for stage in prepared.stages
     ]
+    stand_ins = {
+        name: _install_model(one, min_share, scheduler, loop, now_ns, say)
+        for name, one in prepared.stand_ins.items()
+    }
+    _add_fallbacks(service, stages, stand_ins)
     longest_ns = sum(stage.expected_ns() for stage in stages)
     declared = default_deadline_ns if service.slo.deadline_ns == "auto" else service.slo.deadline_ns
+    is_remote = any(model.remote is not None for model in service.models.values())
+    least_ns = _REMOTE_DEADLINE_NS if is_remote else _MIN_DEADLINE_NS
     signature = service_signature(service, stages)
     live = LiveService(
         name=service.name,
@@ -61,12 +81,14 @@ def install(
         stages=stages,
         wiring=Wiring(prepared.takings, [spec.name for spec in signature.inputs]),
         scheduler=scheduler,
-        deadline_ns=max(_MIN_DEADLINE_NS, 4 * longest_ns) if declared == "auto" else declared,
+        deadline_ns=max(least_ns, 4 * longest_ns) if declared == "auto" else declared,
         last_model=service.last_model,
         slow_ns=service.slo.latency_ns,
         default_priority=service.priorities.default,
         max_priority=service.priorities.levels,
         platform=_platform(service),
+        stand_ins=list(stand_ins.values()),
+        kept=kept_places(service, prepared.stages) or None,
     )
     if prepared.precomputed is not None:
         prepared.precomputed.begin(loop, live.counts, now_ns)
@@ -76,6 +98,9 @@ def install(
             stage.joins.begin(loop, live.counts, now_ns)
             if isinstance(stage.joins.source, FeatureStore):
                 live.last_fronts.append(stage.joins.source)
+    for model in live.every_model:
+        if model.remote is not None:
+            model.remote.counts = live.counts
     return live
 
 
@@ -103,6 +128,7 @@ def _install_model(
         deferral_ns=levers.deferral_ns,
         max_queue_ns=None if levers.queue_ns == "auto" else levers.queue_ns,
         min_share=min_share,
+        elsewhere=prepared.model.remote is not None,
     )
     ragged = {key: (value.axis, value.pad) for key, value in prepared.model.ragged.items()}
 
@@ -117,15 +143,20 @@ def _install_model(
             return InlineExecutor(engine, now_ns)
         return ThreadExecutor(engine, now_ns, loop, prepared.name)
 
+    engine = prepared.engines[0]
+    pool = _remote_pool(prepared, engine, loop, now_ns) if isinstance(engine, RemoteEngine) else None
     return LiveModel(
         name=prepared.name,
+        remote=pool,
         signature=prepared.signature,
         scheduled=scheduled,
         service_time=service_time,
         builder=BatchBuilder(prepared.signature, ragged),
         ragged=ragged,
         cut={key: (value.axis, value.like) for key, value in prepared.model.cut.items()},
-        idle=[executor(engine) for engine in prepared.engines],
+        idle=[executor(engine) for engine in prepared.engines]
+        if pool is None
+        else remote_executors(pool, resolution.instances),
         resolution=resolution,
         batch1_ns=prepared.profile.batch1_ns(),
         largest_batch_difference=prepared.profile.batching.difference,
@@ -136,7 +167,45 @@ def _install_model(
         ),
         streams=prepared.streams,
         exit=None if prepared.exit is None else ExitPoint(prepared.name, prepared.exit),
+        timeout_ns=prepared.failures.timeout_ns if prepared.failures and prepared.model.python else None,
     )
+
+
+def _add_fallbacks(
+    service: Service, stages: Sequence[LiveModel | StepStage], stand_ins: Mapping[str, LiveModel]
+) -> None:
+    for stage, declared in zip(stages, service.pipeline, strict=True):
+        if isinstance(stage, LiveModel) and declared.failures is not None:
+            ways = [_way(one, stage, stand_ins) for one in declared.failures.fallback]
+            stage.fallbacks = [way for way in ways if way is not None]
+
+
+def _way(fallback: Fallback, stage: LiveModel, stand_ins: Mapping[str, LiveModel]) -> Way | None:
+    """None: another upstream, which the stage's own calls ask."""
+    if fallback.model is not None:
+        outputs = [spec.name for spec in stage.signature.outputs]
+        model = stand_ins.get(fallback.model)
+        return Kept(fallback.model, kept_keys(fallback.model, outputs)) if model is None else StandIn(model)
+    if fallback.answer is not None:
+        return Fixed(fixed_rows(fallback, stage.signature, ("answer",)))
+    return Stale() if fallback.stale else None
+
+
+def _remote_pool(
+    prepared: PreparedModel,
+    engine: RemoteEngine,
+    loop: asyncio.AbstractEventLoop,
+    now_ns: Callable[[], int],
+) -> RemotePool:
+    """Where the calls to another server are made."""
+    remote, failures = engine.remote, prepared.failures or Failures()
+    last = [Upstream(url=one.upstream) for one in failures.fallback if one.upstream is not None]
+    names = names_of([*remote.upstreams, *last])
+    named = [(names[one.url], one.weight) for one in remote.upstreams]
+    # Workers that meet the same failure must not come back at the same instants: each draws its own pauses.
+    caller = Caller(named, failures, random.Random(os.getpid()), [names[one.url] for one in last])
+    urls = {name: url for url, name in names.items()}
+    return RemotePool(engine.dialect, Client(remote), caller, urls, loop, now_ns, prepared.name)
 
 
 def _platform(service: Service) -> str:

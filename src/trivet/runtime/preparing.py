@@ -22,6 +22,7 @@ from trivet.runtime.loading_features import load_features
 from trivet.runtime.precomputed_front import PrecomputedFront
 from trivet.runtime.preparing_caches import check_cached_stages
 from trivet.runtime.preparing_exits import check_exits
+from trivet.runtime.preparing_stand_ins import check_fallbacks
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
 from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile
@@ -39,6 +40,7 @@ from trivet.runtime.steps import StepStage, call_step, load_callable
 from trivet.runtime.streaming import FirstChunk
 from trivet.spec.configuration import Configuration, Resolution
 from trivet.spec.exit import Exit
+from trivet.spec.failures import Failures
 from trivet.spec.features import Features
 from trivet.spec.fields import FieldError
 from trivet.spec.service import Model, Stage
@@ -64,6 +66,7 @@ class PreparedModel:
     profile: Profile
     resolution: Resolution
     exit: Exit | None = None  # stands behind it
+    failures: Failures | None = None  # when it fails
 
     @property
     def streams(self) -> bool:
@@ -79,6 +82,7 @@ class Prepared:
     version: str
     stages: list[PreparedModel | StepStage]
     takings: list[Taking]
+    stand_ins: dict[str, PreparedModel]  # who answers only where another has failed
     precomputed: PrecomputedFront | None = None
 
 
@@ -101,6 +105,9 @@ def prepare(
             preparing.add_stage(index)
         check_exits(configuration.service, preparing.stages, preparing.takings)
         check_cached_stages(configuration.service, preparing.stages)
+        for name in configuration.service.stand_ins:
+            preparing.add_stand_in(name)
+        check_fallbacks(configuration.service, preparing.stages, preparing.stand_ins)
         precomputed = _precomputed(configuration, preparing.stages, say)
     except FieldError as error:
         preparing.close()
@@ -108,7 +115,9 @@ def prepare(
     except BaseException:
         preparing.close()
         raise
-    return Prepared(configuration, version, preparing.stages, preparing.takings, precomputed)
+    return Prepared(
+        configuration, version, preparing.stages, preparing.takings, preparing.stand_ins, precomputed
+    )
 
 
 def _precomputed(
@@ -133,6 +142,7 @@ class _Preparing:
     ) -> None:
         self.stages: list[PreparedModel | StepStage] = []
         self.takings: list[Taking] = []
+        self.stand_ins: dict[str, PreparedModel] = {}
         self._configuration = configuration
         self._service = configuration.service
         self._root = Path(configuration.root)
@@ -145,7 +155,7 @@ class _Preparing:
         self._all_known = True  # whether `_given` names all that was given so far
 
     def close(self) -> None:
-        for stage in self.stages:
+        for stage in (*self.stages, *self.stand_ins.values()):
             if isinstance(stage, PreparedModel):
                 for engine in stage.engines:
                     engine.close()
@@ -224,12 +234,15 @@ class _Preparing:
             measured = FirstChunk(engine) if isinstance(engine, PythonEngine) and engine.streams else engine
             profile = self._profiled(index, model, measured, signature, takes)
             resolution = resolve_model(model, profile, self._num_cores)
-            engines += [load_engine(model, self._root, declared) for _ in range(resolution.instances - 1)]
+            if model.remote is None:  # of one that runs elsewhere there are calls, not copies
+                engines += [load_engine(model, self._root, declared) for _ in range(resolution.instances - 1)]
         except BaseException:
             for one in engines:
                 one.close()
             raise
-        prepared = PreparedModel(stage.target, model, signature, engines, profile, resolution, stage.exit)
+        prepared = PreparedModel(
+            stage.target, model, signature, engines, profile, resolution, stage.exit, stage.failures
+        )
         self._end(
             prepared,
             takes,
@@ -237,10 +250,52 @@ class _Preparing:
             lambda inputs: engine.run(as_arrays(inputs, stage.target, signature)),
         )
 
+    def add_stand_in(self, name: str) -> None:
+        """A model that is given what a stage was given that failed."""
+        model = self._service.models[name]
+        place = next(
+            i
+            for i, stage in enumerate(self._service.pipeline)
+            if stage.failures and name in [one.model for one in stage.failures.fallback]
+        )
+        failing = self.stages[place]
+        assert isinstance(failing, PreparedModel)  # failures belong to models
+        engines = [load_engine(model, self._root, failing.signature if model.python else None)]
+        try:
+            signature = declared_batch_axis(engines[0], model, name)
+            check_signature(name, model, signature)
+            profile = self._stand_in_profile(name, model, engines[0], signature)
+            resolution = resolve_model(model, profile, self._num_cores)
+            if model.remote is None:
+                engines += [
+                    load_engine(model, self._root, signature if model.python else None)
+                    for _ in range(resolution.instances - 1)
+                ]
+        except BaseException:
+            for one in engines:
+                one.close()
+            raise
+        self.stand_ins[name] = PreparedModel(name, model, signature, engines, profile, resolution)
+
+    def _stand_in_profile(self, name: str, model: Model, engine: Engine, signature: Signature) -> Profile:
+        """On random inputs; of code, which may take no random text, nothing is known before the first requests."""
+        if model.file is None:
+            return Profile({}, Batching(True, 0.0), "nothing (it answers only instead of others)")
+        path = profiles.cache_path(self._configuration.model_digest(name), {"stand_in": True})
+        profile = profiles.read(path, Profile)
+        if profile is None:
+            inputs = random_profile(signature, model)
+            self._say(f"profiling {model.source} on {inputs.told}")
+            profile = profile_model(engine, signature, model, inputs, self._now_ns)
+            profiles.write(path, profile)
+        return profile
+
     def _profiled(
         self, index: int, model: Model, engine: Engine, signature: Signature, takes: Mapping[str, str]
     ) -> Profile:
         """The kept profile of a model, or a new one."""
+        if model.remote is not None:
+            return Profile({}, Batching(True, 0.0), "nothing (it runs on another server)")
         name = self._service.pipeline[index].target
         path = profile_path(self._configuration, index, self._samples.digest)
         profile = profiles.read(path, Profile)
