@@ -19,6 +19,7 @@ from trivet.runtime.process_executor import ProcessExecutor
 from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
+from trivet.spec.openai import form_of
 from trivet.spec.service import Service
 from trivet.spec.signature import Signature
 
@@ -67,6 +68,7 @@ def install(
         default_priority=service.priorities.default,
         max_priority=service.priorities.levels,
         platform=_platform(service),
+        openai=None if service.openai is None else form_of(service.openai, signature),
     )
 
 

@@ -19,6 +19,7 @@ from trivet.runtime import profile as profiles
 from trivet.runtime.conversion import as_arrays
 from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
 from trivet.runtime.preparing_exits import check_exits
+from trivet.runtime.preparing_openai import check_openai
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
 from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile
@@ -94,6 +95,7 @@ def prepare(
         for index in range(len(configuration.service.pipeline)):
             preparing.add_stage(index)
         check_exits(configuration.service, preparing.stages, preparing.takings)
+        check_openai(configuration.service, preparing.stages)
     except FieldError as error:
         preparing.close()
         raise located(configuration, error) from None

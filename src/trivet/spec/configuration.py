@@ -114,7 +114,8 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
     """What the hash is taken of. Models stand in the order of their first use; their names do not matter."""
     order = _model_order(service)
     decode = service.decode
-    return {
+    openai = {} if service.openai is None else {"openai": service.openai.kind}
+    return openai | {
         "format": FORMAT,
         "inputs": _plain(service.inputs),
         "outputs": _plain(service.outputs),

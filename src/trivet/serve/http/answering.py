@@ -62,10 +62,15 @@ class Answering:
                 request.stream.stop("OTHER")
             self.stream_ended(connection, request, error)
             return
-        self._stream(connection, request).add(body)
+        if body is not None:
+            self._stream(connection, request).add(body)
+        elif request.stream is not None:
+            request.stream.grant(1)
 
     def stream_ended(self, connection: "Connection", request: Request, error: RequestError | None) -> None:
         """The engine, or we, will give no more of a streaming answer."""
+        if error is None and request.options is not None and request.options.dialect is not None:
+            error = self._last_events(connection, request)
         if error is not None and not connection.has_begun(request):
             self.failed(connection, request, error)
             return
@@ -78,6 +83,18 @@ class Answering:
         elif self.sampler is not None:
             self.sampler.failed(request, error, status_of(error, self._statuses))
         self._stream(connection, request).end(error)
+
+    def _last_events(self, connection: "Connection", request: Request) -> RequestError | None:
+        """What another dialect than V2's says at the end. Returns: why it cannot."""
+        try:
+            events = request.options.dialect.end()
+        except RequestError as error:
+            request.live.models[-1].counters.fail("OTHER", self._now_ns() - request.received_ns)
+            return error
+        stream = self._stream(connection, request)
+        for event in events:
+            stream.add(event)
+        return None
 
     def _stream(self, connection: "Connection", request: Request) -> StreamedAnswer:
         is_first = not connection.has_begun(request)
@@ -96,4 +113,6 @@ class Answering:
     def failure_bytes(self, request: Request, error: RequestError) -> bytes:
         """The answer to an accepted request that failed."""
         headers = [] if request.options is None else request.options.headers()
+        if request.options is not None and request.options.dialect is not None:
+            return request.options.dialect.failure(error, headers)
         return error_response(error, self._statuses, headers)

@@ -1,9 +1,14 @@
 """What the headers of an `infer` request ask for."""
 
+from typing import TYPE_CHECKING
+
 from trivet.errors import BadRequestError
 from trivet.serve.http.encoding import chosen_encoding
 from trivet.serve.http.head import Headers
 from trivet.serve.http.response import MAX_ECHOED, is_echoable
+
+if TYPE_CHECKING:
+    from trivet.serve.http.openai.dialect import Dialect
 
 MAX_TIMEOUT_US = 3_600_000_000
 # Headers whose value is the same with each request of a client: heads with no others are remembered.
@@ -19,6 +24,7 @@ class Options:
         "compression",
         "configuration",
         "content_encoding",
+        "dialect",
         "echoed",
         "events",
         "key",
@@ -35,14 +41,23 @@ class Options:
         self.content_encoding = get(b"content-encoding")
         self.request_id = _echoed(get(b"x-request-id"), "X-Request-Id")
         self.traceparent = _echoed(get(b"traceparent"), "traceparent")
-        self.echoed = "".join([f"{name}: {value}\r\n" for name, value in self.headers()]).encode("ascii")
+        self.echoed = self._echoed()
         self.timing = b"x-trivet-timing" in headers
         self.events = b"accept" in headers  # kept only where it asks for server-sent events
+        self.dialect: Dialect | None = None  # answers in other words than V2's
         # Whose requests stay with one of several configurations.
         self.key = get(b"x-trivet-key") or get(b"x-request-id", b"")
         self.configuration = get(b"x-trivet-configuration", b"").decode("latin-1")
         budget_ms = _count(get(b"x-envoy-expected-rq-timeout-ms"), "x-envoy-expected-rq-timeout-ms")
         self.timeout_ns = min((budget_ms or 0) * 1_000, MAX_TIMEOUT_US) * 1_000
+
+    def _echoed(self) -> bytes:
+        return "".join([f"{name}: {value}\r\n" for name, value in self.headers()]).encode("ascii")
+
+    def give_id(self, request_id: str) -> None:
+        """Of a request that has none."""
+        self.request_id = request_id
+        self.echoed = self._echoed()
 
     def headers(self) -> list[tuple[str, str]]:
         """What comes back with every answer."""
