@@ -37,6 +37,9 @@ class Heading:
     fingerprint: str
 
 
+NO_HEADING = Heading("", 0, "", "")  # where pieces are only put together
+
+
 class AnswerWriter(Protocol):
     """Writes one request's answer. Its methods raise EngineError where the model gave what is no such answer."""
 

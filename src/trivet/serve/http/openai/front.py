@@ -7,12 +7,13 @@ from urllib.parse import unquote
 
 from trivet.errors import NotFoundError, RequestError, TooLargeError
 from trivet.runtime.live import LiveService
-from trivet.runtime.request import Request
 from trivet.runtime.table import LiveTable
 from trivet.serve.http.encoding import decompress
 from trivet.serve.http.infer import chosen
 from trivet.serve.http.openai.dialect import Dialect
 from trivet.serve.http.openai.errors import ModelNotFoundError, error_answer
+from trivet.serve.http.openai.joined import Joined
+from trivet.serve.http.openai.offering import new_request, submit
 from trivet.serve.http.openai.several import Several
 from trivet.serve.http.options import Options, read_options
 from trivet.serve.http.response import is_echoable, json_response, status_of, without_body
@@ -20,7 +21,7 @@ from trivet.serve.http.router import MethodNotAllowedError, Router
 from trivet.spec.openai import Kind, OpenAIForm
 from trivet.wire.openai_input import message_of
 from trivet.wire.openai_request import Asked, Fields, read_asked
-from trivet.wire.openai_server import EmbeddingsWriter, Heading, model_entry, model_list, piece_writer
+from trivet.wire.openai_server import NO_HEADING, EmbeddingsWriter, Heading, model_entry, model_list, piece_writer
 from trivet.wire.tensor import Buffer, shown
 
 if TYPE_CHECKING:
@@ -116,8 +117,8 @@ class OpenAIFront:
     # --- one request --------------------------------------------------------------------------------------------
 
     def _options(self, headers: "Headers") -> Options:
-        """Raises: BadRequestError: a header's value is not what it should be."""
-        options = read_options(headers)[1] or Options(headers)
+        """Raises: BadRequestError: a header's value is not what it should be. UnauthorizedError: no tenant's key."""
+        options = read_options(headers, self._router.tenants)[1] or Options(headers)
         options.events = False
         if options.request_id is None:
             options.give_id(f"req_{uuid.uuid4().hex}")
@@ -150,13 +151,13 @@ class OpenAIFront:
             several.submit_next()
             return
         message = message_of(form, asked.texts, asked.options)
-        request = live.request(message, connection.began_ns, now_ns, options.timeout_ns, 0, connection)
+        request = new_request(live, message, connection.began_ns, now_ns, options.timeout_ns, connection)
         request.options = options
         if live.streams and not asked.stream:
-            request.join = options.dialect
+            request.reply = Joined(connection, piece_writer(form, NO_HEADING, include_usage=False))
         router.answering.num_accepted += 1
         connection.expect(request)
-        router.runtime.submit(request)
+        submit(request, router.runtime)
 
     def _dialect(self, form: OpenAIForm, live: LiveService, model: str, asked: Asked) -> Dialect:
         heading = Heading(uuid.uuid4().hex, int(time.time()), model, f"fp_{live.hash[:12]}")

@@ -13,11 +13,14 @@ from trivet.runtime.live import LiveService
 from trivet.runtime.request import Reply, Request
 from trivet.runtime.results import Results
 from trivet.runtime.runtime import Runtime
+
+from trivet.serve.http.openai.joined import Joined
+from trivet.serve.http.openai.offering import new_request, submit
 from trivet.serve.http.options import Options
 from trivet.spec.openai import OpenAIForm
 from trivet.wire.openai_input import message_of
 from trivet.wire.openai_request import Asked
-from trivet.wire.openai_server import Heading, piece_writer
+from trivet.wire.openai_server import NO_HEADING, piece_writer
 
 _MOST_AT_ONCE = 64
 
@@ -70,16 +73,17 @@ class Several:
                 self._end_with(error)
                 break
             self._waiting[index] = part
-            self._runtime.submit(part)
+            submit(part, self._runtime)
         self._is_submitting = False
 
     def _part(self, index: int, now_ns: int) -> Request:
         message = message_of(self._form, self._asked.texts[index : index + 1], self._asked.options)
         timeout_ns = self._options.timeout_ns
-        part = self._live.request(message, self._received_ns, now_ns, timeout_ns, 0, self)
+        part = new_request(self._live, message, self._received_ns, now_ns, timeout_ns, self)
+        part.options = self._options
         part.first_row = index
         if self._live.streams:
-            part.join = piece_writer(self._form, Heading("", 0, "", ""), include_usage=False)
+            part.reply = Joined(self, piece_writer(self._form, NO_HEADING, include_usage=False))
         return part
 
     # --- from the parts -----------------------------------------------------------------------------------------
@@ -120,8 +124,7 @@ class Several:
         """Nobody waits for the whole any more. Parts that run are thrown away when they end."""
         self._over()
         for part in self._waiting.values():
-            if part.stream is None or not part.stream.stop("CANCELED"):
-                self._runtime.withdraw(part)
+            self._runtime.cancel(part)
 
     def _end_with(self, error: RequestError) -> None:
         self.cancel()
