@@ -19,10 +19,10 @@ from trivet.runtime import profile as profiles
 from trivet.runtime.conversion import as_arrays
 from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
 from trivet.runtime.preparing_exits import check_exits
-from trivet.runtime.preparing_openai import check_openai
+from trivet.runtime.preparing_openai import check_openai, openai_sample
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
-from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile
+from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile, sample_profile
 from trivet.runtime.profiling import accepted_rows, profile_model, single_rows
 from trivet.runtime.resolving import (
     inline_step,
@@ -218,7 +218,7 @@ class _Preparing:
             if is_step and not self._samples.digest:
                 # Random text is no request: what the step takes is learned from the first ones.
                 return Profile({}, Batching(True, 0.0), f"nothing ({self._samples.why_not})")
-            inputs = self._inputs(model, engine, signature, takes)
+            inputs = self._inputs(index, model, engine, signature, takes)
             self._say(
                 f"profiling {model.source} on {inputs.told} (at most {profiles.BUDGET_NS // 10**9} s, once for this "
                 "machine)"
@@ -235,12 +235,17 @@ class _Preparing:
         return profile
 
     def _inputs(
-        self, model: Model, engine: Engine, signature: Signature, takes: Mapping[str, str]
+        self, index: int, model: Model, engine: Engine, signature: Signature, takes: Mapping[str, str]
     ) -> ProfileInputs:
         if not self._samples.digest:
             if self._service.data is not None:
                 self._say(f"{self._samples.why_not}: profiling on random inputs")
-            return random_profile(signature, model)
+            sample = openai_sample(self._service, index, signature)
+            return (
+                random_profile(signature, model)
+                if sample is None
+                else sample_profile(signature, model, sample)
+            )
         rows = single_rows(self._samples.inputs(takes), model.source, signature)
         if model.python:  # such code may call a request bad, and real data has bad ones
             rows = accepted_rows(rows, engine, model.source, self._now_ns)

@@ -16,7 +16,9 @@ from trivet.spec.signature import VARIABLE, Signature, TensorSpec
 Kind = Literal["chat", "completions", "embeddings"]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
-OPTIONS = "options"  # input: a JSON object with the fields of the request that the server does not read itself
+OPTIONS = (
+    "options"  # input: a JSON object with the fields of the request that the server does not read itself
+)
 FINISH_REASON = "finish_reason"
 # Outputs that count tokens, by OpenAI's names.
 COUNTS = ("prompt_tokens", "completion_tokens")
@@ -118,9 +120,7 @@ def _simple_ends(kind: Kind, signature: Signature) -> tuple[str, str]:
             )
         return text[0], vectors[0].name
     if not any(spec.name == _TEXT_INPUT[kind] for spec in signature.inputs):
-        raise _wrong(
-            kind, f"no input {_TEXT_INPUT[kind]!r}; the service takes {_names(signature.inputs)}"
-        )
+        raise _wrong(kind, f"no input {_TEXT_INPUT[kind]!r}; the service takes {_names(signature.inputs)}")
     if not any(spec.name == _TEXT_OUTPUT for spec in signature.outputs):
         raise _wrong(kind, f"no output {_TEXT_OUTPUT!r}; the service gives {_names(signature.outputs)}")
     return _TEXT_INPUT[kind], _TEXT_OUTPUT

@@ -187,6 +187,7 @@ def _options(form: OpenAIForm, fields: Fields, read: frozenset[str] = _READ) -> 
     if not form.takes_options and others:
         name = next(iter(others))
         raise OpenAIFieldError(
-            name, f"this model follows no {name}: leave it out (a service with the input `options` is given it)"
+            name,
+            f"this model follows no {name}: leave it out (a service with the input `options` is given it)",
         )
     return msgspec.json.encode(others)

@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from trivet.errors import EngineError
 from trivet.spec.openai import FINISH_REASON, Kind, OpenAIForm
-from trivet.wire.openai_outputs import DONE, Outputs, all_bytes, bytes_array, counted, one_bytes, usage_of, utf8
+from trivet.wire.openai_outputs import (
+    DONE,
+    Outputs,
+    all_bytes,
+    bytes_array,
+    counted,
+    one_bytes,
+    usage_of,
+    utf8,
+)
 from trivet.wire.openai_raw import RawWriter
 
 # An answer that is given whole is held until its end: one that never ends must not fill the memory.
@@ -127,10 +136,7 @@ class TextWriter:
         self._counts = counted(self._form, outputs) or self._counts
         if self._form.gives_finish_reason:
             self._finish_reason = utf8(one_bytes(outputs, FINISH_REASON)) or self._finish_reason
-        try:
-            return self._decoder.decode(one_bytes(outputs, self._form.answer))
-        except UnicodeDecodeError as error:
-            raise _not_utf8(error) from None
+        return self._decoded(one_bytes(outputs, self._form.answer))
 
     def end(self) -> list[bytes]:
         self._decoded(b"", final=True)
@@ -187,7 +193,9 @@ class EmbeddingsWriter:
         found = outputs[self._form.answer]
         vectors = np.ascontiguousarray(found.reshape(-1, found.shape[-1]), np.float32)
         if not np.isfinite(vectors).all():
-            raise EngineError(f"output {self._form.answer!r} holds numbers that JSON does not have (NaN, infinity)")
+            raise EngineError(
+                f"output {self._form.answer!r} holds numbers that JSON does not have (NaN, infinity)"
+            )
         data = [
             {"object": "embedding", "index": index, "embedding": self._vector(vector)}
             for index, vector in enumerate(vectors)

@@ -8,8 +8,8 @@ from trivet.runtime.live_exits import exit_word
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.serve.http.encoding import SMALLEST_COMPRESSED, compress
-from trivet.serve.http.options import Options
 from trivet.serve.http.openai.dialect import Dialect
+from trivet.serve.http.options import Options
 from trivet.serve.http.response import binary_answer, event_answer, json_answer, json_response
 from trivet.wire.tensor import Buffer
 

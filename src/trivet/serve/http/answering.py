@@ -7,6 +7,7 @@ from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.runtime.runtime import Runtime
 from trivet.serve.http.answer import encode_answer, encode_chunk, stream_headers
+from trivet.serve.http.options import Options
 from trivet.serve.http.response import error_response, status_of
 from trivet.serve.http.streamed import StreamedAnswer
 from trivet.spec.deployment import Statuses
@@ -114,7 +115,8 @@ class Answering:
 
     def failure_bytes(self, request: Request, error: RequestError) -> bytes:
         """The answer to an accepted request that failed."""
-        headers = [] if request.options is None else request.options.headers()
-        if request.options is not None and request.options.dialect is not None:
-            return request.options.dialect.failure(error, headers)
+        options: Options | None = request.options
+        headers = [] if options is None else options.headers()
+        if options is not None and options.dialect is not None:
+            return options.dialect.failure(error, headers)
         return error_response(error, self._statuses, headers)

@@ -5,7 +5,7 @@ import uuid
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from trivet.errors import NotFoundError, RequestError, TooLargeError
+from trivet.errors import NotFoundError, RequestError, TooLargeError, UnauthorizedError
 from trivet.runtime.live import LiveService
 from trivet.runtime.table import LiveTable
 from trivet.serve.http.encoding import decompress
@@ -21,7 +21,14 @@ from trivet.serve.http.router import MethodNotAllowedError, Router
 from trivet.spec.openai import Kind, OpenAIForm
 from trivet.wire.openai_input import message_of
 from trivet.wire.openai_request import Asked, Fields, read_asked
-from trivet.wire.openai_server import NO_HEADING, EmbeddingsWriter, Heading, model_entry, model_list, piece_writer
+from trivet.wire.openai_server import (
+    NO_HEADING,
+    EmbeddingsWriter,
+    Heading,
+    model_entry,
+    model_list,
+    piece_writer,
+)
 from trivet.wire.tensor import Buffer, shown
 
 if TYPE_CHECKING:
@@ -74,9 +81,7 @@ class OpenAIFront:
 
     # --- what is served -----------------------------------------------------------------------------------------
 
-    def _tell_models(
-        self, connection: "Connection", method: bytes, path: str, headers: "Headers"
-    ) -> None:
+    def _tell_models(self, connection: "Connection", method: bytes, path: str, headers: "Headers") -> None:
         first, _, name = path.partition("/")
         if first != "models":
             known = ", ".join(sorted([*_PATHS.values(), "/v1/models"]))
@@ -121,7 +126,7 @@ class OpenAIFront:
         options = read_options(headers, self._router.tenants)[1] or Options(headers)
         options.events = False
         if options.request_id is None:
-            options.give_id(f"req_{uuid.uuid4().hex}")
+            options.give_id(_new_id())
         return options
 
     def _plain(self, body: Buffer, options: Options) -> Buffer:
@@ -145,7 +150,9 @@ class OpenAIFront:
         options.events = asked.stream
         now_ns = router.now_ns()
         if len(asked.texts) > 1 and not form.takes_many:
-            several = Several(router.runtime, live, form, asked, options, connection, connection.began_ns, now_ns)
+            several = Several(
+                router.runtime, live, form, asked, options, connection, connection.began_ns, now_ns
+            )
             router.answering.num_accepted += 1
             connection.expect(several.whole)
             several.submit_next()
@@ -182,11 +189,16 @@ class OpenAIFront:
             status, caller = status_of(error, router.statuses), headers.get(b"traceparent", b"")
             sampler.unaccepted(table, connection.began_ns, error, status, caller)
         lines = [("Allow", error.allowed)] if isinstance(error, MethodNotAllowedError) else []
-        request_id = headers.get(b"x-request-id")
-        if request_id is not None and is_echoable(request_id):
-            lines.append(("X-Request-Id", request_id.decode("ascii")))
+        if isinstance(error, UnauthorizedError):
+            lines.append(("WWW-Authenticate", "Bearer"))
+        given = headers.get(b"x-request-id", b"")
+        lines.append(("X-Request-Id", given.decode("ascii") if given and is_echoable(given) else _new_id()))
         data = error_answer(error, router.statuses, lines)
         connection.send(without_body(data) if method == b"HEAD" else data)
+
+
+def _new_id() -> str:
+    return f"req_{uuid.uuid4().hex}"
 
 
 def _unknown(name: str, names: list[str]) -> str:

@@ -13,7 +13,6 @@ from trivet.runtime.live import LiveService
 from trivet.runtime.request import Reply, Request
 from trivet.runtime.results import Results
 from trivet.runtime.runtime import Runtime
-
 from trivet.serve.http.openai.joined import Joined
 from trivet.serve.http.openai.offering import new_request, submit
 from trivet.serve.http.options import Options
@@ -52,9 +51,7 @@ class Several:
         self._is_submitting = False
         self._received_ns = received_ns
         first = self._first = self._part(0, now_ns)
-        self.whole = Request(
-            first.queue, 1, now_ns, first.end_by_ns, received_ns, live, first.message, reply
-        )
+        self.whole = Request(first.queue, 1, now_ns, first.end_by_ns, received_ns, live, first.message, reply)
         self.whole.options = options
         self.whole.split = self
 
