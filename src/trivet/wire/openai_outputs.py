@@ -45,9 +45,9 @@ def counted(form: OpenAIForm, outputs: Outputs) -> dict[str, int]:
     return {name: int(outputs[name].sum()) for name in form.counts}
 
 
-def usage_of(counts: Mapping[str, int]) -> dict[str, int] | None:
+def usage_of(form: OpenAIForm, counts: Mapping[str, int]) -> dict[str, int] | None:
     """None: the model does not count, and nothing is made up."""
     if not counts:
         return None
-    usage = {name: counts.get(name, 0) for name in COUNTS}
+    usage = {name: counts.get(name, 0) for name in (COUNTS[:1] if form.kind == "embeddings" else COUNTS)}
     return usage | {"total_tokens": sum(usage.values())}

@@ -114,7 +114,7 @@ class TextWriter:
             self._choice(index, utf8(text), utf8(reason) or "stop")
             for index, (text, reason) in enumerate(zip(texts, reasons, strict=True))
         ]
-        usage = usage_of(counted(self._form, outputs))
+        usage = usage_of(self._form, counted(self._form, outputs))
         return _encode(self._head | {"choices": choices, "usage": usage})
 
     def _choice(self, index: int, text: str, finish_reason: str) -> dict[str, Any]:
@@ -142,7 +142,9 @@ class TextWriter:
         self._decoded(b"", final=True)
         events = [self._event("", self._finish_reason or "stop")]
         if self._include_usage:
-            events.append(_encode(self._piece_head | {"choices": [], "usage": usage_of(self._counts)}))
+            events.append(
+                _encode(self._piece_head | {"choices": [], "usage": usage_of(self._form, self._counts)})
+            )
         return [*events, DONE]
 
     def _decoded(self, piece: bytes, *, final: bool = False) -> str:
@@ -200,7 +202,7 @@ class EmbeddingsWriter:
             {"object": "embedding", "index": index, "embedding": self._vector(vector)}
             for index, vector in enumerate(vectors)
         ]
-        usage = usage_of(counted(self._form, outputs))
+        usage = usage_of(self._form, counted(self._form, outputs))
         return _encode({"object": "list", "data": data, "model": self._heading.model, "usage": usage})
 
     def _vector(self, vector: NDArray[np.float32]) -> str | list[float]:
