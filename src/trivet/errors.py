@@ -11,6 +11,7 @@ TrivetError
 │   ├── TooLargeError         413  over a limit that the server declares
 │   ├── RefusedError          429  our limit, or a deadline that cannot be met; says when to try again
 │   ├── UnsupportedError      501  a feature of the protocol that this server does not have
+│   ├── UpstreamError         502  an upstream server failed, or gave no answer
 │   ├── UnavailableError      503  not ready, draining, or the worker is gone; says when to try again
 │   └── DeadlineError         504  the deadline passed before the answer
 └── EngineError           the model failed on a batch (the request's status is 500)
@@ -77,6 +78,12 @@ class RefusedError(RequestError):
         super().__init__(message)
         self.reason = reason
         self.retry_after_ns = retry_after_ns
+
+
+class UpstreamError(RequestError):
+    """A server that answers for us failed, or what it said is no answer."""
+
+    status = 502
 
 
 class UnavailableError(RequestError):

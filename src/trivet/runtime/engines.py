@@ -7,6 +7,7 @@ from trivet.engine.onnx import OnnxEngine
 from trivet.engine.openvino import OpenVinoEngine
 from trivet.engine.python.engine import PythonEngine
 from trivet.engine.python.process import PythonSpec
+from trivet.engine.remote.engine import RemoteEngine
 from trivet.errors import EngineError, SpecError
 from trivet.spec.service import Model
 from trivet.spec.signature import Signature
@@ -31,6 +32,8 @@ def load_engine(model: Model, root: Path, declared: Signature | None) -> Engine:
     Raises: SpecError: it cannot be loaded; says why.
     """
     threads = num_threads(model)
+    if model.remote is not None:
+        return RemoteEngine(model.remote, False if model.batching == "off" else model.batch_axis)
     if model.file is None:
         try:
             return PythonEngine(
@@ -50,8 +53,8 @@ def load_engine(model: Model, root: Path, declared: Signature | None) -> Engine:
 
 
 def answers_in_chunks(engine: Engine) -> bool:
-    """A generator: one request at a time, and no stage after it."""
-    return isinstance(engine, PythonEngine) and engine.streams
+    """A generator, or a service that may stream: one request at a time, and no stage after it."""
+    return isinstance(engine, PythonEngine | RemoteEngine) and engine.streams
 
 
 def declared_batch_axis(engine: Engine, model: Model, name: str) -> Signature:

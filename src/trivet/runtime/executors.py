@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trivet.engine.contract import Engine, Tensors
 from trivet.errors import EngineError, RequestError
+from trivet.runtime.notes import Notes
 
 Work = Callable[[], Tensors]
 
@@ -22,7 +23,7 @@ class Outcome:
     `executor_lost`: the executor cannot take another batch yet; `when_back` tells when it can.
     """
 
-    __slots__ = ("ended_ns", "error", "executor_lost", "outputs", "started_ns")
+    __slots__ = ("ended_ns", "error", "executor_lost", "notes", "outputs", "started_ns")
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class Outcome:
         self.started_ns = started_ns
         self.ended_ns = ended_ns
         self.executor_lost = executor_lost
+        self.notes: Notes | None = None  # what is told of a batch that ran on another server
 
 
 Done = Callable[[Outcome], None]

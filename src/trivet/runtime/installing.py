@@ -1,13 +1,18 @@
 """Putting a prepared configuration to work: the scheduler gets to know it. Quick, in the loop's thread."""
 
 import asyncio
+import os
+import random
 from collections.abc import Callable
 from typing import Literal
 
 from trivet.engine.contract import Engine
 from trivet.engine.python.engine import PythonEngine
 from trivet.engine.python.process import PythonProcess
+from trivet.engine.remote.client import Client
+from trivet.engine.remote.engine import RemoteEngine
 from trivet.errors import SpecError
+from trivet.pipeline.attempts import Caller
 from trivet.pipeline.exits import ExitPoint
 from trivet.pipeline.wiring import Wiring
 from trivet.runtime.batch import BatchBuilder
@@ -16,14 +21,20 @@ from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.preparing import Prepared, PreparedModel, Say
 from trivet.runtime.process_executor import ProcessExecutor
+from trivet.runtime.remote_calls import RemotePool
+from trivet.runtime.remote_executor import remote_executors
 from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
+from trivet.spec.failures import Failures
 from trivet.spec.openai import form_of
+from trivet.spec.remote import Upstream, names_of
 from trivet.spec.service import Service
 from trivet.spec.signature import Signature
 
 _MIN_DEADLINE_NS = 100_000_000
+# Where another server answers nothing was profiled that a deadline could be made of.
+_REMOTE_DEADLINE_NS = 10_000_000_000
 # Slow is not dead: a batch in a python engine hangs when it takes this many times its predicted time, and two seconds.
 _HANG_FACTOR = 20
 _MIN_HANG_NS = 2_000_000_000
@@ -53,6 +64,8 @@ def install(
     ]
     longest_ns = sum(stage.expected_ns() for stage in stages)
     declared = default_deadline_ns if service.slo.deadline_ns == "auto" else service.slo.deadline_ns
+    is_remote = any(model.remote is not None for model in service.models.values())
+    least_ns = _REMOTE_DEADLINE_NS if is_remote else _MIN_DEADLINE_NS
     signature = _signature(service, stages)
     return LiveService(
         name=service.name,
@@ -62,7 +75,7 @@ def install(
         stages=stages,
         wiring=Wiring(prepared.takings, [spec.name for spec in signature.inputs]),
         scheduler=scheduler,
-        deadline_ns=max(_MIN_DEADLINE_NS, 4 * longest_ns) if declared == "auto" else declared,
+        deadline_ns=max(least_ns, 4 * longest_ns) if declared == "auto" else declared,
         last_model=service.last_model,
         slow_ns=service.slo.latency_ns,
         default_priority=service.priorities.default,
@@ -96,6 +109,7 @@ def _install_model(
         deferral_ns=levers.deferral_ns,
         max_queue_ns=None if levers.queue_ns == "auto" else levers.queue_ns,
         min_share=min_share,
+        elsewhere=prepared.model.remote is not None,
     )
     ragged = {key: (value.axis, value.pad) for key, value in prepared.model.ragged.items()}
 
@@ -110,6 +124,8 @@ def _install_model(
             return InlineExecutor(engine, now_ns)
         return ThreadExecutor(engine, now_ns, loop, prepared.name)
 
+    engine = prepared.engines[0]
+    pool = _remote_pool(prepared, engine, loop, now_ns) if isinstance(engine, RemoteEngine) else None
     return LiveModel(
         name=prepared.name,
         signature=prepared.signature,
@@ -118,7 +134,9 @@ def _install_model(
         builder=BatchBuilder(prepared.signature, ragged),
         ragged=ragged,
         cut={key: (value.axis, value.like) for key, value in prepared.model.cut.items()},
-        idle=[executor(engine) for engine in prepared.engines],
+        idle=[executor(engine) for engine in prepared.engines]
+        if pool is None
+        else remote_executors(pool, resolution.instances),
         resolution=resolution,
         batch1_ns=prepared.profile.batch1_ns(),
         largest_batch_difference=prepared.profile.batching.difference,
@@ -130,6 +148,23 @@ def _install_model(
         streams=prepared.streams,
         exit=None if prepared.exit is None else ExitPoint(prepared.name, prepared.exit),
     )
+
+
+def _remote_pool(
+    prepared: PreparedModel,
+    engine: RemoteEngine,
+    loop: asyncio.AbstractEventLoop,
+    now_ns: Callable[[], int],
+) -> RemotePool:
+    """Where the calls to another server are made."""
+    remote, failures = engine.remote, prepared.failures or Failures()
+    last = [Upstream(url=one.upstream) for one in failures.fallback if one.upstream is not None]
+    names = names_of([*remote.upstreams, *last])
+    named = [(names[one.url], one.weight) for one in remote.upstreams]
+    # Workers that meet the same failure must not come back at the same instants: each draws its own pauses.
+    caller = Caller(named, failures, random.Random(os.getpid()), [names[one.url] for one in last])
+    urls = {name: url for url, name in names.items()}
+    return RemotePool(engine.dialect, Client(remote), caller, urls, loop, now_ns)
 
 
 def _signature(service: Service, stages: list[LiveModel | StepStage]) -> Signature:

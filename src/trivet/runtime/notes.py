@@ -1,6 +1,10 @@
 """What is told of a request that took another way than its pipeline as declared: in its answer, metrics and row."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trivet.runtime.request import Request
 
 
 @dataclass(slots=True)
@@ -19,3 +23,11 @@ class Notes:
     upstream: str = ""
     attempts: int = 0
     cost_nano: int = 0
+
+
+def note_call(request: "Request", call: Notes) -> None:
+    """Tell of a request what became of a call to another server. `attempts` are those of all its calls."""
+    notes = request.notes = request.notes or Notes()
+    notes.upstream = call.upstream or notes.upstream
+    notes.instead = call.instead or notes.instead
+    notes.attempts += call.attempts

@@ -36,6 +36,7 @@ from trivet.runtime.steps import StepStage, call_step, load_callable
 from trivet.runtime.streaming import FirstChunk
 from trivet.spec.configuration import Configuration, Resolution
 from trivet.spec.exit import Exit
+from trivet.spec.failures import Failures
 from trivet.spec.fields import FieldError
 from trivet.spec.service import Model, Stage
 from trivet.spec.service_file import located
@@ -60,6 +61,7 @@ class PreparedModel:
     profile: Profile
     resolution: Resolution
     exit: Exit | None = None  # stands behind it
+    failures: Failures | None = None  # when it fails
 
     @property
     def streams(self) -> bool:
@@ -193,12 +195,15 @@ class _Preparing:
             measured = FirstChunk(engine) if isinstance(engine, PythonEngine) and engine.streams else engine
             profile = self._profiled(index, model, measured, signature, takes)
             resolution = resolve_model(model, profile, self._num_cores)
-            engines += [load_engine(model, self._root, declared) for _ in range(resolution.instances - 1)]
+            if model.remote is None:  # of one that runs elsewhere there are calls, not copies
+                engines += [load_engine(model, self._root, declared) for _ in range(resolution.instances - 1)]
         except BaseException:
             for one in engines:
                 one.close()
             raise
-        prepared = PreparedModel(stage.target, model, signature, engines, profile, resolution, stage.exit)
+        prepared = PreparedModel(
+            stage.target, model, signature, engines, profile, resolution, stage.exit, stage.failures
+        )
         self._end(
             prepared,
             takes,
@@ -210,6 +215,8 @@ class _Preparing:
         self, index: int, model: Model, engine: Engine, signature: Signature, takes: Mapping[str, str]
     ) -> Profile:
         """The kept profile of a model, or a new one."""
+        if model.remote is not None:
+            return Profile({}, Batching(True, 0.0), "nothing (it runs on another server)")
         name = self._service.pipeline[index].target
         path = profile_path(self._configuration, index, self._samples.digest)
         profile = profiles.read(path, Profile)

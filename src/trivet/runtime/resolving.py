@@ -18,6 +18,8 @@ from trivet.spec.signature import TensorSpec
 # A batch of one that takes less than this runs in the loop: handing it to a thread and back costs about a tenth of
 # a millisecond and the loop's attention twice. The same for a step, whose way to its process and back is as long.
 INLINE_BELOW_NS = 1_000_000
+# Calls that one worker has on their way to one remote model.
+_REMOTE_CALLS = 128
 # The loop is never away longer than this for one inline batch.
 _LONGEST_INLINE_NS = 1_000_000
 
@@ -35,6 +37,8 @@ class StepProfile(msgspec.Struct, frozen=True):
 
 def resolve_model(model: Model, profile: Profile, num_cores: int) -> Resolution:
     """Args: num_cores: that the engines of one worker may use."""
+    if model.remote is not None:
+        return _resolve_remote(model)
     threads = num_threads(model)
     inline = _is_inline(model, profile)
     max_batch_size = wanted_batch_size(model)
@@ -50,6 +54,18 @@ def resolve_model(model: Model, profile: Profile, num_cores: int) -> Resolution:
         max_batch_size=max_batch_size,
         one_ns=profile.batch1_ns() or None,
         profiled_on=profile.measured_on,
+    )
+
+
+def _resolve_remote(model: Model) -> Resolution:
+    """Nothing is profiled: each call may cost money, and an upstream need not be there. The first requests tell."""
+    levers = model.levers
+    is_whole = model.batching == "off" or (model.remote is not None and model.remote.streams)
+    return Resolution(
+        execution="remote",
+        instances=_REMOTE_CALLS if levers.instances == "auto" else levers.instances,
+        threads=0,
+        max_batch_size=1 if is_whole else wanted_batch_size(model),
     )
 
 

@@ -15,6 +15,7 @@ from trivet.runtime.conversion import as_inputs
 from trivet.runtime.executors import Executor, Outcome
 from trivet.runtime.exiting import part_ways
 from trivet.runtime.live import LiveModel, LiveService
+from trivet.runtime.notes import note_call
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.runtime.retrying import Retry, may_retry
@@ -232,6 +233,9 @@ class Runtime:
         self, model: LiveModel, formed_ns: int, requests: list[Request], rows: int, outcome: Outcome
     ) -> None:
         """Give each request of a batch of `rows` its part of what came of it."""
+        if outcome.notes is not None:
+            for request in requests:
+                note_call(request, outcome.notes)
         if outcome.outputs is None:
             assert outcome.error is not None  # exactly one of the two is set
             for request in requests:

@@ -13,13 +13,15 @@ from trivet.engine.python.engine import CHUNKS_AHEAD
 from trivet.engine.python.events import Chunk, Event, StreamEnded
 from trivet.errors import EngineError, RequestError
 from trivet.runtime.executors import Work
+from trivet.runtime.notes import Notes
 from trivet.runtime.process_executor import ProcessExecutor
 
 
 class Sink(Protocol):
     """Takes what a stream gives: chunks, then `ended` once, whatever happens."""
 
-    def chunk(self, outputs: Mapping[str, NDArray[Any]]) -> None: ...
+    def chunk(self, outputs: Mapping[str, NDArray[Any]], notes: Notes | None = None) -> None:
+        """`notes`: what is told of a stream that comes from another server."""
 
     def late(self) -> None:
         """The instant has passed by which the first chunk was wanted. The stream goes on until it is cancelled."""

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from trivet.engine.contract import StreamingEngine, Tensors
 from trivet.errors import DeadlineError, RequestError
 from trivet.runtime.executors import Executor
+from trivet.runtime.notes import Notes, note_call
+from trivet.runtime.remote_executor import RemoteExecutor
 from trivet.runtime.results import Results
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Batch
@@ -45,7 +47,7 @@ class Stream:
     def __init__(self, runtime: "Runtime", model: "LiveModel", batch: Batch, executor: Executor) -> None:
         request: Request = batch.jobs[0]  # type: ignore[assignment]  # every job here is a Request
         reply: StreamReply = request.reply  # type: ignore[assignment]  # who sends to a streaming model takes chunks
-        assert isinstance(executor, StreamExecutor)  # installed for every model that streams
+        assert isinstance(executor, StreamExecutor | RemoteExecutor)  # installed for every model that streams
         self.model = model
         self.batch = batch
         self.executor = executor
@@ -66,11 +68,13 @@ class Stream:
 
     # --- from the executor --------------------------------------------------------------------------------------
 
-    def chunk(self, outputs: Mapping[str, NDArray[Any]]) -> None:
+    def chunk(self, outputs: Mapping[str, NDArray[Any]], notes: Notes | None = None) -> None:
         if self._is_stopped:
             return
         request = self.request
         if not self._first_ns:
+            if notes is not None:
+                note_call(request, notes)
             now_ns = self._first_ns = request.ended_ns = self._runtime.now_ns()
             if now_ns > request.end_by_ns:
                 self.late()

@@ -45,7 +45,7 @@ class Scheduler:
         self.num_waiting = 0
         self._shared = Lane(num_cores)
         self._inline = Lane(1)
-        self._lanes = (self._inline, self._shared)
+        self._lanes: tuple[Lane, ...] = (self._inline, self._shared)
 
     def add_model(
         self,
@@ -58,11 +58,13 @@ class Scheduler:
         deferral_ns: int = 0,
         max_queue_ns: int | None = None,
         min_share: float | None = None,
+        elsewhere: bool = False,
     ) -> Model:
         """Args: max_batch_size: rows.  cores: that one batch occupies; 0 runs inline in the event loop.
         instances: batches at once.  deferral_ns: longest wait on purpose.  max_queue_ns: longest queueing time:
         nobody is admitted to wait longer, and credits keep the standing queue below half of it.
-        min_share: of each of its classes; None: the scheduler's.
+        min_share: of each of its classes; None: the scheduler's.  elsewhere: it runs on another machine: `instances`
+        batches at once, which take no core from anybody here.
         """
         if max_batch_size != service_time.max_batch_size:
             raise ValueError(
@@ -72,9 +74,13 @@ class Scheduler:
             )
         if not 0 <= cores <= self.num_cores:
             raise ValueError(f"model {name!r}: {cores} cores a batch, but the scheduler has {self.num_cores}")
+        lane = self._shared if cores else self._inline
+        if elsewhere:
+            lane, cores = Lane(instances), 1
+            self._lanes = (*self._lanes, lane)
         model = Model(
             name,
-            self._shared if cores else self._inline,
+            lane,
             max_batch_size=max_batch_size,
             service_time=service_time,
             cores=cores,
@@ -95,6 +101,8 @@ class Scheduler:
                 "drain it first"
             )
         self.models.remove(model)
+        if model.lane not in (self._inline, self._shared):
+            self._lanes = tuple(lane for lane in self._lanes if lane is not model.lane)
         for owner in model.classes.values():
             model.lane.classes.remove(owner)
 

@@ -1,0 +1,146 @@
+"""One call to a remote model with sockets: its tries as tasks, its timer, and its end.
+
+Carries out what `pipeline/attempts.py` decides. Each call ends once and in time, whatever the upstreams do: the decisions
+see to that, and a try that nobody wants any more is cancelled, which closes its connection.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any
+
+from trivet.engine.remote.client import Client
+from trivet.engine.remote.contract import Dialect, TryError
+from trivet.errors import BadRequestError, DeadlineError, RequestError, UnavailableError, UpstreamError
+from trivet.pipeline.attempts import Answered, Break, Caller, Command, Failure, GaveUp, Send, Try
+from trivet.runtime.executors import unexpected
+from trivet.runtime.notes import Notes
+
+
+class RemotePool:
+    """What the executors of one remote model share.
+
+    Args: urls: of the upstreams, by name.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        client: Client,
+        caller: Caller,
+        urls: Mapping[str, str],
+        loop: asyncio.AbstractEventLoop,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self.dialect = dialect
+        self.client = client
+        self.caller = caller
+        self.urls = urls
+        self.loop = loop
+        self.now_ns = now_ns
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task: asyncio.Task[None] = self.loop.create_task(work)
+        self._tasks.add(task)  # the loop itself keeps only weak references
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def close(self) -> None:
+        """No call is on its way any more."""
+        self.spawn(self.client.close())
+
+
+class RemoteCall:
+    """Args: ask: one try, to its end; raises TryError.  answered, gave_up: one of the two is called, once, unless the
+    call is cancelled.
+    """
+
+    def __init__(
+        self,
+        pool: RemotePool,
+        end_by_ns: int,
+        ask: Callable[[Try], Awaitable[None]],
+        answered: Callable[[Try], None],
+        gave_up: Callable[[Failure], None],
+    ) -> None:
+        self._pool = pool
+        self._ask = ask
+        self._answered = answered
+        self._gave_up = gave_up
+        self._tasks: dict[Try, asyncio.Task[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._call = pool.caller.call(pool.now_ns(), end_by_ns)
+
+    def start(self) -> None:
+        self._carry_out(self._call.start(self._pool.now_ns()))
+
+    def began(self, attempt: Try) -> None:
+        """The first part of this try's answer is here."""
+        self._carry_out(self._call.began(attempt, self._pool.now_ns()))
+
+    def cancel(self) -> None:
+        self._carry_out(self._call.cancel())
+
+    def notes(self, attempt: Try | None) -> Notes:
+        """What is told of the call. Args: attempt: that answered."""
+        notes = Notes(attempts=self._call.num_tries)
+        if attempt is not None:
+            notes.upstream = attempt.upstream.name
+            notes.instead = "fallback:upstream" if attempt.is_last else ""
+        return notes
+
+    def _carry_out(self, commands: list[Command]) -> None:
+        for command in commands:
+            match command:
+                case Send(attempt):
+                    self._tasks[attempt] = self._pool.spawn(self._try(attempt))
+                case Break(attempt):
+                    self._tasks.pop(attempt).cancel()
+                case Answered(attempt):
+                    self._answered(attempt)
+                case GaveUp(failure):
+                    self._gave_up(failure)
+        self._arm()
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        wake_ns = self._call.wake_at_ns()
+        if wake_ns is not None:
+            seconds = max(0, wake_ns - self._pool.now_ns()) / 1e9
+            self._timer = self._pool.loop.call_later(seconds, self._wake)
+
+    def _wake(self) -> None:
+        self._timer = None
+        self._carry_out(self._call.wake(self._pool.now_ns()))
+
+    async def _try(self, attempt: Try) -> None:
+        failure: Failure | None = None
+        try:
+            await self._ask(attempt)
+        except TryError as error:
+            failure = Failure(error.why, f"{attempt.upstream.name}: {error}", error.retry_after_ns)
+        except Exception as error:  # a mistake of ours: this try fails, the call goes on
+            failure = Failure("rubbish", str(unexpected(error)))
+        self._tasks.pop(attempt, None)
+        now_ns = self._pool.now_ns()
+        self._carry_out(
+            self._call.answered(attempt, now_ns)
+            if failure is None
+            else self._call.failed(attempt, failure, now_ns)
+        )
+
+
+def request_error(failure: Failure) -> RequestError:
+    """What a request is told of a call that failed."""
+    match failure.why:
+        case "request":
+            return BadRequestError(failure.message)
+        case "timeout":
+            return DeadlineError(failure.message)
+        case "refused" | "unavailable":
+            if failure.retry_after_ns is None:
+                return UnavailableError(failure.message)
+            return UnavailableError(failure.message, failure.retry_after_ns)
+    return UpstreamError(failure.message)

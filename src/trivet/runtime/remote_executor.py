@@ -1,0 +1,168 @@
+"""Runs batches and streams on other servers, in the loop. As every executor it has one on its way at a time: there are as
+many executors as there may be calls at once.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+
+from trivet.engine.python.engine import CHUNKS_AHEAD
+from trivet.engine.remote.contract import Asking, Outputs, TryError
+from trivet.errors import RequestError, UpstreamError
+from trivet.pipeline.attempts import Failure, Try
+from trivet.runtime.executors import Done, Executor, Outcome, Work, unexpected
+from trivet.runtime.remote_calls import RemoteCall, RemotePool, request_error
+from trivet.runtime.stream_executor import Sink
+
+
+def remote_executors(pool: RemotePool, num: int) -> list[Executor]:
+    """So many calls may be on their way at once. The pool is closed with the last of them."""
+    left = [num]
+
+    def close() -> None:
+        left[0] -= 1
+        if not left[0]:
+            pool.close()
+
+    return [RemoteExecutor(pool, close) for _ in range(num)]
+
+
+class RemoteExecutor:
+    """Args: close: hears that this executor is closed."""
+
+    def __init__(self, pool: RemotePool, close: Callable[[], None]) -> None:
+        self._pool = pool
+        self._close = close
+        self._stream: _Stream | None = None
+
+    def start(self, build: Work, done: Done, answer_by_ns: int) -> None:
+        started_ns = self._pool.now_ns()
+        asking = self._asking(build)
+        if isinstance(asking, RequestError):
+            done(Outcome(None, asking, started_ns, self._pool.now_ns()))
+        else:
+            _Batch(self._pool, asking, done, answer_by_ns).start()
+
+    def open(self, build: Work, sink: Sink, first_by_ns: int) -> None:
+        """Begin a stream. Args: first_by_ns: nobody waits for the first chunk after this instant."""
+        asking = self._asking(build)
+        if isinstance(asking, RequestError):
+            sink.ended(asking, executor_lost=False)
+            return
+        self._stream = _Stream(self._pool, asking, sink, first_by_ns)
+        self._stream.start()
+
+    def grant(self, num_chunks: int) -> None:
+        if self._stream is not None:
+            self._stream.grant(num_chunks)
+
+    def cancel(self) -> None:
+        """Break the stream off; the sink's `ended` follows."""
+        if self._stream is not None:
+            self._stream.cancel()
+
+    def when_back(self, callback: Callable[[], None]) -> None:
+        callback()
+
+    def close(self) -> None:
+        self._close()
+
+    def _asking(self, build: Work) -> Asking | RequestError:
+        try:
+            return self._pool.dialect.asking(build())
+        except RequestError as error:
+            return error
+        except Exception as error:  # a mistake of ours, in building it
+            return unexpected(error)
+
+
+class _Batch:
+    """One batch, answered whole."""
+
+    def __init__(self, pool: RemotePool, asking: Asking, done: Done, answer_by_ns: int) -> None:
+        self._pool = pool
+        self._asking = asking
+        self._done = done
+        self._started_ns = pool.now_ns()
+        self._found: dict[Try, Outputs] = {}
+        self._call = RemoteCall(pool, answer_by_ns, self._ask, self._answered, self._gave_up)
+
+    def start(self) -> None:
+        self._call.start()
+
+    async def _ask(self, attempt: Try) -> None:
+        pool, name = self._pool, attempt.upstream.name
+        headers, body = await pool.client.ask(pool.urls[name], asking=self._asking)
+        self._found[attempt] = pool.dialect.outputs(self._asking, headers, body)
+
+    def _answered(self, attempt: Try) -> None:
+        outcome = Outcome(self._found[attempt], None, self._started_ns, self._pool.now_ns())
+        outcome.notes = self._call.notes(attempt)
+        self._done(outcome)
+
+    def _gave_up(self, failure: Failure) -> None:
+        outcome = Outcome(None, request_error(failure), self._started_ns, self._pool.now_ns())
+        outcome.notes = self._call.notes(None)
+        self._done(outcome)
+
+
+class _Stream:
+    """One answer in chunks: each goes on as it comes, no faster than it is taken."""
+
+    def __init__(self, pool: RemotePool, asking: Asking, sink: Sink, first_by_ns: int) -> None:
+        self._pool = pool
+        self._asking = asking
+        self._sink = sink
+        self._num_credits = CHUNKS_AHEAD
+        self._granted = asyncio.Event()
+        self._is_over = False
+        self._call = RemoteCall(pool, first_by_ns, self._ask, self._answered, self._gave_up)
+
+    def start(self) -> None:
+        self._call.start()
+
+    def grant(self, num_chunks: int) -> None:
+        self._num_credits += num_chunks
+        self._granted.set()
+
+    def cancel(self) -> None:
+        if not self._is_over:
+            self._call.cancel()
+            self._pool.loop.call_soon(self._end, UpstreamError("broken off"))
+
+    async def _ask(self, attempt: Try) -> None:
+        pool, name = self._pool, attempt.upstream.name
+        if not self._asking.streams:
+            headers, body = await pool.client.ask(pool.urls[name], asking=self._asking)
+            self._chunk(attempt, pool.dialect.outputs(self._asking, headers, body))
+            return
+        async with aclosing(pool.client.stream(pool.urls[name], asking=self._asking)) as events:
+            async for data in events:
+                outputs = pool.dialect.chunk(data)
+                if outputs is None:
+                    return
+                self._chunk(attempt, outputs)
+                await self._room()
+        raise TryError("connection", "the stream was cut off: no [DONE]")
+
+    async def _room(self) -> None:
+        """Wait until one more chunk may come: what nobody takes is not read from the upstream either."""
+        while self._num_credits <= 0:
+            self._granted.clear()
+            await self._granted.wait()
+
+    def _chunk(self, attempt: Try, outputs: Outputs) -> None:
+        self._call.began(attempt)
+        self._num_credits -= 1
+        self._sink.chunk(outputs, self._call.notes(attempt))
+
+    def _answered(self, attempt: Try) -> None:
+        self._end(None)
+
+    def _gave_up(self, failure: Failure) -> None:
+        self._end(request_error(failure))
+
+    def _end(self, error: RequestError | None) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._sink.ended(error, executor_lost=False)
