@@ -1,8 +1,6 @@
 """OpenAI's own client against a real server: chat, completions, embeddings and models, and every way in which they end."""
 
-import contextlib
 import json
-import os
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -12,85 +10,9 @@ from typing import Any
 import openai
 import pytest
 
+from tests.serve.openai_support import counters, drain, say, words_pipe, write_service
 from tests.support.server import ServerProcess
 
-CODE = """
-import json
-import numpy as np
-
-def texts(*names):
-    return [{"name": name, "datatype": "BYTES", "shape": [1]} for name in names]
-
-log = open("log", "a", buffering=1)
-
-# Says the words of the last message; before each one it waits for a word of its own where that is wanted.
-def talk(inputs):
-    options = json.loads(inputs["options"][0])
-    said = json.loads(inputs["messages"][0])[-1]["content"].split(" ")
-    words = open("words") if options.get("waits") else None
-    made = 0
-    try:
-        for made, word in enumerate(said, start=1):
-            if words is not None:
-                words.readline()
-            if word == "fail":
-                raise ValueError("no more")
-            end = "length" if made == options.get("max_tokens") else ""
-            yield {"text": [word + " "], "finish_reason": [end], "prompt_tokens": [9], "completion_tokens": [made]}
-            if end:
-                return
-    finally:
-        log.write(f"closed {made} of {len(said)}\\n")
-
-talk.inputs = texts("messages", "options")
-talk.outputs = texts("text", "finish_reason") + [
-    {"name": name, "datatype": "INT64", "shape": [1]} for name in ("prompt_tokens", "completion_tokens")
-]
-
-def whole(inputs):
-    return [f"{len(json.loads(inputs['messages'][0]))} messages"]
-
-whole.inputs, whole.outputs = texts("messages"), texts("text")
-
-def complete(inputs):
-    text = inputs["prompt"][0].decode()
-    if text == "fail":
-        raise ValueError("cannot")
-    return [text.upper()]
-
-complete.inputs, complete.outputs = texts("prompt"), texts("text")
-
-def vector(text):
-    return [len(text), text[:1] == b"a", 0.1]
-
-def embed(inputs):
-    return np.array([vector(text) for text in inputs["text"]], np.float32)
-
-embed.inputs = [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
-embed.outputs = [{"name": "vector", "datatype": "FP32", "shape": [-1, 3]}]
-
-def one(inputs):
-    return np.array(vector(inputs["text"][0]), np.float32)
-
-one.inputs = texts("text")
-one.outputs = [{"name": "vector", "datatype": "FP32", "shape": [3]}]
-
-# As a service behind an API gives it: events of a stream, or one whole message.
-def raw(inputs):
-    request = json.loads(inputs["request"][0])
-    head = {"id": "up-1", "model": "far-away", "created": 5}
-    words = request["messages"][-1]["content"].split(" ")
-    if not request.get("stream"):
-        choice = {"index": 0, "message": {"role": "assistant", "content": " ".join(words)}, "finish_reason": "stop"}
-        yield [json.dumps({**head, "object": "chat.completion", "choices": [choice]})]
-        return
-    for word in words:
-        choice = {"index": 0, "delta": {"content": word}, "finish_reason": None, "x": request.get("x")}
-        yield [json.dumps({**head, "object": "chat.completion.chunk", "choices": [choice]}, indent=1)]
-    yield ["[DONE]"]
-
-raw.inputs, raw.outputs = texts("request"), texts("response")
-"""
 KINDS = {
     "talk": "{kind: chat, names: [org/talker]}",
     "whole": "chat",
@@ -104,13 +26,8 @@ KINDS = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("openai")
-    (folder / "model.py").write_text(CODE)
-    os.mkfifo(folder / "words")
     for name, kind in KINDS.items():
-        (folder / f"{name}.yaml").write_text(
-            f"name: {name}\nmodels: {{{name}: {{python: 'model.py:{name}', levers: {{instances: 1}}}}}}\n"
-            f"slo: {{deadline: 20s}}\nopenai: {kind}\n"
-        )
+        write_service(folder, name, kind)
     (folder / "hidden.yaml").write_text("name: hidden\nmodels: {hidden: {python: 'model.py:complete'}}\n")
     return folder
 
@@ -127,19 +44,8 @@ def client(server: ServerProcess) -> Iterator[openai.OpenAI]:
         yield client
 
 
-def say(text: str) -> list[Any]:
-    return [{"role": "user", "content": text}]
-
-
 def stream(client: openai.OpenAI, text: str, model: str = "talk", **more: Any) -> Any:
     return client.chat.completions.create(model=model, messages=say(text), stream=True, **more)
-
-
-def counters(server: ServerProcess, name: str) -> dict[str, Any]:
-    with urllib.request.urlopen(f"http://{server.control}/status", timeout=30) as answer:
-        services = json.load(answer)["workers"][0]["services"]
-    found: dict[str, Any] = next(one for one in services if one["name"] == name)["models"][0]
-    return found
 
 
 # --- chat ---------------------------------------------------------------------------------------------------------
@@ -180,14 +86,14 @@ def test_a_model_that_answers_whole_can_be_asked_for_a_stream(client: openai.Ope
 
 
 def test_pieces_are_sent_as_they_are_made(client: openai.OpenAI, folder: Path) -> None:
-    with open(os.open(folder / "words", os.O_RDWR), "wb", buffering=0) as words:
+    with words_pipe(folder) as words:
         words.write(b"go\n")
         answer = stream(client, "a b c", extra_body={"waits": True})
         for word in ("a ", "b ", "c "):
             assert next(answer).choices[0].delta.content == word
             words.write(b"go\n")
         assert [event.choices[0].finish_reason for event in answer] == ["stop"]
-        os.read(words.fileno(), 100)
+        drain(words)
 
 
 @pytest.mark.parametrize("streamed", [True, False])
@@ -203,7 +109,7 @@ def test_a_client_that_leaves_stops_the_generator(
     }
     data = json.dumps(body).encode()
     before = counters(server, "talk")["counters"]["failed"].get("CANCELED", 0)
-    with open(os.open(folder / "words", os.O_RDWR), "wb", buffering=0) as words:
+    with words_pipe(folder) as words:
         with socket.create_connection((server.host, server.port), timeout=30) as left:
             head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % len(data)
             left.sendall(head + data)
@@ -217,9 +123,7 @@ def test_a_client_that_leaves_stops_the_generator(
             counters(server, "talk")
         while counters(server, "talk")["running"]:
             pass
-        os.set_blocking(words.fileno(), False)
-        with contextlib.suppress(BlockingIOError):
-            os.read(words.fileno(), 1 << 16)
+        drain(words)
     made = int((folder / "log").read_text().rpartition(f" of {length}")[0].rpartition(" ")[2])
     assert made < length
 
