@@ -1,6 +1,7 @@
 """OpenAI's own client against a real server: chat, completions, embeddings and models, and every way in which they end."""
 
 import json
+import re
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from tests.serve.openai_support import counters, drain, say, words_pipe, write_service
 from tests.support.server import ServerProcess
 
+PAGE = Path(__file__).parents[2] / "docs" / "openai.md"
 KINDS = {
     "talk": "{kind: chat, names: [org/talker]}",
     "whole": "chat",
@@ -28,6 +30,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("openai")
     for name, kind in KINDS.items():
         write_service(folder, name, kind)
+    for name, language in (("parrot.yaml", "yaml\n# service.yaml"), ("parrot.py", "python\n# parrot.py")):
+        found = re.search(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        assert found is not None
+        (folder / name).write_text(found[1])
     (folder / "hidden.yaml").write_text("name: hidden\nmodels: {hidden: {python: 'model.py:complete'}}\n")
     return folder
 
@@ -204,7 +210,7 @@ def test_embeddings_of_one_text_and_of_a_batch(client: openai.OpenAI, model: str
 
 
 def test_models_are_those_that_are_asked_this_way(client: openai.OpenAI) -> None:
-    assert sorted(model.id for model in client.models.list()) == sorted([*KINDS, "org/talker"])
+    assert sorted(model.id for model in client.models.list()) == sorted([*KINDS, "org/talker", "parrot"])
     assert client.models.retrieve("org/talker").owned_by == "trivet"
     with pytest.raises(openai.NotFoundError, match="unknown model 'hidden'"):
         client.models.retrieve("hidden")
@@ -219,6 +225,24 @@ def test_a_raw_model_gives_and_takes_whole_messages(client: openai.OpenAI) -> No
     events = list(stream(client, "a b", "raw", extra_body={"x": 7}))
     assert [event.choices[0].delta.content for event in events] == ["a", "b"]
     assert {event.choices[0].x for event in events} == {7}
+
+
+# --- the page -----------------------------------------------------------------------------------------------------
+
+
+def test_the_examples_of_the_documentation(server: ServerProcess, capsys: pytest.CaptureFixture[str]) -> None:
+    page = PAGE.read_text()
+    found = re.search(r"localhost:8000(\S+) -d '(.*?)'\n(.*?)\n```", page, re.DOTALL)
+    assert found is not None
+    path, data, told = found.groups()
+    with urllib.request.urlopen(f"http://{server.address}{path}", data.encode(), timeout=30) as answer:
+        text = answer.read().decode()
+    text = re.sub(r'(chatcmpl-|fp_|"created":)\w+', r"\1…", text)
+    assert text == told
+    script = re.search(r"```python\n(from openai.*?)```", page, re.DOTALL)
+    assert script is not None
+    exec(script[1].replace("localhost:8000", server.address), {})
+    assert capsys.readouterr().out.split() == ["hello", "you", "None"]
 
 
 # --- refusals -----------------------------------------------------------------------------------------------------
