@@ -18,6 +18,7 @@ from trivet.pipeline.wiring import Taking
 from trivet.runtime import profile as profiles
 from trivet.runtime.conversion import as_arrays
 from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
+from trivet.runtime.preparing_caches import check_cached_stages
 from trivet.runtime.preparing_exits import check_exits
 from trivet.runtime.preparing_stand_ins import check_fallbacks
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
@@ -101,6 +102,7 @@ def prepare(
         for name in configuration.service.stand_ins:
             preparing.add_stand_in(name)
         check_fallbacks(configuration.service, preparing.stages, preparing.stand_ins)
+        check_cached_stages(configuration.service, preparing.stages)
     except FieldError as error:
         preparing.close()
         raise located(configuration, error) from None
