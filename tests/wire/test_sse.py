@@ -2,6 +2,7 @@
 
 import base64
 import json
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivet.wire.openai import ChatAnswer, read_chat, read_embeddings
-from trivet.wire.sse import read_events
+from trivet.wire.sse import EventReader, read_events
 from trivet.wire.v2_client import BadResponseError
 
 LINE = st.text(st.characters(exclude_characters="\r\n", exclude_categories=("Cs",)), max_size=8)
@@ -117,3 +118,29 @@ def test_embeddings_as_numbers_and_as_base64_in_the_order_of_their_inputs() -> N
 def test_embeddings_that_are_none(data: list[Any], message: str) -> None:
     with pytest.raises(BadResponseError, match=message):
         read_embeddings(json.dumps({"data": data}).encode())
+
+
+@given(
+    events=st.lists(
+        st.binary(max_size=20).filter(lambda data: b"\r" not in data and b"\n" not in data), max_size=6
+    ),
+    end=st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    mark=st.booleans(),
+    data=st.data(),
+)
+def test_pieces_of_any_size_give_the_same_events(
+    events: list[bytes], end: bytes, mark: bool, data: st.DataObject
+) -> None:
+    body = b"".join(b"data: " + one + end + b": a comment" + end + end for one in events)
+    body = (b"\xef\xbb\xbf" if mark else b"") + body
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(body)), max_size=12)))
+    reader = EventReader()
+    found = [one for a, b in pairwise([0, *cuts, len(body)]) for one in reader.feed(body[a:b])]
+    assert [*found, *reader.feed(b"\n")] == events  # a last \r may be half of \r\n until more comes
+
+
+def test_an_event_without_end_is_given_up() -> None:
+    reader = EventReader()
+    assert reader.feed(b"x" * 2**22) == []
+    with pytest.raises(OverflowError, match="more than 4194304 bytes"):
+        reader.feed(b"x")

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from trivet.engine.contract import Engine
@@ -18,15 +18,17 @@ from trivet.pipeline.wiring import Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import free_axes
 from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
+from trivet.runtime.fallbacks import Fixed, Kept, Stale, StandIn, Way, kept_keys
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.preparing import Prepared, PreparedModel, Say
+from trivet.runtime.preparing_stand_ins import fixed_rows, kept_places
 from trivet.runtime.process_executor import ProcessExecutor
 from trivet.runtime.remote_calls import RemotePool
 from trivet.runtime.remote_executor import remote_executors
 from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
-from trivet.spec.failures import Failures
+from trivet.spec.failures import Failures, Fallback
 from trivet.spec.openai import form_of
 from trivet.spec.remote import Upstream, names_of
 from trivet.spec.service import Service
@@ -62,12 +64,17 @@ def install(
         else stage
         for stage in prepared.stages
     ]
+    stand_ins = {
+        name: _install_model(one, min_share, scheduler, loop, now_ns, say)
+        for name, one in prepared.stand_ins.items()
+    }
+    _add_fallbacks(service, stages, stand_ins)
     longest_ns = sum(stage.expected_ns() for stage in stages)
     declared = default_deadline_ns if service.slo.deadline_ns == "auto" else service.slo.deadline_ns
     is_remote = any(model.remote is not None for model in service.models.values())
     least_ns = _REMOTE_DEADLINE_NS if is_remote else _MIN_DEADLINE_NS
     signature = _signature(service, stages)
-    return LiveService(
+    live = LiveService(
         name=service.name,
         version=prepared.version,
         configuration_hash=prepared.configuration.hash,
@@ -82,7 +89,13 @@ def install(
         max_priority=service.priorities.levels,
         platform=_platform(service),
         openai=None if service.openai is None else form_of(service.openai, signature),
+        stand_ins=list(stand_ins.values()),
+        kept=kept_places(service, prepared.stages) or None,
     )
+    for model in live.every_model:
+        if model.remote is not None:
+            model.remote.counts = live.counts
+    return live
 
 
 def _install_model(
@@ -128,6 +141,7 @@ def _install_model(
     pool = _remote_pool(prepared, engine, loop, now_ns) if isinstance(engine, RemoteEngine) else None
     return LiveModel(
         name=prepared.name,
+        remote=pool,
         signature=prepared.signature,
         scheduled=scheduled,
         service_time=service_time,
@@ -147,7 +161,28 @@ def _install_model(
         ),
         streams=prepared.streams,
         exit=None if prepared.exit is None else ExitPoint(prepared.name, prepared.exit),
+        timeout_ns=prepared.failures.timeout_ns if prepared.failures and prepared.model.python else None,
     )
+
+
+def _add_fallbacks(
+    service: Service, stages: Sequence[LiveModel | StepStage], stand_ins: Mapping[str, LiveModel]
+) -> None:
+    for stage, declared in zip(stages, service.pipeline, strict=True):
+        if isinstance(stage, LiveModel) and declared.failures is not None:
+            ways = [_way(one, stage, stand_ins) for one in declared.failures.fallback]
+            stage.fallbacks = [way for way in ways if way is not None]
+
+
+def _way(fallback: Fallback, stage: LiveModel, stand_ins: Mapping[str, LiveModel]) -> Way | None:
+    """None: another upstream, which the stage's own calls ask."""
+    if fallback.model is not None:
+        outputs = [spec.name for spec in stage.signature.outputs]
+        model = stand_ins.get(fallback.model)
+        return Kept(fallback.model, kept_keys(fallback.model, outputs)) if model is None else StandIn(model)
+    if fallback.answer is not None:
+        return Fixed(fixed_rows(fallback, stage.signature, ("answer",)))
+    return Stale() if fallback.stale else None
 
 
 def _remote_pool(
@@ -164,7 +199,7 @@ def _remote_pool(
     # Workers that meet the same failure must not come back at the same instants: each draws its own pauses.
     caller = Caller(named, failures, random.Random(os.getpid()), [names[one.url] for one in last])
     urls = {name: url for url, name in names.items()}
-    return RemotePool(engine.dialect, Client(remote), caller, urls, loop, now_ns)
+    return RemotePool(engine.dialect, Client(remote), caller, urls, loop, now_ns, prepared.name)
 
 
 def _signature(service: Service, stages: list[LiveModel | StepStage]) -> Signature:

@@ -16,8 +16,10 @@ from trivet.runtime.conversion import as_inputs
 from trivet.runtime.counters import ModelCounters
 from trivet.runtime.counts import Counts
 from trivet.runtime.executors import Executor
+from trivet.runtime.fallbacks import Way
 from trivet.runtime.front import Fronts
 from trivet.runtime.live_exits import LiveExits
+from trivet.runtime.remote_calls import RemotePool
 from trivet.runtime.request import Reply, Request
 from trivet.runtime.results import Results
 from trivet.runtime.steps import StepStage, Tensors, call_step
@@ -52,6 +54,9 @@ class LiveModel:
     free: FreeAxes  # the axes whose sizes requests choose
     streams: bool = False  # answers in chunks, one request at a time
     exit: ExitPoint | None = None  # stands behind it
+    timeout_ns: int | None = None  # what one batch may take
+    remote: RemotePool | None = None  # of one that runs on other servers
+    fallbacks: Sequence[Way] = ()  # who answers when it has failed, in order
     counters: ModelCounters = field(default_factory=ModelCounters)
 
     def expected_ns(self) -> int:
@@ -87,6 +92,8 @@ class LiveService:
         max_priority: int = 100,
         platform: str = "",
         openai: OpenAIForm | None = None,
+        stand_ins: Sequence[LiveModel] = (),
+        kept: Mapping[int, Mapping[str, str]] | None = None,
     ) -> None:
         self.name = name
         self.version = version
@@ -98,6 +105,10 @@ class LiveService:
         self.stages = list(stages)
         self.models_by_place = {i: stage for i, stage in enumerate(stages) if isinstance(stage, LiveModel)}
         self.models = list(self.models_by_place.values())
+        self.every_model = [*self.models, *stand_ins]  # with those that answer only where another has failed
+        self._kept = (
+            kept  # of what a stage gives: what a fallback of a later one answers with, and the name for it
+        )
         self.last_stage = self.stages[-1]
         self.streams = any(model.streams for model in self.models)
         points = {place: model.exit for place, model in self.models_by_place.items() if model.exit}
@@ -108,8 +119,9 @@ class LiveService:
         self.slow_ns = _NEVER if slow_ns is None else slow_ns
         self.decoder = RequestDecoder(signature)
         self.encoder = ResponseEncoder(name, version, signature, configuration_hash[:12])
+        carried_on = [key for keys in (kept or {}).values() for key in keys.values()]
         self.exits = (
-            LiveExits(points, self.models_by_place, last_model, wiring, self._exit_encoder)
+            LiveExits(points, self.models_by_place, last_model, wiring, carried_on, self._exit_encoder)
             if points
             else None
         )
@@ -147,7 +159,7 @@ class LiveService:
         num_held = 0 if self.fronts is None else self.fronts.num_held
         return num_held + sum(
             model.scheduled.num_running + sum(one.num_waiting for one in model.scheduled.classes.values())
-            for model in self.models
+            for model in self.every_model
         )
 
     def summary(self) -> str:
@@ -253,6 +265,8 @@ class LiveService:
         Returns: the command for the next model and what it takes, or the answer's tensors.
         Raises: RequestError: a step failed, or an input is missing.
         """
+        if self._kept is not None and index in self._kept:
+            carried.update((key, outputs[name]) for name, key in self._kept[index].items())
         command = self.chain.stage_done(index, end_by_ns)
         while isinstance(command, Run):
             inputs = self.wiring.hand_over(command.index - 1, outputs, carried)

@@ -1,6 +1,6 @@
 """What a live service with early exits knows of them; resolved at load."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from trivet.pipeline.exits import ExitPoint
@@ -16,6 +16,7 @@ class LiveExits:
     """The exits of one service, by the place of the stage before them.
 
     Args: models: by their places.  last: place of the last model, whose answers the exits give.
+    kept: what requests carry for fallbacks.
     encoder: of the answers of one model, by its name, or of several for rows of one request (names in order, with commas).
     """
 
@@ -25,6 +26,7 @@ class LiveExits:
         models: "Mapping[int, LiveModel]",
         last: int,
         wiring: Wiring,
+        kept: Collection[str],
         encoder: Callable[[str], ResponseEncoder],
     ) -> None:
         self.points = dict(points)
@@ -36,7 +38,7 @@ class LiveExits:
             for place in points
         }
         # Of what a request carries: what the models behind the next one still take.
-        self.later = {place: wiring.sources(place + 2, last + 1) for place in points}
+        self.later = {place: wiring.sources(place + 2, last + 1) | set(kept) for place in points}
         self._encoder = encoder
         names = [self.last_model.name, *(point.name for point in points.values())]
         self._encoders = {name: encoder(name) for name in names}

@@ -21,6 +21,7 @@ from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_
 from trivet.runtime.preparing_caches import check_cached_stages
 from trivet.runtime.preparing_exits import check_exits
 from trivet.runtime.preparing_openai import check_openai, openai_sample
+from trivet.runtime.preparing_stand_ins import check_fallbacks
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
 from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile, sample_profile
@@ -78,6 +79,7 @@ class Prepared:
     version: str
     stages: list[PreparedModel | StepStage]
     takings: list[Taking]
+    stand_ins: dict[str, PreparedModel]  # who answers only where another has failed
 
 
 def prepare(
@@ -99,6 +101,9 @@ def prepare(
             preparing.add_stage(index)
         check_exits(configuration.service, preparing.stages, preparing.takings)
         check_openai(configuration.service, preparing.stages)
+        for name in configuration.service.stand_ins:
+            preparing.add_stand_in(name)
+        check_fallbacks(configuration.service, preparing.stages, preparing.stand_ins)
         check_cached_stages(configuration.service, preparing.stages)
     except FieldError as error:
         preparing.close()
@@ -106,7 +111,7 @@ def prepare(
     except BaseException:
         preparing.close()
         raise
-    return Prepared(configuration, version, preparing.stages, preparing.takings)
+    return Prepared(configuration, version, preparing.stages, preparing.takings, preparing.stand_ins)
 
 
 class _Preparing:
@@ -117,6 +122,7 @@ class _Preparing:
     ) -> None:
         self.stages: list[PreparedModel | StepStage] = []
         self.takings: list[Taking] = []
+        self.stand_ins: dict[str, PreparedModel] = {}
         self._configuration = configuration
         self._service = configuration.service
         self._root = Path(configuration.root)
@@ -129,7 +135,7 @@ class _Preparing:
         self._all_known = True  # whether `_given` names all that was given so far
 
     def close(self) -> None:
-        for stage in self.stages:
+        for stage in (*self.stages, *self.stand_ins.values()):
             if isinstance(stage, PreparedModel):
                 for engine in stage.engines:
                     engine.close()
@@ -212,6 +218,46 @@ class _Preparing:
             signature.outputs,
             lambda inputs: engine.run(as_arrays(inputs, stage.target, signature)),
         )
+
+    def add_stand_in(self, name: str) -> None:
+        """A model that is given what a stage was given that failed."""
+        model = self._service.models[name]
+        place = next(
+            i
+            for i, stage in enumerate(self._service.pipeline)
+            if stage.failures and name in [one.model for one in stage.failures.fallback]
+        )
+        failing = self.stages[place]
+        assert isinstance(failing, PreparedModel)  # failures belong to models
+        engines = [load_engine(model, self._root, failing.signature if model.python else None)]
+        try:
+            signature = declared_batch_axis(engines[0], model, name)
+            check_signature(name, model, signature)
+            profile = self._stand_in_profile(name, model, engines[0], signature)
+            resolution = resolve_model(model, profile, self._num_cores)
+            if model.remote is None:
+                engines += [
+                    load_engine(model, self._root, signature if model.python else None)
+                    for _ in range(resolution.instances - 1)
+                ]
+        except BaseException:
+            for one in engines:
+                one.close()
+            raise
+        self.stand_ins[name] = PreparedModel(name, model, signature, engines, profile, resolution)
+
+    def _stand_in_profile(self, name: str, model: Model, engine: Engine, signature: Signature) -> Profile:
+        """On random inputs; of code, which may take no random text, nothing is known before the first requests."""
+        if model.file is None:
+            return Profile({}, Batching(True, 0.0), "nothing (it answers only instead of others)")
+        path = profiles.cache_path(self._configuration.model_digest(name), {"stand_in": True})
+        profile = profiles.read(path, Profile)
+        if profile is None:
+            inputs = random_profile(signature, model)
+            self._say(f"profiling {model.source} on {inputs.told}")
+            profile = profile_model(engine, signature, model, inputs, self._now_ns)
+            profiles.write(path, profile)
+        return profile
 
     def _profiled(
         self, index: int, model: Model, engine: Engine, signature: Signature, takes: Mapping[str, str]

@@ -12,6 +12,7 @@ from trivet.engine.remote.client import Client
 from trivet.engine.remote.contract import Dialect, TryError
 from trivet.errors import BadRequestError, DeadlineError, RequestError, UnavailableError, UpstreamError
 from trivet.pipeline.attempts import Answered, Break, Caller, Command, Failure, GaveUp, Send, Try
+from trivet.runtime.counts import Counts
 from trivet.runtime.executors import unexpected
 from trivet.runtime.notes import Notes
 
@@ -19,7 +20,7 @@ from trivet.runtime.notes import Notes
 class RemotePool:
     """What the executors of one remote model share.
 
-    Args: urls: of the upstreams, by name.
+    Args: urls: of the upstreams, by name.  name: of the model.
     """
 
     def __init__(
@@ -30,7 +31,10 @@ class RemotePool:
         urls: Mapping[str, str],
         loop: asyncio.AbstractEventLoop,
         now_ns: Callable[[], int],
+        name: str,
     ) -> None:
+        self.name = name
+        self.counts = Counts()  # the service's, as soon as there is one
         self.dialect = dialect
         self.client = client
         self.caller = caller
@@ -44,6 +48,19 @@ class RemotePool:
         self._tasks.add(task)  # the loop itself keeps only weak references
         task.add_done_callback(self._tasks.discard)
         return task
+
+    def count_try(self, attempt: Try, kind: str) -> None:
+        upstream = attempt.upstream.name
+        self.counts.add("trivet_upstream_tries_total", stage=self.name, upstream=upstream, kind=kind)
+
+    def count_end(self, attempt: Try, outcome: str) -> None:
+        """`outcome`: answered, broken_off, or why it failed."""
+        upstream = attempt.upstream
+        stage, name, counts = self.name, upstream.name, self.counts
+        counts.add("trivet_upstream_outcomes_total", stage=stage, upstream=name, outcome=outcome)
+        is_closed = upstream.breaker.state(self.now_ns()) == "closed"
+        counts.set("trivet_upstream_breaker_open", int(not is_closed), stage=stage, upstream=name)
+        counts.set("trivet_upstream_ejections_total", upstream.num_ejected, stage=stage, upstream=name)
 
     def close(self) -> None:
         """No call is on its way any more."""
@@ -93,8 +110,10 @@ class RemoteCall:
         for command in commands:
             match command:
                 case Send(attempt):
+                    self._pool.count_try(attempt, self._kind(attempt))
                     self._tasks[attempt] = self._pool.spawn(self._try(attempt))
                 case Break(attempt):
+                    self._pool.count_end(attempt, "broken_off")
                     self._tasks.pop(attempt).cancel()
                 case Answered(attempt):
                     self._answered(attempt)
@@ -125,11 +144,18 @@ class RemoteCall:
             failure = Failure("rubbish", str(unexpected(error)))
         self._tasks.pop(attempt, None)
         now_ns = self._pool.now_ns()
-        self._carry_out(
+        commands = (
             self._call.answered(attempt, now_ns)
             if failure is None
             else self._call.failed(attempt, failure, now_ns)
         )
+        self._pool.count_end(attempt, "answered" if failure is None else failure.why)
+        self._carry_out(commands)
+
+    def _kind(self, attempt: Try) -> str:
+        if attempt.is_last:
+            return "fallback"
+        return "hedge" if attempt.is_hedge else "first" if len(self._call.tried) == 1 else "retry"
 
 
 def request_error(failure: Failure) -> RequestError:

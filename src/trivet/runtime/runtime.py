@@ -14,6 +14,7 @@ from trivet.pipeline.chain import Run
 from trivet.runtime.conversion import as_inputs
 from trivet.runtime.executors import Executor, Outcome
 from trivet.runtime.exiting import part_ways
+from trivet.runtime.fallbacks import rescue
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.notes import note_call
 from trivet.runtime.request import Request
@@ -50,7 +51,7 @@ class Runtime:
         self._timer_ns = 0
 
     def add(self, live: LiveService) -> None:
-        for model in live.models:
+        for model in live.every_model:
             self._models[model.scheduled] = model
 
     def retire(self, live: LiveService) -> None:
@@ -68,7 +69,7 @@ class Runtime:
             self._retiring.remove(live)
             if live.fronts is not None:
                 live.fronts.close()
-            for model in live.models:
+            for model in live.every_model:
                 self.scheduler.remove_model(model.scheduled)
                 del self._models[model.scheduled]
                 for executor in model.idle:
@@ -181,7 +182,10 @@ class Runtime:
                 self.scheduler.finished(batch, outcome.ended_ns, learned_ns)
             self._finished(model, batch, requests, outcome)
 
-        executor.start(build, done, max([request.end_by_ns for request in requests]))
+        answer_by_ns = max([request.end_by_ns for request in requests])
+        if model.timeout_ns is not None:
+            answer_by_ns = min(answer_by_ns, self.now_ns() + model.timeout_ns)
+        executor.start(build, done, answer_by_ns)
 
     def stream_over(self, stream: Stream, learned_ns: int | None, *, executor_lost: bool) -> None:
         """The engine has let go of a stream: its instance is free, or will be."""
@@ -239,7 +243,7 @@ class Runtime:
         if outcome.outputs is None:
             assert outcome.error is not None  # exactly one of the two is set
             for request in requests:
-                self.fail(request, outcome.error, "BACKEND")
+                self.stage_failed(model, request, outcome.error, "BACKEND")
             return
         results = Results(outcome.outputs, model.signature.batch_axis, rows)
         start = 0
@@ -305,7 +309,7 @@ class Runtime:
             self.submit(request)
 
     def _refuse(self, request: Request, refusal: Refusal) -> None:
-        self.fail(request, refused(refusal), "REJECTED")
+        self.stage_failed(self._models[request.queue.model], request, refused(refusal), "REJECTED")
 
     def _late(self, request: Request, ended_ns: int) -> None:
         """Never answer late in silence: the client has given up, or will act on an answer that is worth nothing."""
@@ -325,7 +329,17 @@ class Runtime:
         error = DeadlineError(
             f"the deadline could not be met: dropped before execution after {waited_ms:.1f} ms"
         )
-        self.fail(request, error, "REJECTED")
+        self.stage_failed(self._models[request.queue.model], request, error, "REJECTED")
+
+    def stage_failed(self, model: LiveModel, request: Request, error: RequestError, reason: str) -> None:
+        """A model has not answered a request: its fallbacks may, where it has some; parts of one go back to the whole."""
+        if (
+            model.fallbacks
+            and not isinstance(request.reply, Split)
+            and rescue(self, model, request, error, reason)
+        ):
+            return
+        self.fail(request, error, reason)
 
     def fail(self, request: Request, error: RequestError, reason: str) -> None:
         counters = self._models[request.queue.model].counters

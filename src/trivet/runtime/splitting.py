@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.errors import RequestError
+from trivet.runtime.fallbacks import rescue
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.wire.tensor import itemsize, num_elements
@@ -89,7 +90,9 @@ class Split:
         if self.ended:  # another part failed before
             return
         self.cancel()
-        self.whole.reply.fail(self.whole, error)
+        whole = self.whole
+        if not (self._model.fallbacks and rescue(self._runtime, self._model, whole, error, "BACKEND")):
+            whole.reply.fail(whole, error)
 
     def cancel(self) -> None:
         """Take out what still waits; parts that run are thrown away when they end."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trivet.engine.contract import StreamingEngine, Tensors
 from trivet.errors import DeadlineError, RequestError
 from trivet.runtime.executors import Executor
+from trivet.runtime.fallbacks import rescue
 from trivet.runtime.notes import Notes, note_call
 from trivet.runtime.remote_executor import RemoteExecutor
 from trivet.runtime.results import Results
@@ -64,7 +65,10 @@ class Stream:
         request.formed_ns = self.batch.started_ns
         request.started_ns = self._started_ns = self._runtime.now_ns()
         request.batch_rows = 1
-        self.executor.open(lambda: self.model.builder.build([request.inputs], 1), self, request.end_by_ns)
+        first_by_ns = request.end_by_ns
+        if self.model.timeout_ns is not None:
+            first_by_ns = min(first_by_ns, self._started_ns + self.model.timeout_ns)
+        self.executor.open(lambda: self.model.builder.build([request.inputs], 1), self, first_by_ns)
 
     # --- from the executor --------------------------------------------------------------------------------------
 
@@ -86,7 +90,8 @@ class Stream:
         """The deadline has passed without a chunk."""
         if self.stop("LATE"):
             error = DeadlineError("the deadline passed before the first chunk was ready")
-            self._reply.ended(self.request, error)
+            if not self._is_rescued(error):
+                self._reply.ended(self.request, error)
 
     def ended(self, error: RequestError | None, *, executor_lost: bool) -> None:
         """The engine has let go of it."""
@@ -96,6 +101,9 @@ class Stream:
         if not self._is_stopped:
             self._is_stopped = True
             self.request.ended_ns = now_ns
+            if error is not None and not self._first_ns and self._is_rescued(error):
+                self._runtime.stream_over(self, None, executor_lost=executor_lost)
+                return
             if error is None:
                 # Beside what was predicted, which is the time to the first chunk.
                 self.model.counters.batch(1, first_ns - self._started_ns, self.batch.predicted_ns)
@@ -103,6 +111,11 @@ class Stream:
                 self.model.counters.fail("BACKEND", now_ns - self.request.received_ns)
             self._reply.ended(self.request, error)
         self._runtime.stream_over(self, learned_ns, executor_lost=executor_lost)
+
+    def _is_rescued(self, error: RequestError) -> bool:
+        """Nothing has gone to the client yet: whether somebody else answers."""
+        model = self.model
+        return bool(model.fallbacks) and rescue(self._runtime, model, self.request, error, "BACKEND")
 
     # --- from the reply -----------------------------------------------------------------------------------------
 

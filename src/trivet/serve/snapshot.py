@@ -61,7 +61,7 @@ def _service(live: LiveService) -> dict[str, Any]:
         "version": live.version,
         "configuration": live.hash,
         "deadline_ns": live.deadline_ns,
-        "models": [_model(model) for model in live.models],
+        "models": [_model(model) for model in live.every_model],
         "counts": live.counts.snapshot(),
     }
 

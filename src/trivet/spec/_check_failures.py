@@ -21,6 +21,15 @@ def check_failures(service: Service, index: int, failures: Failures) -> None:
             )
     if failures.hedge is not None and remote is not None and len(remote.upstreams) == 1:
         raise FieldError((*path, "hedge"), "a hedge goes to another upstream; there is only one")
+    model = service.models[stage.model]
+    if failures.timeout_ns is not None and model.file is not None:
+        raise FieldError(
+            (*path, "timeout"),
+            "a batch of a native engine cannot be broken off; a timeout is for remote models and Python code",
+        )
+    kinds = [one.upstream is not None for one in failures.fallback]
+    if kinds != sorted(kinds, reverse=True):
+        raise FieldError((*path, "fallback"), "upstreams come first: the stage's own calls ask them")
     _check_times(service, failures, path)
     for place, fallback in enumerate(failures.fallback):
         _check_fallback(service, index, fallback, (*path, "fallback", place))

@@ -59,8 +59,3 @@ class EventReader:
             data = b"\n" + data[events[-1].end :]
         self._pieces, self._size = [data], len(data)
         return [event.data for event in events]
-
-    @property
-    def is_between(self) -> bool:
-        """Whether no event has begun."""
-        return not b"".join(self._pieces).strip()
