@@ -13,12 +13,18 @@ _READY = re.compile(r"serving on http://(\S+), control on http://(\S+)")
 
 
 class ServerProcess:
-    """`trivet serve ...`, ready when the constructor returns. `log` holds the lines it printed until then."""
+    """`trivet serve ...`, ready when the constructor returns. `log` holds the lines it printed until then.
 
-    def __init__(self, arguments: Sequence[str], folder: Path, **environment: str) -> None:
+    Args: prefix: of the command, where something else starts it.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], folder: Path, prefix: Sequence[str] = (), **environment: str
+    ) -> None:
         self.log: list[str] = []
         self.process = subprocess.Popen(
             [
+                *prefix,
                 sys.executable,
                 "-m",
                 "trivet.cli.main",

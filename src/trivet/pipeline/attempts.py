@@ -21,6 +21,8 @@ from trivet.spec.failures import BreakerRule, Failures
 Why = Literal["timeout", "connection", "status", "refused", "rubbish", "request", "unavailable"]
 
 _NO_END = 1 << 62
+# What an upstream has to be given before a timeout is its fault: twice what it usually takes; before that is known, this.
+_FAIR_NS = 20_000_000
 _MAX_PAUSE_NS = 60_000_000_000  # no Retry-After of an upstream keeps us away for longer
 
 
@@ -320,6 +322,10 @@ class Call:
         if failure.why == "request":  # it works well enough to say so
             upstream.breaker.succeeded(probe=attempt.is_probe)
             return
+        if failure.why == "timeout" and now_ns - attempt.sent_ns < _fair_ns(upstream):
+            # The request had little time left: whoever sends many such must not have it left alone by everybody.
+            upstream.breaker.dropped(probe=attempt.is_probe)
+            return
         upstream.num_failed += 1
         if failure.retry_after_ns is not None:
             wait_ns = min(failure.retry_after_ns, _MAX_PAUSE_NS)
@@ -353,3 +359,8 @@ class Call:
         self.is_over = True
         self._retry_at_ns = self._hedge_at_ns = None
         return [command]
+
+
+def _fair_ns(upstream: Upstream) -> int:
+    usual_ns = upstream.times.value_ns()
+    return _FAIR_NS if usual_ns is None else 2 * usual_ns

@@ -30,6 +30,7 @@ from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
 from trivet.spec.failures import Failures, Fallback
+from trivet.spec.openai import form_of
 from trivet.spec.remote import Upstream, names_of
 from trivet.spec.service import Service
 
@@ -87,6 +88,7 @@ def install(
         default_priority=service.priorities.default,
         max_priority=service.priorities.levels,
         platform=_platform(service),
+        openai=None if service.openai is None else form_of(service.openai, signature),
         stand_ins=list(stand_ins.values()),
         kept=kept_places(service, prepared.stages) or None,
     )

@@ -25,6 +25,7 @@ from trivet.runtime.results import Results
 from trivet.runtime.steps import StepStage, Tensors, call_step
 from trivet.schedule import Model, Queue, Scheduler, ServiceTime
 from trivet.spec.configuration import Resolution
+from trivet.spec.openai import OpenAIForm
 from trivet.spec.signature import VARIABLE, Signature
 from trivet.wire.v2_input import InferInput
 from trivet.wire.v2_request import InferMessage, RequestDecoder
@@ -90,6 +91,7 @@ class LiveService:
         default_priority: int = 0,
         max_priority: int = 100,
         platform: str = "",
+        openai: OpenAIForm | None = None,
         stand_ins: Sequence[LiveModel] = (),
         kept: Mapping[int, Mapping[str, str]] | None = None,
     ) -> None:
@@ -99,6 +101,7 @@ class LiveService:
         self.short_hash = configuration_hash[:12].encode()
         self.signature = signature
         self.platform = platform
+        self.openai = openai
         self.stages = list(stages)
         self.models_by_place = {i: stage for i, stage in enumerate(stages) if isinstance(stage, LiveModel)}
         self.models = list(self.models_by_place.values())

@@ -22,10 +22,11 @@ from trivet.runtime.loading_features import load_features
 from trivet.runtime.precomputed_front import PrecomputedFront
 from trivet.runtime.preparing_caches import check_cached_stages
 from trivet.runtime.preparing_exits import check_exits
+from trivet.runtime.preparing_openai import check_openai, openai_sample
 from trivet.runtime.preparing_stand_ins import check_fallbacks
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
-from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile
+from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile, sample_profile
 from trivet.runtime.profiling import accepted_rows, profile_model, single_rows
 from trivet.runtime.resolving import (
     inline_step,
@@ -104,6 +105,7 @@ def prepare(
         for index in range(len(configuration.service.pipeline)):
             preparing.add_stage(index)
         check_exits(configuration.service, preparing.stages, preparing.takings)
+        check_openai(configuration.service, preparing.stages)
         check_cached_stages(configuration.service, preparing.stages)
         for name in configuration.service.stand_ins:
             preparing.add_stand_in(name)
@@ -304,7 +306,7 @@ class _Preparing:
             if is_step and not self._samples.digest:
                 # Random text is no request: what the step takes is learned from the first ones.
                 return Profile({}, Batching(True, 0.0), f"nothing ({self._samples.why_not})")
-            inputs = self._inputs(model, engine, signature, takes)
+            inputs = self._inputs(index, model, engine, signature, takes)
             self._say(
                 f"profiling {model.source} on {inputs.told} (at most {profiles.BUDGET_NS // 10**9} s, once for this "
                 "machine)"
@@ -321,12 +323,17 @@ class _Preparing:
         return profile
 
     def _inputs(
-        self, model: Model, engine: Engine, signature: Signature, takes: Mapping[str, str]
+        self, index: int, model: Model, engine: Engine, signature: Signature, takes: Mapping[str, str]
     ) -> ProfileInputs:
         if not self._samples.digest:
             if self._service.data is not None:
                 self._say(f"{self._samples.why_not}: profiling on random inputs")
-            return random_profile(signature, model)
+            sample = openai_sample(self._service, index, signature)
+            return (
+                random_profile(signature, model)
+                if sample is None
+                else sample_profile(signature, model, sample)
+            )
         rows = single_rows(self._samples.inputs(takes), model.source, signature)
         if model.python:  # such code may call a request bad, and real data has bad ones
             rows = accepted_rows(rows, engine, model.source, self._now_ns)

@@ -1,7 +1,7 @@
 """What a profile is measured on: rows of the service's data, else random tensors of declared or usual lengths."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle, islice
 from typing import Any
@@ -82,6 +82,11 @@ def data_profile(
         batches[length] = partial(_batch_of, signature, builder, group)
     singles = [dict(row) for row in group[:: max(1, len(group) // _NUM_CHECKED)][:_NUM_CHECKED]]
     return ProfileInputs(told_rows(len(rows)) + _told_lengths(batches), batches, singles)
+
+
+def sample_profile(signature: Signature, model: Model, sample: Mapping[str, NDArray[Any]]) -> ProfileInputs:
+    """The same for one request that stands for all."""
+    return replace(data_profile(signature, model, [sample]), told="a sample request")
 
 
 def told_rows(count: int) -> str:

@@ -152,7 +152,9 @@ def known_resolutions(
         model = (
             service.models.get(stage.model) if stage.model else _step_in_process(configuration, index, digest)
         )
-        if isinstance(model, Model):
+        if isinstance(model, Model) and model.remote is not None:
+            found[stage.target] = _resolve_remote(model)
+        elif isinstance(model, Model):
             profile = profiles.read(profile_path(configuration, index, digest), Profile)
             found[stage.target] = None if profile is None else resolve_model(model, profile, cores)
         else:

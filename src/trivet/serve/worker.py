@@ -34,6 +34,7 @@ from trivet.serve.board import Board
 from trivet.serve.channel import Channel
 from trivet.serve.draining import Draining
 from trivet.serve.http.hangups import Hangups
+from trivet.serve.http.openai.front import OpenAIFront
 from trivet.serve.http.response import response
 from trivet.serve.http.router import Router
 from trivet.serve.http.tenants import Tenants
@@ -156,6 +157,7 @@ class Worker:
         router.tenants = Tenants(message.tenants) if message.tenants else None
         router.on_closed = lambda: board.connection_closed(index)
         V2(router, self.forward).register()
+        OpenAIFront(router).register()
         if message.sampling is not None:
             self._sample(router, message.sampling)
         try:

@@ -141,6 +141,8 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
         policy: dict[str, Any] = _plain(service.precomputed)
         del policy["table"]  # a path; what is in the table belongs to this hash, not the other way round
         content["precomputed"] = policy
+    if service.openai is not None:  # its names are names
+        content["openai"] = service.openai.kind
     return content
 
 

@@ -12,6 +12,7 @@ from trivet.spec.failures import Failures
 from trivet.spec.features import Features
 from trivet.spec.fields import FieldError
 from trivet.spec.levers import Auto, Count, Levers, Priorities, Slo
+from trivet.spec.openai import OpenAI
 from trivet.spec.precomputed import Precomputed
 from trivet.spec.remote import Remote
 from trivet.spec.signature import TensorSpec
@@ -184,6 +185,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     precomputed: answers that were computed before anybody asked.
     cache: what is remembered of answers and stages; None: nothing.
     cost: what a core costs; plans and cost figures need it.
+    openai: clients may ask it in OpenAI's words.
     """
 
     name: Text
@@ -200,6 +202,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     precomputed: Precomputed | None = None
     cache: Cache | None = None
     cost: Cost | None = None
+    openai: OpenAI | None = None
     tune: Tuning | None = None
     deployment: DeploymentHint | None = None
 

@@ -203,7 +203,7 @@ class RequestDecoder:
         return InferMessage(inputs, request.id, parameters, None, False)
 
     def _decode_careful(self, body: Buffer, binary: Buffer) -> InferMessage:
-        _check_structure(body)
+        check_structure(body)
         try:
             request = _careful_decode(body)
         except msgspec.ValidationError as error:
@@ -269,7 +269,7 @@ class RequestDecoder:
         return InferMessage([InferInput(shape, data)], "", None, None, True)
 
 
-def _check_structure(body: Buffer) -> None:
+def check_structure(body: Buffer) -> None:
     """Counts brackets without reading: those in strings too, which only a text of a quarter million would notice.
 
     Raises: TooLargeError.

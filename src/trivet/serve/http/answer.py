@@ -9,8 +9,9 @@ from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.serve.http.encoding import SMALLEST_COMPRESSED, compress
 from trivet.serve.http.noted import note_headers, note_timing, noted_encoder
+from trivet.serve.http.openai.dialect import Dialect
 from trivet.serve.http.options import Options
-from trivet.serve.http.response import binary_answer, json_answer, json_response
+from trivet.serve.http.response import binary_answer, event_answer, json_answer, json_response
 from trivet.wire.tensor import Buffer
 
 
@@ -20,6 +21,8 @@ def encode_answer(request: Request, results: Results, start: int, encode_from_ns
     Raises: BadRequestError: an output cannot travel as the request wants it.
     """
     live, message, options = request.live, request.message, request.options
+    if options is not None and options.dialect is not None:
+        return _in_dialect(request, results, start, encode_from_ns)
     headers = b"" if options is None else _headers(request, results, options, encode_from_ns)
     if request.notes is not None:
         encoder = noted_encoder(request)
@@ -43,6 +46,18 @@ def encode_answer(request: Request, results: Results, start: int, encode_from_ns
     return _answer(options, parts, size, headers)
 
 
+def _in_dialect(request: Request, results: Results, start: int, encode_from_ns: int) -> bytes:
+    options: Options = request.options
+    dialect: Dialect = options.dialect  # type: ignore[assignment]  # its caller has looked
+    outputs = results.part(start, request.rows)
+    headers = _headers(request, results, options, encode_from_ns)
+    if request.notes is not None:
+        headers += note_headers(request.notes)
+    if options.events:
+        return event_answer(dialect.events(outputs), headers)
+    return _answer(options, [dialect.whole(outputs)], None, headers)
+
+
 def _headers(request: Request, results: Results, options: Options, encode_from_ns: int) -> bytes:
     if not options.timing:
         return options.echoed
@@ -60,11 +75,14 @@ def _answer(options: Options | None, parts: Sequence[Buffer], json_size: int | N
     return json_answer(parts, headers) if json_size is None else binary_answer(parts, json_size, headers)
 
 
-def encode_chunk(request: Request, results: Results) -> bytes:
-    """One chunk of a streaming answer: a whole V2 answer in JSON.
+def encode_chunk(request: Request, results: Results) -> bytes | None:
+    """One chunk of a streaming answer: a whole V2 answer in JSON, or what another dialect says; None: nothing yet.
 
     Raises: BadRequestError: an output cannot travel as JSON.
     """
+    options: Options | None = request.options
+    if options is not None and options.dialect is not None:
+        return options.dialect.piece(results.outputs)
     encoder = request.live.encoder if request.notes is None else noted_encoder(request)
     parts, _ = encoder.encode(results.outputs, request.message)
     return b"".join(parts)

@@ -8,6 +8,7 @@ from trivet.runtime.results import Results
 from trivet.runtime.runtime import Runtime
 from trivet.serve.http.answer import encode_answer, encode_chunk, stream_headers
 from trivet.serve.http.noted import count_notes
+from trivet.serve.http.options import Options
 from trivet.serve.http.response import error_response, status_of
 from trivet.serve.http.streamed import StreamedAnswer
 from trivet.spec.deployment import Statuses
@@ -67,10 +68,15 @@ class Answering:
                     request.live.fronts.left(request)
             self.stream_ended(connection, request, error)
             return
-        self._stream(connection, request).add(body)
+        if body is not None:
+            self._stream(connection, request).add(body)
+        elif request.stream is not None:
+            request.stream.grant(1)
 
     def stream_ended(self, connection: "Connection", request: Request, error: RequestError | None) -> None:
         """The engine, or we, will give no more of a streaming answer."""
+        if error is None and request.options is not None and request.options.dialect is not None:
+            error = self._last_events(connection, request)
         if error is not None and not connection.has_begun(request):
             self.failed(connection, request, error)
             return
@@ -85,6 +91,18 @@ class Answering:
         elif self.sampler is not None:
             self.sampler.failed(request, error, status_of(error, self._statuses))
         self._stream(connection, request).end(error)
+
+    def _last_events(self, connection: "Connection", request: Request) -> RequestError | None:
+        """What another dialect than V2's says at the end. Returns: why it cannot."""
+        try:
+            events = request.options.dialect.end()
+        except RequestError as error:
+            request.live.models[-1].counters.fail("OTHER", self._now_ns() - request.received_ns)
+            return error
+        stream = self._stream(connection, request)
+        for event in events:
+            stream.add(event)
+        return None
 
     def _stream(self, connection: "Connection", request: Request) -> StreamedAnswer:
         is_first = not connection.has_begun(request)
@@ -102,5 +120,8 @@ class Answering:
 
     def failure_bytes(self, request: Request, error: RequestError) -> bytes:
         """The answer to an accepted request that failed."""
-        headers = [] if request.options is None else request.options.headers()
+        options: Options | None = request.options
+        headers = [] if options is None else options.headers()
+        if options is not None and options.dialect is not None:
+            return options.dialect.failure(error, headers)
         return error_response(error, self._statuses, headers)

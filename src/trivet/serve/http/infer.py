@@ -36,7 +36,7 @@ class InferEndpoint:
         if options is None:
             live = self.table.only or self.table.pick(b"")
         else:
-            live = self._chosen(options) if options.configuration else self.table.pick(options.key)
+            live = chosen(self.table, options)
             if options.content_encoding is not None:
                 body = decompress(body, options.content_encoding, self._router.limits.max_decompressed_bytes)
         if (len(body) if json_size is None else json_size) > self._max_json:
@@ -57,18 +57,25 @@ class InferEndpoint:
         else:
             fronts.take(request)
 
-    def _chosen(self, options: Options) -> LiveService:
-        chosen = self.table.by_hash(options.configuration)
-        if chosen is None:
-            raise BadRequestError(f"no live configuration has the hash {shown(options.configuration)}")
-        return chosen
-
     def _refuse_json(self, body: Buffer, json_size: int | None) -> NoReturn:
         size = len(body) if json_size is None else json_size
         raise TooLargeError(
             f"the JSON has {size} bytes; at most {self._max_json} are read (limits.max_json): send large tensors as "
             "binary, with Inference-Header-Content-Length"
         )
+
+
+def chosen(table: LiveTable, options: Options) -> LiveService:
+    """The configuration that a request names, or the one for its key.
+
+    Raises: BadRequestError: no live one has that hash. UnavailableError: nothing is live.
+    """
+    if not options.configuration:
+        return table.pick(options.key)
+    live = table.by_hash(options.configuration)
+    if live is None:
+        raise BadRequestError(f"no live configuration has the hash {shown(options.configuration)}")
+    return live
 
 
 def _parameters(parameters: dict[str, Any]) -> tuple[int, int]:

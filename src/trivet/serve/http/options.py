@@ -8,6 +8,7 @@ from trivet.serve.http.encoding import chosen_encoding
 from trivet.serve.http.response import MAX_ECHOED, is_echoable
 
 if TYPE_CHECKING:
+    from trivet.serve.http.openai.dialect import Dialect
     from trivet.serve.http.tenants import Tenants
 
 MAX_TIMEOUT_US = 3_600_000_000
@@ -32,6 +33,7 @@ class Options:
         "compression",
         "configuration",
         "content_encoding",
+        "dialect",
         "echoed",
         "events",
         "key",
@@ -49,16 +51,24 @@ class Options:
         self.content_encoding = get(b"content-encoding")
         self.request_id = _echoed(get(b"x-request-id"), "X-Request-Id")
         self.traceparent = _echoed(get(b"traceparent"), "traceparent")
-        self.echoed = "".join([f"{name}: {value}\r\n" for name, value in self.headers()]).encode("ascii")
+        self.echoed = self._lines()
         self.timing = b"x-trivet-timing" in headers
         self.events = b"accept" in headers  # kept only where it asks for server-sent events
+        self.dialect: Dialect | None = None  # answers in other words than V2's
         # Whose requests stay with one of several configurations.
         self.key = get(b"x-trivet-key") or get(b"x-request-id", b"")
         self.configuration = get(b"x-trivet-configuration", b"").decode("latin-1")
         budget_ms = _count(get(b"x-envoy-expected-rq-timeout-ms"), "x-envoy-expected-rq-timeout-ms")
         self.timeout_ns = min((budget_ms or 0) * 1_000, MAX_TIMEOUT_US) * 1_000
-
         self.tenant = ""  # set where the deployment declares tenants (tenants.py)
+
+    def _lines(self) -> bytes:
+        return "".join([f"{name}: {value}\r\n" for name, value in self.headers()]).encode("ascii")
+
+    def give_id(self, request_id: str) -> None:
+        """Of a request that has none."""
+        self.request_id = request_id
+        self.echoed = self._lines()
 
     def headers(self) -> list[tuple[str, str]]:
         """What comes back with every answer."""

@@ -51,6 +51,15 @@ def json_answer(parts: Sequence[Buffer], headers: bytes = b"") -> bytes:
     return b"".join([head, *parts])
 
 
+def event_answer(events: Sequence[bytes], headers: bytes = b"") -> bytes:
+    """A stream of events that is already there whole."""
+    body = b"".join([b"data: %b\n\n" % event for event in events])
+    return (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
+        b"Content-Length: %d\r\n%b\r\n%b" % (len(body), headers, body)
+    )
+
+
 def binary_answer(parts: Sequence[Buffer], json_size: int, headers: bytes = b"") -> bytes:
     """The same for an answer whose first `json_size` bytes are JSON, with tensors behind it."""
     head = (
@@ -87,8 +96,11 @@ def without_body(answer: bytes) -> bytes:
 
 def error_response(error: RequestError, statuses: Statuses, headers: Sequence[tuple[str, str]] = ()) -> bytes:
     """`{"error": ...}` with the status for the kind of error, and when to try again where that is known."""
-    retry_ms = None if error.retry_after_ns is None else max(1, -(-error.retry_after_ns // 1_000_000))
-    return _error_response(status_of(error, statuses), str(error), retry_ms, tuple(headers))
+    return _error_response(status_of(error, statuses), str(error), _retry_ms(error), tuple(headers))
+
+
+def _retry_ms(error: RequestError) -> int | None:
+    return None if error.retry_after_ns is None else max(1, -(-error.retry_after_ns // 1_000_000))
 
 
 # Under overload nearly every answer is a refusal, and those of one millisecond are all the same.
@@ -96,11 +108,19 @@ def error_response(error: RequestError, statuses: Statuses, headers: Sequence[tu
 def _error_response(
     status: int, message: str, retry_ms: int | None, headers: tuple[tuple[str, str], ...]
 ) -> bytes:
-    lines = list(headers)
-    if retry_ms is not None:
-        # Whole seconds, rounded up, for HTTP's header; milliseconds beside it, as `openai` clients read them.
-        lines += [("Retry-After", str(-(-retry_ms // 1000))), ("retry-after-ms", str(retry_ms))]
-    return response(status, [error_body(message)], headers=lines)
+    return response(status, [error_body(message)], headers=[*headers, *_retry_lines(retry_ms)])
+
+
+def retry_lines(error: RequestError) -> list[tuple[str, str]]:
+    """When to try again, as headers; empty where nobody knows."""
+    return _retry_lines(_retry_ms(error))
+
+
+def _retry_lines(retry_ms: int | None) -> list[tuple[str, str]]:
+    if retry_ms is None:
+        return []
+    # Whole seconds, rounded up, for HTTP's header; milliseconds beside it, as `openai` clients read them.
+    return [("Retry-After", str(-(-retry_ms // 1000))), ("retry-after-ms", str(retry_ms))]
 
 
 def status_of(error: RequestError, statuses: Statuses) -> int:

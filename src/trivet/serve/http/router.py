@@ -35,6 +35,8 @@ class MethodNotAllowedError(RequestError):
 
 # (segments that stand for the pattern's `{...}`, body) -> answer
 Handler = Callable[[list[str], bytes], bytes]
+# (connection, method, URL, headers, body): answers all by itself, errors too
+Prefix = Callable[["Connection", bytes, bytes, "Headers", bytes | bytearray], None]
 # (method, whole path, body) -> answer
 Forwarder = Callable[[str, Sequence[str], bytes], Awaitable[bytes]]
 
@@ -42,6 +44,7 @@ Forwarder = Callable[[str, Sequence[str], bytes], Awaitable[bytes]]
 # Heads that a worker remembers, and the longest of them.
 _MAX_HEADS = 1024
 _LARGEST_HEAD = 1024
+_PREFIX_BYTES = 4  # as `/v1/` has: such paths answer in words of their own
 # Open to everybody: whoever asks for it holds no key.
 _HEALTH = ["v2", "health"]
 NO_HEADERS: Mapping[bytes, bytes] = {}
@@ -84,6 +87,7 @@ class Router:
         self.heads: dict[bytes, KnownHead] = {}
         self.tables: dict[tuple[str, str], LiveTable] = {}
         self._infer: dict[bytes, InferEndpoint] = {}
+        self.prefixes: dict[bytes, Prefix] = {}
         self._handlers: list[tuple[bytes, tuple[str, ...], Any, bool]] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -158,6 +162,10 @@ class Router:
         endpoint = self._infer.get(url)
         if endpoint is not None and method == b"POST":
             self.handle_infer(connection, endpoint, headers, body)
+            return
+        prefix = self.prefixes.get(url[:_PREFIX_BYTES])
+        if prefix is not None:
+            prefix(connection, method, url, headers, body)
             return
         try:
             self._route(connection, method, url, headers, body)

@@ -70,7 +70,10 @@ class StreamedAnswer:
     def end(self, error: RequestError | None) -> None:
         """Nothing more comes; `error`: the answer is not whole."""
         if error is not None:
-            self._parts.append(self._framed(error_body(str(error))))
+            options = self.request.options
+            dialect = None if options is None else options.dialect
+            said = error_body(str(error)) if dialect is None else dialect.error_event(error)
+            self._parts.append(self._framed(said))
             self._has_failed = True
         elif self._is_chunked:
             self._parts.append(_LAST_CHUNK)
