@@ -1,17 +1,19 @@
 """Putting a prepared configuration to work: the scheduler gets to know it. Quick, in the loop's thread."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from trivet.engine.contract import Engine
 from trivet.engine.python.engine import PythonEngine
 from trivet.engine.python.process import PythonProcess
 from trivet.errors import SpecError
+from trivet.pipeline.degrading import Degrading
 from trivet.pipeline.exits import ExitPoint
 from trivet.pipeline.wiring import Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import free_axes
+from trivet.runtime.degrading import LiveLadder, Source
 from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.preparing import Prepared, PreparedModel, Say
@@ -19,6 +21,7 @@ from trivet.runtime.process_executor import ProcessExecutor
 from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
+from trivet.spec.degrade import Degrade
 from trivet.spec.service import Service
 from trivet.spec.signature import Signature
 
@@ -50,6 +53,10 @@ def install(
         else stage
         for stage in prepared.stages
     ]
+    ladder = None
+    if service.degrade is not None:
+        stand_ins = [_install_model(rung, 0.0, scheduler, loop, now_ns, say) for rung in prepared.rungs]
+        ladder = _ladder(service, service.degrade, stages, stand_ins, prepared.rung_sources)
     longest_ns = sum(stage.expected_ns() for stage in stages)
     declared = default_deadline_ns if service.slo.deadline_ns == "auto" else service.slo.deadline_ns
     signature = _signature(service, stages)
@@ -67,7 +74,22 @@ def install(
         default_priority=service.priorities.default,
         max_priority=service.priorities.levels,
         platform=_platform(service),
+        ladder=ladder,
     )
+
+
+def _ladder(
+    service: Service,
+    degrade: Degrade,
+    stages: Sequence[LiveModel | StepStage],
+    stand_ins: Sequence[LiveModel],
+    sources: Sequence[Sequence[Source]],
+) -> LiveLadder:
+    declared = stages[service.last_model]
+    assert isinstance(declared, LiveModel)  # the last model is one
+    losses = [0.0, *(rung.share for rung in degrade.to)]
+    decision = Degrading(losses, degrade.budget, degrade.window, service.slo.latency_ns)
+    return LiveLadder([declared, *stand_ins], sources, decision)
 
 
 def _install_model(

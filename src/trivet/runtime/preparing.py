@@ -17,8 +17,10 @@ from trivet.errors import RequestError, SpecError
 from trivet.pipeline.wiring import Taking
 from trivet.runtime import profile as profiles
 from trivet.runtime.conversion import as_arrays
+from trivet.runtime.degrading import Source
 from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
 from trivet.runtime.preparing_exits import check_exits
+from trivet.runtime.preparing_rungs import check_rung, rung_takes, say_if_slower, sources_of
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
 from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile
@@ -35,7 +37,7 @@ from trivet.runtime.steps import StepStage, call_step, load_callable
 from trivet.runtime.streaming import FirstChunk
 from trivet.spec.configuration import Configuration, Resolution
 from trivet.spec.exit import Exit
-from trivet.spec.fields import FieldError
+from trivet.spec.fields import FieldError, FieldPath
 from trivet.spec.service import Model, Stage
 from trivet.spec.service_file import located
 from trivet.spec.signature import Signature, TensorSpec
@@ -74,6 +76,8 @@ class Prepared:
     version: str
     stages: list[PreparedModel | StepStage]
     takings: list[Taking]
+    rungs: list[PreparedModel]  # who stands in for the last model
+    rung_sources: list[list[Source]]  # of the inputs of each
 
 
 def prepare(
@@ -100,7 +104,9 @@ def prepare(
     except BaseException:
         preparing.close()
         raise
-    return Prepared(configuration, version, preparing.stages, preparing.takings)
+    return Prepared(
+        configuration, version, preparing.stages, preparing.takings, preparing.rungs, preparing.rung_sources
+    )
 
 
 class _Preparing:
@@ -111,6 +117,8 @@ class _Preparing:
     ) -> None:
         self.stages: list[PreparedModel | StepStage] = []
         self.takings: list[Taking] = []
+        self.rungs: list[PreparedModel] = []
+        self.rung_sources: list[list[Source]] = []
         self._configuration = configuration
         self._service = configuration.service
         self._root = Path(configuration.root)
@@ -123,7 +131,7 @@ class _Preparing:
         self._all_known = True  # whether `_given` names all that was given so far
 
     def close(self) -> None:
-        for stage in self.stages:
+        for stage in (*self.stages, *self.rungs):
             if isinstance(stage, PreparedModel):
                 for engine in stage.engines:
                     engine.close()
@@ -189,27 +197,77 @@ class _Preparing:
             if index and self._all_known:
                 check_taken(stage, index, self._given, takes)
             measured = FirstChunk(engine) if isinstance(engine, PythonEngine) and engine.streams else engine
-            profile = self._profiled(index, model, measured, signature, takes)
+            profile = self._profiled(index, stage.target, model, measured, signature, takes)
             resolution = resolve_model(model, profile, self._num_cores)
             engines += [load_engine(model, self._root, declared) for _ in range(resolution.instances - 1)]
+            prepared = PreparedModel(stage.target, model, signature, engines, profile, resolution, stage.exit)
+            others = self._add_rungs(index, prepared, takes)
         except BaseException:
             for one in engines:
                 one.close()
             raise
-        prepared = PreparedModel(stage.target, model, signature, engines, profile, resolution, stage.exit)
         self._end(
             prepared,
             takes,
             signature.outputs,
             lambda inputs: engine.run(as_arrays(inputs, stage.target, signature)),
+            others,
         )
 
+    def _add_rungs(self, index: int, declared: PreparedModel, takes: Mapping[str, str]) -> frozenset[str]:
+        """Who stands in for the last model; the names that they take beside it."""
+        degrade = self._service.degrade
+        if degrade is None or index != self._service.last_model:
+            return frozenset()
+        if declared.streams:
+            raise FieldError(("degrade",), f"{declared.name!r} answers in chunks: nobody can stand in for it")
+        for place, name in enumerate(degrade.names):
+            self._add_rung(index, place, name, declared, takes)
+        say_if_slower([declared, *self.rungs], self._say)
+        return frozenset(
+            source.name for sources in self.rung_sources for source in sources if source.place is None
+        )
+
+    def _add_rung(
+        self, index: int, place: int, name: str, declared: PreparedModel, takes: Mapping[str, str]
+    ) -> None:
+        assert self._service.degrade is not None  # who calls has seen it
+        path: FieldPath = ("degrade", "to", place)
+        model, rung = self._service.models[name], self._service.degrade.to[place]
+        promised = declared.signature
+        engines = [load_engine(model, self._root, promised if model.python else None)]
+        try:
+            if answers_in_chunks(engines[0]):
+                raise FieldError(path, f"{name!r} answers in chunks: it can stand in for nobody")
+            signature = declared_batch_axis(engines[0], model, name)
+            check_signature(name, model, signature)
+            check_rung(path, name, signature, declared.name, promised)
+            own = rung_takes(rung.inputs, path, name, signature)
+            given = self._given if self._all_known else None
+            sources = sources_of(path, name, signature, own, promised, takes, given)
+            profile = self._profiled(index, name, model, engines[0], signature, own)
+            resolution = resolve_model(model, profile, self._num_cores)
+            while len(engines) < resolution.instances:
+                engines.append(load_engine(model, self._root, promised if model.python else None))
+        except BaseException:
+            for one in engines:
+                one.close()
+            raise
+        self.rungs.append(PreparedModel(name, model, signature, engines, profile, resolution))
+        self.rung_sources.append(sources)
+
     def _profiled(
-        self, index: int, model: Model, engine: Engine, signature: Signature, takes: Mapping[str, str]
+        self,
+        index: int,
+        name: str,
+        model: Model,
+        engine: Engine,
+        signature: Signature,
+        takes: Mapping[str, str],
     ) -> Profile:
-        """The kept profile of a model, or a new one."""
-        name = self._service.pipeline[index].target
-        path = profile_path(self._configuration, index, self._samples.digest)
+        """The kept profile of a model at a stage, or a new one."""
+        rung = None if name == self._service.pipeline[index].target else name
+        path = profile_path(self._configuration, index, self._samples.digest, rung)
         profile = profiles.read(path, Profile)
         if profile is None:
             is_step = self._service.pipeline[index].model is None
@@ -262,10 +320,11 @@ class _Preparing:
         takes: Mapping[str, str] | None,
         outputs: tuple[TensorSpec, ...] | None,
         run: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]],
+        others: frozenset[str] = frozenset(),
     ) -> None:
         gives = None if outputs is None else [spec.name for spec in outputs]
         self.stages.append(stage)
-        self.takings.append(Taking(stage.name, takes, gives))
+        self.takings.append(Taking(stage.name, takes, gives, others))
         self._samples.add_stage(stage.name, takes, run)
         self._given |= {spec.name: spec for spec in outputs or ()}
         self._last = outputs

@@ -16,6 +16,7 @@ import msgspec
 
 from trivet.errors import SpecError
 from trivet.spec.canonical import canonical_json
+from trivet.spec.degrade import Degrade
 from trivet.spec.fields import FieldError, FieldPath
 from trivet.spec.onnx_file import external_files
 from trivet.spec.service import Model, Service, Stage
@@ -113,7 +114,7 @@ def with_service(base: Configuration, service: Service) -> Configuration:
 def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
     """What the hash is taken of. Models stand in the order of their first use; their names do not matter."""
     order = _model_order(service)
-    decode = service.decode
+    decode, degrade = service.decode, service.degrade
     return {
         "format": FORMAT,
         "inputs": _plain(service.inputs),
@@ -125,11 +126,13 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
         "decode": decode
         and _plain(decode) | {"by": _code(decode.by, digests), "labels": _labels(decode.labels, digests)},
         "metric": service.metric and _code(service.metric, digests),
+        **({} if degrade is None else {"degrade": _degrade_content(degrade, order)}),
     }
 
 
 def _model_order(service: Service) -> list[str]:
-    return list(dict.fromkeys(stage.model for stage in service.pipeline if stage.model is not None))
+    used = [stage.model for stage in service.pipeline if stage.model is not None]
+    return list(dict.fromkeys([*used, *(service.degrade.names if service.degrade else ())]))
 
 
 def _model_content(model: Model, digests: Digests) -> dict[str, Any]:
@@ -152,6 +155,12 @@ def _stage_content(stage: Stage, order: list[str], digests: Digests) -> dict[str
         "postprocess": stage.postprocess and _code(stage.postprocess, digests),
         "files": [digests[name] for name in stage.files],
     }
+
+
+def _degrade_content(degrade: Degrade, order: list[str]) -> dict[str, Any]:
+    content: dict[str, Any] = _plain(degrade)
+    to = [_plain(rung) | {"model": order.index(rung.model or "")} for rung in degrade.to]
+    return content | {"to": to}
 
 
 def _code(target: str, digests: Digests) -> Any:

@@ -5,7 +5,9 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
+from trivet.spec._check_degrade import with_rung_files
 from trivet.spec.cost import Cost
+from trivet.spec.degrade import Degrade
 from trivet.spec.exit import Exit
 from trivet.spec.fields import FieldError
 from trivet.spec.levers import Auto, Count, Levers, Priorities, Slo
@@ -160,9 +162,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A service: models, a straight chain of stages over them, and what is promised and measured.
 
     inputs, outputs: the signature at the two ends, where an end is Python code (a model file has its own).
-    pipeline: by default the only model.
+    pipeline: by default the only model, those that stand in left out.
     metric: accuracy, f1, auc, mae, rmse, cosine, or `module:function` that returns one value a row.
     cost: what a core costs; plans and cost figures need it.
+    degrade: cheaper models that stand in for the last model under load.
     """
 
     name: Text
@@ -177,12 +180,18 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     metric: Text | None = None
     variants: Variants = {}
     cost: Cost | None = None
+    degrade: Degrade | None = None
     tune: Tuning | None = None
     deployment: DeploymentHint | None = None
 
     def __post_init__(self) -> None:
-        if not self.pipeline and len(self.models) == 1:
-            msgspec.structs.force_setattr(self, "pipeline", (Stage(model=next(iter(self.models))),))
+        stand_ins = () if self.degrade is None else self.degrade.names
+        lone = [name for name in self.models if name not in stand_ins]
+        if not self.pipeline and len(lone) == 1:
+            msgspec.structs.force_setattr(self, "pipeline", (Stage(model=lone[0]),))
+        if self.degrade is not None and (named := with_rung_files(self)) is not None:
+            msgspec.structs.force_setattr(self, "models", named[0])
+            msgspec.structs.force_setattr(self, "degrade", named[1])
 
     @property
     def last_model(self) -> int:
