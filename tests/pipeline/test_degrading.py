@@ -1,7 +1,5 @@
 """Who is offered a request under load, and what the budget promises whatever happens to the requests."""
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -105,12 +103,3 @@ def test_rungs_within_the_budget_on_their_own_are_always_covered() -> None:
     for loss in (0.0, 0.005, 0.01):
         assert budget.covers(round(loss * UNIT), 1000)
     assert not budget.covers(round(0.011 * UNIT), 1)
-
-
-def test_answers_are_counted_by_rung() -> None:
-    at = ladder()
-    for rung, rows in ((0, 3), (2, 1), (2, 4)):
-        at.taken(rung, rows)
-        at.answered(rung, rows)
-    assert at.answers == [3, 0, 5, 0]
-    assert all(better <= worse for better, worse in pairwise(at.losses))

@@ -16,7 +16,7 @@ from typing import Final
 
 DEGRADED: Final = "degraded:"  # before the name of who stood in, in answers and rows
 UNIT: Final = 1_000_000_000  # of amounts: 1e-9 of the metric
-EASE: Final = 0.5  # of the time that is left (decisions/0032)
+EASE: Final = 0.5  # benchmarks/degradation_grid.py; decisions/0032
 
 
 class AccuracyBudget:
@@ -57,22 +57,27 @@ class Degrading:
     """The decision for one service.
 
     Args: losses: of each rung against rung 0, ascending; the first is 0.  latency_ns: after which an answer breaks the SLO,
-    though its deadline may be later; None: none is promised.
+    though its deadline may be later; None: none is promised.  ease: share of the time that is left.
     """
 
     def __init__(
-        self, losses: Sequence[float], max_loss: float, window: int, latency_ns: int | None = None
+        self,
+        losses: Sequence[float],
+        max_loss: float,
+        window: int,
+        latency_ns: int | None = None,
+        ease: float = EASE,
     ) -> None:
         self._latency_ns = latency_ns
+        self._ease = ease
         self.budget = AccuracyBudget(max_loss, window)
         self.losses = tuple(round(loss * UNIT) for loss in losses)
-        self.answers = [0] * len(losses)  # rows by rung
 
     def ease_ns(self, begun_ns: int, deadline_ns: int, now_ns: int) -> int:
         """The instant until which a rung should be done to be taken at once. Args: begun_ns: its first byte was read."""
         if self._latency_ns is not None:
             deadline_ns = min(deadline_ns, begun_ns + self._latency_ns)
-        return now_ns + int(EASE * (deadline_ns - now_ns))
+        return now_ns + int(self._ease * (deadline_ns - now_ns))
 
     def offers(self, rows: int, is_easy: Callable[[int], bool]) -> Iterable[int]:
         """The rungs to be offered a new request, in this order, until one takes it.
@@ -100,7 +105,6 @@ class Degrading:
 
     def answered(self, rung: int, rows: int) -> None:
         self.budget.answered(self.losses[rung], rows)
-        self.answers[rung] += rows
 
     def lost(self, rung: int, rows: int) -> None:
         """What was taken gets no answer of this rung: dropped, failed, late, or its client has left."""

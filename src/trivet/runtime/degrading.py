@@ -3,12 +3,12 @@
 `pipeline/degrading.py` decides who is offered it. Nothing here is on the way of a service without `degrade:`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trivet.errors import EngineError
-from trivet.pipeline.degrading import DEGRADED, Degrading
+from trivet.pipeline.degrading import DEGRADED, UNIT, Degrading
 from trivet.runtime.conversion import as_inputs
 from trivet.runtime.executors import Outcome
 from trivet.runtime.notes import Notes
@@ -59,11 +59,6 @@ class LiveLadder:
     def expected_ns(self) -> int:
         """As a stage of the pipeline: the stages before keep no more time for it than the quickest here needs."""
         return min(model.expected_ns() for model in self.rungs)
-
-    def answers(self) -> Mapping[str, int]:
-        """Rows that each stand-in has answered."""
-        names = [model.name for model in self.rungs[1:]]
-        return dict(zip(names, self.decision.answers[1:], strict=True))
 
     def stands_at(self, request: Request) -> bool:
         """Whether the request is at this stage."""
@@ -142,7 +137,7 @@ class LiveLadder:
         if rung:
             notes = request.notes = request.notes or Notes()
             notes.instead = self._words[rung]
-        elif request.notes is not None:
+        elif request.notes is not None and request.notes.instead in self._words:
             request.notes.instead = ""
 
     def _way(self, request: Request, rung: int) -> Way | None:
@@ -193,8 +188,16 @@ class LiveLadder:
     def settled(self, model: "LiveModel", requests: Sequence[Request], outcome: Outcome) -> None:
         """A batch of one of the rungs is over."""
         rung = self._rung_of[model.scheduled]
+        num_answered = 0
         for request in requests:
             if outcome.outputs is not None and outcome.ended_ns <= request.end_by_ns:
                 self.decision.answered(rung, request.rows)
+                num_answered += request.rows
             else:
                 self.decision.lost(rung, request.rows)
+        if rung and num_answered:
+            counts, name = requests[0].live.counts, model.name
+            counts.add("trivet_degraded_rows_total", num_answered, to=name)
+            counts.add(
+                "trivet_accuracy_paid_total", num_answered * self.decision.losses[rung] / UNIT, to=name
+            )

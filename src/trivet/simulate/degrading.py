@@ -22,7 +22,7 @@ class SimulatedLadder:
         self._scheduler = scheduler
         self._rung_of = {stage: rung for rung, stage in enumerate(rungs)}
         losses = [0.0, *(rung.loss for rung in setup.rungs)]
-        self._decision = Degrading(losses, setup.max_loss, setup.window, setup.latency_ns)
+        self._decision = Degrading(losses, setup.max_loss, setup.window, setup.latency_ns, setup.ease)
 
     def offer(self, request: SimulatedRequest, begun_ns: int, length: int, now_ns: int) -> bool:
         """Whether one of them has admitted a request that has come to the stage just now."""

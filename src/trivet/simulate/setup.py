@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trivet.host import engine_cores
+from trivet.pipeline.degrading import EASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class LadderSetup:
     max_loss: float
     window: int
     latency_ns: int | None = None  # of the SLO
+    ease: float = EASE
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,8 +114,8 @@ def with_service(base: Configuration, service: Service) -> Configuration:
 def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
     """What the hash is taken of. Models stand in the order of their first use; their names do not matter."""
     order = _model_order(service)
-    decode, degrade = service.decode, service.degrade
-    return {
+    decode = service.decode
+    content = {
         "format": FORMAT,
         "inputs": _plain(service.inputs),
         "outputs": _plain(service.outputs),
@@ -126,8 +126,12 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
         "decode": decode
         and _plain(decode) | {"by": _code(decode.by, digests), "labels": _labels(decode.labels, digests)},
         "metric": service.metric and _code(service.metric, digests),
-        **({} if degrade is None else {"degrade": _degrade_content(degrade, order)}),
     }
+    if service.cache is not None:  # a service without keeps the hash that it had before there were any
+        content["cache"] = _plain(service.cache)
+    if service.degrade is not None:
+        content["degrade"] = _degrade_content(service.degrade, order)
+    return content
 
 
 def _model_order(service: Service) -> list[str]:
