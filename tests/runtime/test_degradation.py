@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 
 from benchmarks import models as build
-from tests.support.exits import times
-from tests.support.ladders import LADDER, MS, Stood, ladder, stood, who, write_ladder
-from tests.support.runtime import Served, prepared, serve
+from tests.support.exits import SURE, UNSURE, outputs, rows, times, write_parts
+from tests.support.ladders import LADDER, MS, ROW, Stood, ladder, stood, who, write_ladder
+from tests.support.runtime import Answer, Served, prepared, serve
 from trivet.errors import SpecError
 from trivet.pipeline.degrading import EASE
 from trivet.runtime.degrading import LiveLadder
+from trivet.runtime.local_store import LocalStore
+from trivet.runtime.stage_cache import StageCache, StageCaches
+from trivet.wire.v2_input import InferInput
+from trivet.wire.v2_request import InferMessage
 
 
 @pytest.fixture(scope="module")
@@ -242,3 +246,53 @@ def test_what_cannot_stand_in_is_told_at_load(tmp_path: Path, old: str, new: str
     build.write(other, tmp_path / "other.onnx")
     with pytest.raises(SpecError, match=message):
         prepared(tmp_path, PIPELINE.replace(old, new), STEPS)
+
+
+BEHIND_AN_EXIT = """
+models:
+  front: {file: front.onnx, levers: {max_batch_size: 4, execution: inline}}
+  full: {file: full.onnx, levers: {max_batch_size: 4, execution: inline}}
+  half: {file: half.onnx, levers: {max_batch_size: 4, execution: inline}}
+pipeline:
+  - model: front
+    exit: {output: y, at_least: 0.9}
+  - model: full
+degrade: {to: [{model: half, loss: 1 point}], max_loss: 5 points}
+slo: {deadline: 10s}
+"""
+
+
+def test_rows_that_go_on_from_an_exit_may_be_answered_by_a_stand_in(folder: Path) -> None:
+    """One row of two is sure and leaves; the other goes on, with too little time for the full model."""
+    write_parts(folder)
+
+    async def work(served: Served) -> None:
+        answer = served.submit({"x": rows(SURE, UNSURE)}, timeout_ns=150 * MS)
+        await answer.done.wait()
+        assert outputs(answer).tolist() == [[3.0, 0.0], [5.0, 0.0]]
+        assert answer.request is not None
+        assert answer.request.notes is not None
+        assert answer.request.notes.instead == "degraded:half"
+        assert answer.request.exit == ["front", "full"]
+
+    ready = ladder(folder, BEHIND_AN_EXIT)
+    serve(ready, work)
+
+
+def test_what_a_stand_in_answers_is_not_kept_as_the_declared_models(folder: Path) -> None:
+    def work(at: Stood) -> None:
+        live = at.served.live
+        cache = StageCache("full", "digest", LocalStore(1 << 20), None, live.counts, lambda: at.clock[0])
+        caches = StageCaches(at.served.runtime, {0: cache})
+
+        def ask(timeout_ms: int) -> str:
+            message = InferMessage([InferInput(ROW.shape, ROW)], "", None, None, False)
+            answer = Answer()
+            answer.request = live.request(message, at.clock[0], at.clock[0], timeout_ms * MS, 0, answer)
+            caches.submit(answer.request)
+            at.end_all()
+            return who(answer)
+
+        assert [ask(30), ask(1000), ask(1)] == ["tiny", "full", "full"]
+
+    stood(ladder(folder), work)

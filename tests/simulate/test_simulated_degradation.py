@@ -30,7 +30,7 @@ def setup(max_loss: float | None, *, window: int = 100, before: tuple[StageSetup
     return Setup("s", stages, 1, 2, 50 * MS, ladder=ladder)
 
 
-def offered(rate_of_capacity: float, num: int = 4000) -> list[int]:
+def offered(rate_of_capacity: float, num: int = 1500) -> list[int]:
     gaps = np.random.default_rng(1).exponential(TIMES["full"] / rate_of_capacity, num)
     return np.cumsum(gaps).astype(np.int64).tolist()  # type: ignore[no-any-return]  # numpy's tolist is untyped
 

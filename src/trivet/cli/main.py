@@ -13,6 +13,7 @@ from trivet.cli.convert import convert
 from trivet.cli.doctor import doctor
 from trivet.cli.export import export
 from trivet.cli.gate import gate
+from trivet.cli.losses import losses
 from trivet.cli.plan import plan
 from trivet.cli.replay import replay
 from trivet.cli.report import report
@@ -60,6 +61,9 @@ def cli() -> None:
 )
 @click.option(
     "--enable-load-unload", is_flag=True, help="Clients may load and unload models of repositories."
+)
+@click.option(
+    "--cache-url", metavar="URL", help="A Redis or Valkey in which servers share answers of exact caches."
 )
 def serve(services: tuple[str, ...], config: Path | None, **options: Any) -> None:
     """Serve services until SIGTERM or Ctrl-C.
@@ -125,6 +129,7 @@ cli.add_command(show)
 cli.add_command(audit)
 cli.add_command(doctor)
 cli.add_command(tune)
+cli.add_command(losses)
 cli.add_command(variants)
 cli.add_command(convert)
 
