@@ -13,6 +13,7 @@ from trivet.cli.convert import convert
 from trivet.cli.doctor import doctor
 from trivet.cli.export import export
 from trivet.cli.gate import gate
+from trivet.cli.losses import losses
 from trivet.cli.plan import plan
 from trivet.cli.precompute import precompute
 from trivet.cli.replay import replay
@@ -129,6 +130,7 @@ cli.add_command(show)
 cli.add_command(audit)
 cli.add_command(doctor)
 cli.add_command(tune)
+cli.add_command(losses)
 cli.add_command(variants)
 cli.add_command(convert)
 cli.add_command(precompute)

@@ -50,14 +50,14 @@ def judged_answers(configuration: Configuration, rows: LabelledRows, placement: 
     Raises: UserError: it does not start, or answers and labels do not go together.
     """
     with tempfile.TemporaryDirectory(prefix="trivet-variant-") as folder:
-        path = laid_out(_patient(configuration), Path(folder))
+        path = laid_out(patient(configuration), Path(folder))
         subject = Subject(str(path), load_configuration(path))
         with side(subject, Workload(), placement) as running:
             judged = judge_rows(running, configuration, rows)
     return JudgedAnswers(judged.judgement, accuracy_figures(judged))
 
 
-def _patient(configuration: Configuration) -> Configuration:
+def patient(configuration: Configuration) -> Configuration:
     """The same with a deadline that nothing misses: what is asked for are answers, however long a busy machine takes."""
     slo = msgspec.structs.replace(configuration.service.slo, deadline_ns=_DEADLINE_NS)
     service = msgspec.structs.replace(configuration.service, slo=slo)

@@ -20,7 +20,7 @@ from trivet.experiment.hiccup_probe import Seen
 from trivet.experiment.host_costs import LivePoints, costs_of
 from trivet.experiment.live_points import NUM_USERS, asked, closed, nearly_idle, served, used
 from trivet.experiment.placement import Placement
-from trivet.experiment.simulated import setup_of, stage_key, wanted_deadline_ns
+from trivet.experiment.simulated import rung_configurations, setup_of, stage_key, wanted_deadline_ns
 from trivet.host import affinity
 from trivet.runtime.engines import wanted_batch_size
 from trivet.simulate.profile import ModelTimes, ServiceProfile, read_profile, write_profile
@@ -57,9 +57,8 @@ def profile_service(
     points.  path: where the profile is kept; what a file there holds of this machine already is not measured again.
     Raises: UserError: a configuration cannot be served.  ProfilingError: a point could not be measured.
     """
-    profiling = _Profiling(
-        configurations, placement, max_points, int(point_s * NS_PER_S), path, seed, on_progress
-    )
+    every = [one for whole in configurations for one in (whole, *rung_configurations(whole))]
+    profiling = _Profiling(every, placement, max_points, int(point_s * NS_PER_S), path, seed, on_progress)
     return profiling.run()
 
 

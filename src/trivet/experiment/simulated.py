@@ -13,9 +13,9 @@ from trivet.runtime.profile import Batching, Profile
 from trivet.runtime.resolving import profile_path, resolve_model, step_execution, step_model
 from trivet.runtime.samples import Samples
 from trivet.simulate.profile import ModelTimes, ServiceProfile, model_key
-from trivet.simulate.setup import Setup, StageSetup
+from trivet.simulate.setup import LadderSetup, RungSetup, Setup, StageSetup
 from trivet.simulate.times import mean_ns
-from trivet.spec.configuration import Configuration, Resolution
+from trivet.spec.configuration import Configuration, Resolution, with_service
 from trivet.spec.service import Model
 
 _MIN_DEADLINE_NS = 100_000_000  # as the server's own default (runtime/installing.py)
@@ -48,7 +48,41 @@ def setup_of(
         slo_latency_ns=service.slo.latency_ns,
         slo_percentile=service.slo.percentile,
         exits=tuple(exits),
+        ladder=_ladder(configuration, profile, cores),
     )
+
+
+def _ladder(configuration: Configuration, profile: ServiceProfile, engine_cores: int) -> LadderSetup | None:
+    service = configuration.service
+    if service.degrade is None:
+        return None
+    rungs = []
+    for name, rung in zip(service.degrade.names, service.degrade.to, strict=True):
+        key = _engine_key(configuration, name)
+        kept = _kept_profile(configuration, service.last_model, name)
+        stage = _resolved(key, service.models[name], profile.models.get(key), kept, engine_cores)
+        rungs.append(RungSetup(name, stage, rung.share))
+    budget, window = service.degrade.budget, service.degrade.window
+    return LadderSetup(service.last_model, tuple(rungs), budget, window, service.slo.latency_ns)
+
+
+def rung_configurations(configuration: Configuration) -> list[Configuration]:
+    """For each model that stands in under load the service in which it always answers."""
+    service = configuration.service
+    if service.degrade is None:
+        return []
+    found = []
+    for name, rung in zip(service.degrade.names, service.degrade.to, strict=True):
+        stages = list(service.pipeline)
+        declared = stages[service.last_model]
+        stages[service.last_model] = msgspec.structs.replace(
+            declared, model=name, inputs=dict(rung.inputs) or None
+        )
+        used = {stage.model for stage in stages}
+        models = {key: model for key, model in service.models.items() if key in used}
+        changed = msgspec.structs.replace(service, models=models, pipeline=tuple(stages), degrade=None)
+        found.append(with_service(configuration, changed))
+    return found
 
 
 def stage_key(configuration: Configuration, index: int) -> str:
@@ -56,7 +90,11 @@ def stage_key(configuration: Configuration, index: int) -> str:
     stage = configuration.service.pipeline[index]
     if stage.model is None:
         return f"step/{_digest(configuration, (stage.target, *stage.files))}"
-    model = configuration.service.models[stage.model]
+    return _engine_key(configuration, stage.model)
+
+
+def _engine_key(configuration: Configuration, name: str) -> str:
+    model = configuration.service.models[name]
     return model_key(
         _digest(configuration, (model.source, *model.files), model),
         model.engine,
@@ -122,10 +160,10 @@ def _profile_of(times: ModelTimes | None, model: Model) -> Profile:
     return Profile(by_length, Batching(times.same, 0.0), "the simulator's profile")
 
 
-def _kept_profile(configuration: Configuration, index: int) -> Profile | None:
-    """What the server itself has kept of this model on this machine; None: nothing yet."""
+def _kept_profile(configuration: Configuration, index: int, rung: str | None = None) -> Profile | None:
+    """What the server itself has kept of this model on this machine; None: nothing yet. Args: rung: who stands in there."""
     digest = Samples(configuration.service, Path(configuration.root), lambda: 0).digest
-    return profiles.read(profile_path(configuration, index, digest), Profile)
+    return profiles.read(profile_path(configuration, index, digest, rung), Profile)
 
 
 def _expected_ns(stages: Sequence[StageSetup], profile: ServiceProfile) -> int:

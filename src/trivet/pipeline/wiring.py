@@ -18,11 +18,13 @@ class Taking:
 
     takes: its own name of each input -> the name that it was given under; None: all that the stage before gives.
     gives: names of its outputs; None: not known before it runs.
+    others: names that who stands in for it takes beside.
     """
 
     name: str
     takes: Mapping[str, str] | None
     gives: Collection[str] | None
+    others: Collection[str] = ()
 
 
 class Wiring:
@@ -61,15 +63,20 @@ class Wiring:
                 carried[name] = outputs[name]
 
     def sources(self, start: int, stop: int) -> frozenset[str]:
-        """The names that the stages from `start` to before `stop` take, as they were given."""
-        return frozenset(
-            source for stage in self._stages[start:stop] for source in (stage.takes or {}).values()
-        )
+        """The names that the stages from `start` to before `stop` take, as they were given; and what those who stand in
+        for them, or for the one before, take beside."""
+        return _later(self._stages[:stop], start)
 
 
 def _kept(stages: Sequence[Taking], place: int, gives: Collection[str] | None) -> frozenset[str]:
-    later = {source for stage in stages[place + 2 :] for source in (stage.takes or {}).values()}
-    return frozenset(later if gives is None else later & set(gives))
+    later = _later(stages, place + 2)
+    return later if gives is None else later & frozenset(gives)
+
+
+def _later(stages: Sequence[Taking], start: int) -> frozenset[str]:
+    taken = {source for stage in stages[start:] for source in (stage.takes or {}).values()}
+    # What is handed to the stage before `start` does not reach who stands in for it.
+    return frozenset(taken.union(*(stage.others for stage in stages[start - 1 :])))
 
 
 def _taken(stage: Taking, outputs: Mapping[str, Any], carried: Mapping[str, Any]) -> dict[str, Any]:

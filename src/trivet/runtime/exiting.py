@@ -15,6 +15,7 @@ from trivet.errors import EngineError, RequestError
 from trivet.pipeline.chain import Run
 from trivet.pipeline.exits import ExitPoint
 from trivet.runtime.conversion import as_arrays
+from trivet.runtime.notes import Notes
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.wire.v2_input import InferInput
@@ -176,6 +177,9 @@ class Parting:
         whole.started_ns, whole.ended_ns = request.started_ns, request.ended_ns
         whole.batch_rows = request.batch_rows
         whole.exit = self._names(request.exit)
+        if request.notes is not None and request.notes.instead:
+            whole.notes = whole.notes or Notes()
+            whole.notes.instead = request.notes.instead
         whole.stage = self._exits.last
         self._runtime.stage_answered(whole, Results(merged, True, whole.rows), 0, self._exits.last_model)
 

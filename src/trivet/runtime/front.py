@@ -321,7 +321,7 @@ def answer_now(
     request.batch_rows = 0
     request.state = DONE
     if now_ns > request.end_by_ns:
-        live.models[-1].counters.fail("LATE", now_ns - request.received_ns)
+        live.answered_counters.fail("LATE", now_ns - request.received_ns)
         late_ms = (now_ns - request.end_by_ns) / 1e6
         request.reply.fail(
             request, DeadlineError(f"the deadline passed {late_ms:.1f} ms before the answer was ready")

@@ -12,10 +12,12 @@ from trivet.engine.python.process import PythonProcess
 from trivet.engine.remote.client import Client
 from trivet.engine.remote.engine import RemoteEngine
 from trivet.pipeline.attempts import Caller
+from trivet.pipeline.degrading import Degrading
 from trivet.pipeline.exits import ExitPoint
 from trivet.pipeline.wiring import Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import free_axes
+from trivet.runtime.degrading import LiveLadder, Source
 from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
 from trivet.runtime.fallbacks import Fixed, Kept, Stale, StandIn, Way, kept_keys
 from trivet.runtime.feature_store import FeatureStore
@@ -29,6 +31,7 @@ from trivet.runtime.service_signature import service_signature
 from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
+from trivet.spec.degrade import Degrade
 from trivet.spec.failures import Failures, Fallback
 from trivet.spec.openai import form_of
 from trivet.spec.remote import Upstream, names_of
@@ -69,6 +72,10 @@ def install(
         for name, one in prepared.stand_ins.items()
     }
     _add_fallbacks(service, stages, stand_ins)
+    ladder = None
+    if service.degrade is not None:
+        rungs = [_install_model(rung, 0.0, scheduler, loop, now_ns, say) for rung in prepared.rungs]
+        ladder = _ladder(service, service.degrade, stages, rungs, prepared.rung_sources)
     longest_ns = sum(stage.expected_ns() for stage in stages)
     declared = default_deadline_ns if service.slo.deadline_ns == "auto" else service.slo.deadline_ns
     is_remote = any(model.remote is not None for model in service.models.values())
@@ -91,6 +98,7 @@ def install(
         openai=None if service.openai is None else form_of(service.openai, signature),
         stand_ins=list(stand_ins.values()),
         kept=kept_places(service, prepared.stages) or None,
+        ladder=ladder,
     )
     if prepared.precomputed is not None:
         prepared.precomputed.begin(loop, live.counts, now_ns)
@@ -104,6 +112,20 @@ def install(
         if model.remote is not None:
             model.remote.counts = live.counts
     return live
+
+
+def _ladder(
+    service: Service,
+    degrade: Degrade,
+    stages: Sequence[LiveModel | StepStage],
+    stand_ins: Sequence[LiveModel],
+    sources: Sequence[Sequence[Source]],
+) -> LiveLadder:
+    declared = stages[service.last_model]
+    assert isinstance(declared, LiveModel)  # the last model is one
+    losses = [0.0, *(rung.share for rung in degrade.to)]
+    decision = Degrading(losses, degrade.budget, degrade.window, service.slo.latency_ns)
+    return LiveLadder([declared, *stand_ins], sources, decision)
 
 
 def _install_model(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from trivet.errors import BadRequestError, EngineError
 from trivet.pipeline.chain import Answer, Chain, Run
+from trivet.pipeline.chain import Stage as ChainStage
 from trivet.pipeline.exits import ExitPoint
 from trivet.pipeline.wiring import REQUEST, Wiring
 from trivet.runtime.batch import BatchBuilder
@@ -15,6 +16,7 @@ from trivet.runtime.buckets import FreeAxes, bucket_of_shapes
 from trivet.runtime.conversion import as_inputs
 from trivet.runtime.counters import ModelCounters
 from trivet.runtime.counts import Counts
+from trivet.runtime.degrading import LiveLadder
 from trivet.runtime.executors import Executor
 from trivet.runtime.fallbacks import Way
 from trivet.runtime.front import Front, Fronts
@@ -57,6 +59,7 @@ class LiveModel:
     timeout_ns: int | None = None  # what one batch may take
     remote: RemotePool | None = None  # of one that runs on other servers
     fallbacks: Sequence[Way] = ()  # who answers when it has failed, in order
+    ladder: LiveLadder | None = None  # of which it is a rung
     counters: ModelCounters = field(default_factory=ModelCounters)
 
     def expected_ns(self) -> int:
@@ -94,6 +97,7 @@ class LiveService:
         openai: OpenAIForm | None = None,
         stand_ins: Sequence[LiveModel] = (),
         kept: Mapping[int, Mapping[str, str]] | None = None,
+        ladder: LiveLadder | None = None,
     ) -> None:
         self.name = name
         self.version = version
@@ -104,15 +108,23 @@ class LiveService:
         self.openai = openai
         self.stages = list(stages)
         self.models_by_place = {i: stage for i, stage in enumerate(stages) if isinstance(stage, LiveModel)}
+        self.ladder = ladder  # of the last model, where others may stand in for it
         self.models = list(self.models_by_place.values())
-        self.every_model = [*self.models, *stand_ins]  # with those that answer only where another has failed
+        self.answered_counters = self.models[-1].counters  # where whole requests are counted
         self._kept = (
             kept  # of what a stage gives: what a fallback of a later one answers with, and the name for it
         )
         self.last_stage = self.stages[-1]
         self.streams = any(model.streams for model in self.models)
         points = {place: model.exit for place, model in self.models_by_place.items() if model.exit}
-        self.chain = Chain(self.stages, points, last_model)
+        expected: list[ChainStage] = [*self.stages]
+        if ladder is not None:
+            self.models += ladder.rungs[1:]
+            expected[last_model] = ladder
+            for rung in ladder.rungs:
+                rung.ladder = ladder
+        self.every_model = [*self.models, *stand_ins]  # with those that answer only where another has failed
+        self.chain = Chain(expected, points, last_model)
         self.wiring = wiring
         self.deadline_ns = deadline_ns
         # An answer that took longer is worth a look: over the SLO's latency; without one only those past the deadline.
@@ -173,7 +185,10 @@ class LiveService:
 
     def summary(self) -> str:
         """What `auto` became, in one line for the log."""
-        return "; ".join(_summary(stage) for stage in self.stages)
+        rungs = (
+            [] if self.ladder is None else [f"under load {_summary(rung)}" for rung in self.ladder.rungs[1:]]
+        )
+        return "; ".join([*(_summary(stage) for stage in self.stages), *rungs])
 
     def _queue_of_lone_model(self) -> Queue | None:
         """The only queue there can be, for the commonest service: one model, fixed shapes, one priority."""
@@ -183,6 +198,7 @@ class LiveService:
             or len(self.stages) > 1
             or not first.signature.batch_axis
             or len(first.signature.inputs) != 1
+            or self.wiring.kept(REQUEST)  # somebody who stands in takes more than the model
         ):
             return None
         if VARIABLE in first.signature.inputs[0].shape[1:]:
@@ -304,6 +320,18 @@ class LiveService:
             queue = self._scheduler.queue(model.scheduled, bucket, priority)
             self._queues[key] = queue
         return queue, rows
+
+    def rung_queue(self, rung: int, model: LiveModel, inputs: Sequence[InferInput], priority: int) -> Queue:
+        """The queue of a request that is at the ladder's stage, for one of its models."""
+        bucket = bucket_of_shapes(model.free, [tensor.shape for tensor in inputs]) if model.free else None
+        priority = min(priority, self._max_priority) or self._default_priority
+        key = (len(self.stages) + rung if rung else self.chain.last_model, priority, bucket)
+        queue = self._queues.get(key)
+        if queue is None:
+            if len(self._queues) >= _MAX_QUEUES:
+                self._forget_idle_queues()
+            queue = self._queues[key] = self._scheduler.queue(model.scheduled, bucket, priority)
+        return queue
 
 
 def _summary(stage: LiveModel | StepStage) -> str:

@@ -17,12 +17,14 @@ from trivet.errors import RequestError, SpecError
 from trivet.pipeline.wiring import Taking
 from trivet.runtime import profile as profiles
 from trivet.runtime.conversion import as_arrays
+from trivet.runtime.degrading import Source
 from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
 from trivet.runtime.loading_features import load_features
 from trivet.runtime.precomputed_front import PrecomputedFront
 from trivet.runtime.preparing_caches import check_cached_stages
 from trivet.runtime.preparing_exits import check_exits
 from trivet.runtime.preparing_openai import check_openai, openai_sample
+from trivet.runtime.preparing_rungs import check_rung, rung_takes, say_if_slower, sources_of
 from trivet.runtime.preparing_stand_ins import check_fallbacks
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
@@ -43,7 +45,7 @@ from trivet.spec.configuration import Configuration, Resolution
 from trivet.spec.exit import Exit
 from trivet.spec.failures import Failures
 from trivet.spec.features import Features
-from trivet.spec.fields import FieldError
+from trivet.spec.fields import FieldError, FieldPath
 from trivet.spec.service import Model, Stage
 from trivet.spec.service_file import located
 from trivet.spec.signature import Signature, TensorSpec
@@ -84,6 +86,8 @@ class Prepared:
     stages: list[PreparedModel | StepStage]
     takings: list[Taking]
     stand_ins: dict[str, PreparedModel]  # who answers only where another has failed
+    rungs: list[PreparedModel]  # who stands in for the last model
+    rung_sources: list[list[Source]]  # of the inputs of each
     precomputed: PrecomputedFront | None = None
 
 
@@ -118,7 +122,14 @@ def prepare(
         preparing.close()
         raise
     return Prepared(
-        configuration, version, preparing.stages, preparing.takings, preparing.stand_ins, precomputed
+        configuration,
+        version,
+        preparing.stages,
+        preparing.takings,
+        preparing.stand_ins,
+        preparing.rungs,
+        preparing.rung_sources,
+        precomputed,
     )
 
 
@@ -145,6 +156,8 @@ class _Preparing:
         self.stages: list[PreparedModel | StepStage] = []
         self.takings: list[Taking] = []
         self.stand_ins: dict[str, PreparedModel] = {}
+        self.rungs: list[PreparedModel] = []
+        self.rung_sources: list[list[Source]] = []
         self._configuration = configuration
         self._service = configuration.service
         self._root = Path(configuration.root)
@@ -157,7 +170,7 @@ class _Preparing:
         self._all_known = True  # whether `_given` names all that was given so far
 
     def close(self) -> None:
-        for stage in (*self.stages, *self.stand_ins.values()):
+        for stage in (*self.stages, *self.stand_ins.values(), *self.rungs):
             if isinstance(stage, PreparedModel):
                 for engine in stage.engines:
                     engine.close()
@@ -234,22 +247,24 @@ class _Preparing:
             if index and self._all_known:
                 check_taken(stage, index, self._given, takes)
             measured = FirstChunk(engine) if isinstance(engine, PythonEngine) and engine.streams else engine
-            profile = self._profiled(index, model, measured, signature, takes)
+            profile = self._profiled(index, stage.target, model, measured, signature, takes)
             resolution = resolve_model(model, profile, self._num_cores)
             if model.remote is None:  # of one that runs elsewhere there are calls, not copies
                 engines += [load_engine(model, self._root, declared) for _ in range(resolution.instances - 1)]
+            prepared = PreparedModel(
+                stage.target, model, signature, engines, profile, resolution, stage.exit, stage.failures
+            )
+            others = self._add_rungs(index, prepared, takes)
         except BaseException:
             for one in engines:
                 one.close()
             raise
-        prepared = PreparedModel(
-            stage.target, model, signature, engines, profile, resolution, stage.exit, stage.failures
-        )
         self._end(
             prepared,
             takes,
             signature.outputs,
             lambda inputs: engine.run(as_arrays(inputs, stage.target, signature)),
+            others=others,
         )
 
     def add_stand_in(self, name: str) -> None:
@@ -292,14 +307,62 @@ class _Preparing:
             profiles.write(path, profile)
         return profile
 
+    def _add_rungs(self, index: int, declared: PreparedModel, takes: Mapping[str, str]) -> frozenset[str]:
+        """Who stands in for the last model; the names that they take beside it."""
+        degrade = self._service.degrade
+        if degrade is None or index != self._service.last_model:
+            return frozenset()
+        if declared.streams:
+            raise FieldError(("degrade",), f"{declared.name!r} answers in chunks: nobody can stand in for it")
+        for place, name in enumerate(degrade.names):
+            self._add_rung(index, place, name, declared, takes)
+        say_if_slower([declared, *self.rungs], self._say)
+        return frozenset(
+            source.name for sources in self.rung_sources for source in sources if source.place is None
+        )
+
+    def _add_rung(
+        self, index: int, place: int, name: str, declared: PreparedModel, takes: Mapping[str, str]
+    ) -> None:
+        assert self._service.degrade is not None  # who calls has seen it
+        path: FieldPath = ("degrade", "to", place)
+        model, rung = self._service.models[name], self._service.degrade.to[place]
+        promised = declared.signature
+        engines = [load_engine(model, self._root, promised if model.python else None)]
+        try:
+            if answers_in_chunks(engines[0]):
+                raise FieldError(path, f"{name!r} answers in chunks: it can stand in for nobody")
+            signature = declared_batch_axis(engines[0], model, name)
+            check_signature(name, model, signature)
+            check_rung(path, name, signature, declared.name, promised)
+            own = rung_takes(rung.inputs, path, name, signature)
+            given = self._given if self._all_known else None
+            sources = sources_of(path, name, signature, own, promised, takes, given)
+            profile = self._profiled(index, name, model, engines[0], signature, own)
+            resolution = resolve_model(model, profile, self._num_cores)
+            while len(engines) < resolution.instances:
+                engines.append(load_engine(model, self._root, promised if model.python else None))
+        except BaseException:
+            for one in engines:
+                one.close()
+            raise
+        self.rungs.append(PreparedModel(name, model, signature, engines, profile, resolution))
+        self.rung_sources.append(sources)
+
     def _profiled(
-        self, index: int, model: Model, engine: Engine, signature: Signature, takes: Mapping[str, str]
+        self,
+        index: int,
+        name: str,
+        model: Model,
+        engine: Engine,
+        signature: Signature,
+        takes: Mapping[str, str],
     ) -> Profile:
-        """The kept profile of a model, or a new one."""
+        """The kept profile of a model at a stage, or a new one."""
         if model.remote is not None:
             return Profile({}, Batching(True, 0.0), "nothing (it runs on another server)")
-        name = self._service.pipeline[index].target
-        path = profile_path(self._configuration, index, self._samples.digest)
+        rung = None if name == self._service.pipeline[index].target else name
+        path = profile_path(self._configuration, index, self._samples.digest, rung)
         profile = profiles.read(path, Profile)
         if profile is None:
             is_step = self._service.pipeline[index].model is None
@@ -358,11 +421,12 @@ class _Preparing:
         outputs: tuple[TensorSpec, ...] | None,
         run: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]],
         gives: Sequence[str] | None = None,
+        others: frozenset[str] = frozenset(),
     ) -> None:
         """Args: gives: names of its outputs, where only these are known."""
         gives = gives if outputs is None else [spec.name for spec in outputs]
         self.stages.append(stage)
-        self.takings.append(Taking(stage.name, takes, gives))
+        self.takings.append(Taking(stage.name, takes, gives, others))
         self._samples.add_stage(stage.name, takes, run)
         self._given |= {spec.name: spec for spec in outputs or ()}
         self._last = outputs

@@ -49,6 +49,7 @@ class Request(Job):
         "answers_after",
         "batch_rows",
         "carried",
+        "declared",
         "end_by_ns",
         "ended_ns",
         "exit",
@@ -71,6 +72,8 @@ class Request(Job):
 
     # What earlier stages gave for later ones, by name. Set for pipelines only: a lone model's requests pay nothing.
     carried: "dict[str, NDArray[Any]]"
+    # Where there is a ladder only: its inputs for the declared model, whoever else has taken it.
+    declared: list[InferInput]
     # Where there are exits only: the model that answers it (or will, as it looks now); of each row where they parted.
     exit: str | list[str]
 

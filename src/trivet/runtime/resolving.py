@@ -107,15 +107,16 @@ def step_model(stage: Stage) -> Model:
     return Model(python=stage.target, files=stage.files, batching="off")
 
 
-def profile_path(configuration: Configuration, index: int, data_digest: str) -> Path:
+def profile_path(configuration: Configuration, index: int, data_digest: str, rung: str | None = None) -> Path:
     """Where the profile of the model (or step in its own process) at a stage of the pipeline is kept.
 
     Args: data_digest: of the rows that it is measured on, after the stages before it; empty for random inputs.
+    rung: the model that stands in there; None: the declared one.
     """
-    stage = configuration.service.pipeline[index]
-    if stage.model is None:
+    name = rung or configuration.service.pipeline[index].model
+    if name is None:
         return profiles.cache_path(configuration.stages_digest(index + 1), {"data": data_digest})
-    model = configuration.service.models[stage.model]
+    model = configuration.service.models[name]
     settings = {
         "threads": num_threads(model),
         "max_batch_size": wanted_batch_size(model),
@@ -123,7 +124,7 @@ def profile_path(configuration: Configuration, index: int, data_digest: str) -> 
         "data": data_digest,
         "before": configuration.stages_digest(index) if data_digest else "",
     }
-    return profiles.cache_path(configuration.model_digest(stage.model), settings)
+    return profiles.cache_path(configuration.model_digest(name), settings)
 
 
 def step_profile_path(configuration: Configuration, index: int, data_digest: str) -> Path:

@@ -82,24 +82,39 @@ class Runtime:
 
     def submit(self, request: Request) -> None:
         """Admit the request or refuse it at once; its `reply` gets exactly one answer, now or later."""
+        ladder = request.live.ladder
+        if ladder is not None and ladder.stands_at(request):
+            ladder.submit(self, request)
+            return
         if request.rows > request.queue.model.max_batch_size:
-            self._submit_parts(request)
+            refusal = self._offer_parts(request)
+            if refusal is not None:
+                self.refuse(request, refusal)
             return
         refusal = self.scheduler.offer(request, request.arrival_ns)
         if refusal is not None:
-            self._refuse(request, refusal)
+            self.refuse(request, refusal)
         elif not self._turn_pending:
             self._turn_pending = True
             self._loop.call_soon(self._turn)
 
-    def _submit_parts(self, request: Request) -> None:
+    def offer(self, request: Request, now_ns: int) -> Refusal | None:
+        """The same at a rung of a ladder; a refusal is for the caller to tell."""
+        if request.rows > request.queue.model.max_batch_size:
+            return self._offer_parts(request)
+        refusal = self.scheduler.offer(request, now_ns)
+        if refusal is None:
+            self._turn_soon()
+        return refusal
+
+    def _offer_parts(self, request: Request) -> Refusal | None:
         split = request.split = Split(self, request, self._models[request.queue.model])
         excess_ns = self.now_ns() + split.predicted_ns() - request.deadline_ns
         if excess_ns > 0:
             request.split = None
-            self._refuse(request, Refusal("deadline", excess_ns))
-        else:
-            split.submit_next()
+            return Refusal("deadline", excess_ns)
+        split.submit_next()
+        return None
 
     def cancel(self, request: Request) -> bool:
         """The client left: a waiting request costs nothing more; a running one is finished and thrown away, one that is
@@ -126,7 +141,11 @@ class Runtime:
         if request.split is not None:
             request.split.cancel()
             return True
-        return self.scheduler.cancel(request, self.now_ns())
+        if not self.scheduler.cancel(request, self.now_ns()):
+            return False
+        if request.live.ladder is not None:
+            request.live.ladder.left(request)
+        return True
 
     def _turn(self) -> None:
         self._turn_pending = False
@@ -245,6 +264,8 @@ class Runtime:
         if outcome.notes is not None:
             for request in requests:
                 note_call(request, outcome.notes)
+        if model.ladder is not None:
+            model.ladder.settled(model, requests, outcome)
         if outcome.outputs is None:
             assert outcome.error is not None  # exactly one of the two is set
             for request in requests:
@@ -313,7 +334,7 @@ class Runtime:
         else:
             self.submit(request)
 
-    def _refuse(self, request: Request, refusal: Refusal) -> None:
+    def refuse(self, request: Request, refusal: Refusal) -> None:
         self.stage_failed(self._models[request.queue.model], request, refused(refusal), "REJECTED")
 
     def _late(self, request: Request, ended_ns: int) -> None:
@@ -327,8 +348,11 @@ class Runtime:
 
     def _drop(self, drop: Drop, now_ns: int) -> None:
         request: Request = drop.job  # type: ignore[assignment]
+        ladder = request.live.ladder
+        if ladder is not None and ladder.again(self, drop, now_ns):
+            return
         if drop.refusal is not None:
-            self._refuse(request, drop.refusal)
+            self.refuse(request, drop.refusal)
             return
         waited_ms = (now_ns - request.received_ns) / 1e6
         error = DeadlineError(

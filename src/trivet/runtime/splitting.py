@@ -10,6 +10,7 @@ from trivet.errors import RequestError
 from trivet.runtime.fallbacks import rescue
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
+from trivet.schedule.queue import Queue
 from trivet.wire.tensor import itemsize, num_elements
 from trivet.wire.v2_input import InferInput
 
@@ -39,9 +40,15 @@ class Split:
 
     def predicted_ns(self) -> int:
         """Service time of all parts, on all instances of an idle machine."""
-        num_parts = -(-self.whole.rows // self._max_rows)
-        rounds = -(-num_parts // self._model.scheduled.instances)
-        return rounds * self.whole.queue.curve.mean[self._max_rows]
+        return self.expected_ns(self.whole.queue, self.whole.rows)
+
+    @staticmethod
+    def expected_ns(queue: Queue, rows: int) -> int:
+        """Service time of so many rows in the largest batches, likewise."""
+        most = queue.model.max_batch_size
+        num_parts = -(-rows // most)
+        rounds = -(-num_parts // queue.model.instances)
+        return rounds * queue.curve.mean[most]
 
     def submit_next(self) -> None:
         """Keep one part more on its way than there are instances."""
@@ -98,7 +105,7 @@ class Split:
         """Take out what still waits; parts that run are thrown away when they end."""
         self.end()
         for part in self._waiting.values():
-            self._runtime.scheduler.cancel(part, self._runtime.now_ns())
+            self._runtime.withdraw(part)
 
     def end(self) -> None:
         self.ended = True

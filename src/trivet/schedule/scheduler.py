@@ -169,6 +169,15 @@ class Scheduler:
         self.num_waiting += 1
         return None
 
+    def recall(self, queue: Queue, reason: str, *, dropped: bool = False) -> None:
+        """A job that a queue has refused, or dropped, is in another one now: nobody was told, and nobody counts it."""
+        owner = queue.owner
+        if dropped:
+            owner.dropped[reason] -= 1
+            owner.num_cancelled += 1
+        else:
+            owner.refused[reason] -= 1
+
     def poll(self, now_ns: int) -> list[Batch | Drop]:
         """Everything that is to be done now: drops first, then starts, in order. The list is the scheduler's."""
         if not self.num_waiting:

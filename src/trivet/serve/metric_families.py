@@ -33,6 +33,8 @@ FAMILIES: Mapping[str, tuple[str, Kind]] = MappingProxyType(
         "trivet_stage_cache_hits_total": ("times that a stage's outputs were at hand", "counter"),
         "trivet_instead_total": ("answers of what stood in for the pipeline as declared", "counter"),
         "trivet_upstream_answers_total": ("answers that a remote server gave, by server", "counter"),
+        "trivet_degraded_rows_total": ("rows that a cheaper model answered under load, by model", "counter"),
+        "trivet_accuracy_paid_total": ("declared losses of those rows, added up, by model", "counter"),
         "nv_cache_num_hits_per_model": ("requests answered from a cache", "counter"),
         "nv_cache_num_misses_per_model": ("requests that no cache could answer", "counter"),
         "nv_cache_hit_duration_per_model": ("time of looking up what was found, in us", "counter"),

@@ -92,7 +92,9 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
                 f"{setup.workers} workers on {setup.cores} core{'s' * (setup.cores != 1)} share it as the kernel "
                 "likes, which was not profiled; at most one worker a core"
             )
-        reasons = (self._missing(stage, setup, lengths) for stage in setup.stages)
+        rungs = () if setup.ladder is None else setup.ladder.rungs
+        stages = (*setup.stages, *(rung.stage for rung in rungs))
+        reasons = (self._missing(stage, setup, lengths) for stage in stages)
         return next(filter(None, reasons), "")
 
     def _missing(self, stage: StageSetup, setup: Setup, lengths: Sequence[int]) -> str:

@@ -21,13 +21,14 @@ Ints = NDArray[np.int64]
 class Record:
     """Lists that a worker fills in: one entry a request, in order of arrival, and one a batch."""
 
-    __slots__ = ("batch_of", "batches", "done_ns", "offered_ns", "outcome")
+    __slots__ = ("batch_of", "batches", "done_ns", "offered_ns", "outcome", "rung")
 
     def __init__(self, num: int) -> None:
         self.done_ns = [-1] * num
         self.offered_ns = [-1] * num
         self.outcome = bytearray(num)
         self.batch_of = [-1] * num  # the last one that it was part of
+        self.rung = bytearray(num)  # of the ladder that ran it last; 0: the model as declared
         self.batches: list[tuple[int, int, int]] = []  # began, ended, rows
 
     def lost(self, place: int, now_ns: int, outcome: int) -> None:
@@ -41,6 +42,7 @@ class Simulated:
     """A whole run: arrays of shape (n,), one entry a request in order of arrival; instants in ns.
 
     batch_*: of the last batch it was part of; -1 where it never was.  busy_ns: core time of loops and engines.
+    rung: who ran it last, 0 for the model as declared, n for the n-th that stands in for it.
     """
 
     intended_ns: Ints
@@ -52,6 +54,7 @@ class Simulated:
     batch_rows: Ints
     busy_ns: float
     end_ns: int
+    rung: NDArray[np.uint8]
 
     def latency_ns(self) -> Ints:
         return self.done_ns - self.intended_ns
@@ -68,6 +71,7 @@ def gathered(
     num = len(intended_ns)
     done, offered = np.full(num, -1, np.int64), np.full(num, -1, np.int64)
     outcome = np.full(num, UNANSWERED, np.uint8)
+    rung = np.zeros(num, np.uint8)
     of_batch = np.full((3, num), -1, np.int64)
     for worker, record in enumerate(records):
         mine = slice(worker, None, workers)
@@ -75,6 +79,7 @@ def gathered(
         done[mine] = np.where(own >= 0, own + travel_ns, own)
         offered[mine] = record.offered_ns
         outcome[mine] = np.where(own >= 0, np.frombuffer(record.outcome, np.uint8), UNANSWERED)
+        rung[mine] = np.frombuffer(record.rung, np.uint8)
         # The last one stands for no batch.
         table = np.array([*record.batches, (-1, -1, -1)], np.int64)
         of_batch[:, mine] = table[np.array(record.batch_of, np.int64)].T
@@ -89,4 +94,5 @@ def gathered(
         rows,
         busy_ns,
         int(done.max()) if num else 0,
+        rung,
     )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.errors import UserError
+from trivet.pipeline.degrading import DEGRADED
 from trivet.simulate.hiccups import Hiccups
 from trivet.simulate.host import Host
 from trivet.simulate.profile import ServiceProfile
@@ -125,4 +126,11 @@ def rows_of(run: Simulated, setup: Setup) -> RowColumns:
         compute_ns=np.where(ran & (codes != DROPPED), run.batch_ended_ns - run.batch_began_ns, ABSENT),
         batch_size=np.where(ran & (codes != DROPPED), run.batch_rows, 0),
         service=setup.service,
+        instead=Words(np.where(ran & (codes == OK), run.rung, 0).astype(np.int32), _instead(setup)),
     )
+
+
+def _instead(setup: Setup) -> tuple[str, ...]:
+    """What rows say of each rung; nothing of the model as declared."""
+    rungs = () if setup.ladder is None else setup.ladder.rungs
+    return ("", *(f"{DEGRADED}{rung.name}" for rung in rungs))

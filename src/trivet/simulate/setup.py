@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trivet.host import engine_cores
+from trivet.pipeline.degrading import EASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,33 @@ class StageSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class RungSetup:
+    """A model that stands in under load. `loss`: against the one that it stands in for."""
+
+    name: str
+    stage: StageSetup
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class LadderSetup:
+    """What may stand in for the model at one place of the pipeline, the most accurate first: as spec/degrade.py has it."""
+
+    place: int
+    rungs: tuple[RungSetup, ...]
+    max_loss: float
+    window: int
+    latency_ns: int | None = None  # of the SLO
+    ease: float = EASE
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """A service on a server. `cores`: that the server's processes may use, all workers together.
 
     slo_latency_ns: None where the service promises none.
     exits: for each of the measured inputs the stage after which it was answered; empty: all pass every stage.
+    ladder: what stands in for the last model under load.
     """
 
     service: str
@@ -42,6 +65,7 @@ class Setup:
     slo_latency_ns: int | None = None
     slo_percentile: float = 99.0
     exits: tuple[int, ...] = ()
+    ladder: LadderSetup | None = None
 
     @property
     def engine_cores(self) -> int:

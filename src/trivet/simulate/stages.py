@@ -10,7 +10,7 @@ import numpy as np
 from trivet.pipeline.chain import Chain
 from trivet.schedule import Job, Model, Queue, Scheduler, ServiceTime
 from trivet.simulate.profile import NO_LENGTH, ServiceProfile
-from trivet.simulate.setup import Setup, StageSetup
+from trivet.simulate.setup import LadderSetup, Setup, StageSetup
 from trivet.simulate.times import BucketTimes, StageTimes, mean_ns, seeds
 
 
@@ -44,7 +44,7 @@ class Step:
 
 class ModelStage:
     """A model stage. `steps`: between it and the next model, or its answer.  spare_ns: kept for what follows it.
-    known: times by queue."""
+    known: times by queue.  is_rung: one of a ladder (simulate/degrading.py)."""
 
     __slots__ = (
         "_scheduler",
@@ -53,6 +53,7 @@ class ModelStage:
         "expected",
         "inline",
         "is_last",
+        "is_rung",
         "known",
         "model",
         "place",
@@ -74,6 +75,7 @@ class ModelStage:
         self.spare_ns = 0
         self.busy_factors: list[float] = []  # of the host, by rows
         self.is_last = False  # its results are the answer
+        self.is_rung = False
         self.steps: list[Step] = []
         self.queues: dict[int, Queue] = {}
         self.known: dict[Queue, BucketTimes] = {}
@@ -81,6 +83,10 @@ class ModelStage:
 
     def expected_ns(self) -> int:
         return self.expected
+
+    @property
+    def has_lengths(self) -> bool:
+        return self._times.has_lengths
 
     def queue(self, length: int) -> Queue:
         queue = self.queues.get(length)
@@ -92,11 +98,13 @@ class ModelStage:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """`first`: steps before the first model."""
+    """`first`: steps before the first model.  rungs: who may answer for the last model, itself the first."""
 
     scheduler: Scheduler
     first: Sequence[Step]
     models: Sequence[ModelStage]
+    rungs: Sequence[ModelStage] = ()
+    ladder: LadderSetup | None = None
 
 
 def stages_of(
@@ -112,18 +120,23 @@ def stages_of(
     Args: speed, resample: of the realised times, not of what the scheduler expects.
     """
     scheduler = Scheduler(setup.engine_cores)
-    made: list[ModelStage | Step] = []
-    for stage in setup.stages:
+
+    def make(stage: StageSetup) -> ModelStage | Step:
         times = StageTimes(
             profile.models[stage.key], stage.max_batch_size, rng, speed=speed, resample=resample
         )
         longest = max(profile.models[stage.key].samples)
         expected = round(mean_ns(profile.models[stage.key], 1, longest))
         if stage.kind == "step" and stage.execution == "inline":
-            made.append(Step(expected, times.bucket(NO_LENGTH)))
-        else:
-            made.append(_model_stage(profile, stage, scheduler, times, expected))
-    chain = Chain(made)
+            return Step(expected, times.bucket(NO_LENGTH))
+        return _model_stage(profile, stage, scheduler, times, expected)
+
+    made = [make(stage) for stage in setup.stages]
+    rungs = [] if setup.ladder is None else [make(rung.stage) for rung in setup.ladder.rungs]
+    declared = None if setup.ladder is None else made[setup.ladder.place]
+    # Before the ladder's stage only as much time is kept for it as the quickest there needs.
+    quickest = min([declared, *rungs], key=lambda one: one.expected) if declared else None
+    chain = Chain([quickest if quickest and one is declared else one for one in made])
     first: list[Step] = []
     models: list[ModelStage] = []
     for index, one in enumerate(made):
@@ -134,7 +147,17 @@ def stages_of(
         else:
             (models[-1].steps if models else first).append(one)
     models[-1].is_last = not models[-1].steps
-    return Stages(scheduler, first, models)
+    ladder = () if declared is None else _ladder(declared, rungs)
+    return Stages(scheduler, first, models, ladder, setup.ladder)
+
+
+def _ladder(declared: ModelStage | Step, stand_ins: Sequence[ModelStage | Step]) -> list[ModelStage]:
+    """A model and what may stand in for it, with what follows that one."""
+    found = [one for one in (declared, *stand_ins) if isinstance(one, ModelStage)]
+    for rung in found:
+        rung.place, rung.spare_ns = found[0].place, found[0].spare_ns
+        rung.is_last, rung.steps, rung.is_rung = found[0].is_last, found[0].steps, True
+    return found
 
 
 def _model_stage(

@@ -88,6 +88,11 @@ class StageTimes:
             )
         self._buckets = dict(self._known)
 
+    @property
+    def has_lengths(self) -> bool:
+        """Whether its inputs have free sizes, and so its times differ by them."""
+        return set(self._known) != {NO_LENGTH}
+
     def bucket(self, length: int) -> BucketTimes:
         """Of a length: as profiled, or between the profiled lengths beside it; not below the shortest."""
         found = self._buckets.get(length)

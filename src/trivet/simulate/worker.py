@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.schedule import Batch, Drop
+from trivet.simulate.degrading import SimulatedLadder
 from trivet.simulate.hiccups import NEVER, Hiccups
 from trivet.simulate.host import Host
 from trivet.simulate.record import DROPPED, FAILED, REFUSED, Record
@@ -54,12 +55,15 @@ class Worker:
         self._scheduler = stages.scheduler
         self._models = list(stages.models)
         self._queue = self._models[0].queue(0)  # of requests without a length
-        for stage in self._models:
+        for stage in (*stages.models, *stages.rungs):
             stage.busy_factors = host.busy_factors(stage.model.max_batch_size)
         lone = self._models[0]
         # One model and nothing else: whoever comes alone to an idle server can be simulated in one go.
-        self._is_simple = lone.is_last and not stages.first
-        self._stage_of = {stage.model: stage for stage in stages.models}
+        self._is_simple = lone.is_last and not stages.first and not lone.is_rung
+        self._ladder = (
+            SimulatedLadder(stages.scheduler, stages.rungs, stages.ladder) if stages.ladder else None
+        )
+        self._stage_of = {stage.model: stage for stage in (*stages.models, *stages.rungs)}
         self._host = host
         self._hiccups = hiccups
         self._cores = cores
@@ -153,6 +157,7 @@ class Worker:
         model = self._models[0]
         offer, offered = self._scheduler.offer, self._record.offered_ns
         read_ns, deadline_ns, spare_ns = host.read_ns, self._deadline_ns, model.spare_ns
+        ladder = self._ladder if model.is_rung else None
         queue, now = self._queue, until
         while arrivals[place] <= until:
             end_by_ns = now + deadline_ns
@@ -163,7 +168,11 @@ class Worker:
                 queue = model.queue(lengths[place])
             offered[place] = now
             request = SimulatedRequest(queue, now, end_by_ns - spare_ns, place, end_by_ns)
-            if offer(request, now) is not None:
+            if ladder is None:
+                is_taken = offer(request, now) is None
+            else:
+                is_taken = ladder.offer(request, until, self._length(place), now)
+            if not is_taken:
                 now += host.answer_ns
                 self._record.lost(place, now, REFUSED)
             place += 1
@@ -238,13 +247,24 @@ class Worker:
                         self._run_inline(command, stage)
                     else:
                         self._start(command, stage)
-                elif type(command) is Drop:
+                elif type(command) is Drop and not self._goes_elsewhere(command):
                     self._now += host.answer_ns
                     outcome = DROPPED if command.refusal is None else REFUSED
                     self._record.lost(command.job.place, self._now, outcome)  # type: ignore[attr-defined]
             if self._now > end_ns:
                 self._again = True
                 break
+
+    def _goes_elsewhere(self, drop: Drop) -> bool:
+        """Whether another model has taken a request that was let go."""
+        request: SimulatedRequest = drop.job  # type: ignore[assignment]  # every job here is one
+        stage = self._stage_of[request.queue.model]
+        if self._ladder is None or not stage.is_rung:
+            return False
+        return self._ladder.again(request, stage, self._length(request.place), self._now)
+
+    def _length(self, place: int) -> int:
+        return 0 if self._lengths is None else self._lengths[place]
 
     def _run_inline(self, batch: Batch, stage: ModelStage) -> None:
         began = self._now
@@ -261,9 +281,12 @@ class Worker:
         record.batches.append((began, end, batch.rows))
         done, batch_of, is_last = record.done_ns, record.batch_of, stage.is_last
         jobs: list[SimulatedRequest] = batch.jobs  # type: ignore[assignment]  # every job here is one
+        ladder = self._ladder if stage.is_rung else None
         for job in jobs:
             place = job.place
             batch_of[place] = number
+            if ladder is not None:
+                record.rung[place] = ladder.settled(stage, in_time=end <= job.end_by_ns)
             if end > job.end_by_ns:
                 now += answer_ns
                 record.lost(place, now, FAILED)
@@ -287,7 +310,12 @@ class Worker:
         request.queue = following.queue(0 if self._lengths is None else self._lengths[request.place])
         request.arrival_ns = now
         request.deadline_ns = request.end_by_ns - following.spare_ns
-        if self._scheduler.offer(request, now) is not None:
+        if self._ladder is None or not following.is_rung:
+            is_taken = self._scheduler.offer(request, now) is None
+        else:
+            begun_ns = request.end_by_ns - self._deadline_ns
+            is_taken = self._ladder.offer(request, begun_ns, self._length(request.place), now)
+        if not is_taken:
             now += self._host.answer_ns
             self._record.lost(request.place, now, REFUSED)
         return now

@@ -15,7 +15,7 @@ def check_pipeline(service: Service) -> None:
     if not service.pipeline:
         names = ", ".join(service.models)
         raise FieldError(("pipeline",), f"with several models ({names}), the pipeline says which runs when")
-    used = set()
+    used = set() if service.degrade is None else set(service.degrade.names)
     for index, stage in enumerate(service.pipeline):
         path: FieldPath = ("pipeline", index)
         if stage.features is not None:

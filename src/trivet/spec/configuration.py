@@ -16,6 +16,7 @@ import msgspec
 
 from trivet.errors import SpecError
 from trivet.spec.canonical import canonical_json
+from trivet.spec.degrade import Degrade
 from trivet.spec.failures import failures_content
 from trivet.spec.fields import FieldError, FieldPath
 from trivet.spec.onnx_file import external_files
@@ -143,13 +144,16 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
         content["precomputed"] = policy
     if service.openai is not None:  # its names are names
         content["openai"] = service.openai.kind
+    if service.degrade is not None:
+        content["degrade"] = _degrade_content(service.degrade, order)
     return content
 
 
 def _model_order(service: Service) -> list[str]:
     """Those of the pipeline, then those that stand in for them."""
     used = [stage.model for stage in service.pipeline if stage.model is not None]
-    return list(dict.fromkeys([*used, *service.stand_ins]))
+    rungs = service.degrade.names if service.degrade else ()
+    return list(dict.fromkeys([*used, *service.stand_ins, *rungs]))
 
 
 def _model_content(model: Model, digests: Digests) -> dict[str, Any]:
@@ -186,6 +190,12 @@ def _stage_content(stage: Stage, order: list[str], digests: Digests) -> dict[str
         "postprocess": stage.postprocess and _code(stage.postprocess, digests),
         "files": [digests[name] for name in stage.files],
     }
+
+
+def _degrade_content(degrade: Degrade, order: list[str]) -> dict[str, Any]:
+    content: dict[str, Any] = _plain(degrade)
+    to = [_plain(rung) | {"model": order.index(rung.model or "")} for rung in degrade.to]
+    return content | {"to": to}
 
 
 def _code(target: str, digests: Digests) -> Any:

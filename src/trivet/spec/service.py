@@ -5,8 +5,10 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
+from trivet.spec._check_degrade import with_rung_files
 from trivet.spec.cache import Cache
 from trivet.spec.cost import Cost
+from trivet.spec.degrade import Degrade
 from trivet.spec.exit import Exit
 from trivet.spec.failures import Failures
 from trivet.spec.features import Features
@@ -180,12 +182,13 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A service: models, a straight chain of stages over them, and what is promised and measured.
 
     inputs, outputs: the signature at the two ends, where an end is Python code (a model file has its own).
-    pipeline: by default the only model.
+    pipeline: by default the only model, those that stand in left out.
     metric: accuracy, f1, auc, mae, rmse, cosine, or `module:function` that returns one value a row.
     precomputed: answers that were computed before anybody asked.
     cache: what is remembered of answers and stages; None: nothing.
     cost: what a core costs; plans and cost figures need it.
     openai: clients may ask it in OpenAI's words.
+    degrade: cheaper models that stand in for the last model under load.
     """
 
     name: Text
@@ -203,12 +206,18 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     cache: Cache | None = None
     cost: Cost | None = None
     openai: OpenAI | None = None
+    degrade: Degrade | None = None
     tune: Tuning | None = None
     deployment: DeploymentHint | None = None
 
     def __post_init__(self) -> None:
-        if not self.pipeline and len(self.models) == 1:
-            msgspec.structs.force_setattr(self, "pipeline", (Stage(model=next(iter(self.models))),))
+        stand_ins = () if self.degrade is None else self.degrade.names
+        lone = [name for name in self.models if name not in stand_ins]
+        if not self.pipeline and len(lone) == 1:
+            msgspec.structs.force_setattr(self, "pipeline", (Stage(model=lone[0]),))
+        if self.degrade is not None and (named := with_rung_files(self)) is not None:
+            msgspec.structs.force_setattr(self, "models", named[0])
+            msgspec.structs.force_setattr(self, "degrade", named[1])
 
     @property
     def stand_ins(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 Each check raises FieldError with the path of the setting to change.
 """
 
+from trivet.spec._check_degrade import check_degrade
 from trivet.spec._check_model import check_model
 from trivet.spec._check_pipeline import check_pipeline, check_signature_places
 from trivet.spec.cache import Cache
@@ -31,6 +32,7 @@ def validate(service: Service) -> None:
     for name, model in service.models.items():
         _check_name(name, ("models", name))
         check_model(model, ("models", name))
+    check_degrade(service)
     check_pipeline(service)
     check_signature_places(service)
     _check_promises(service)

@@ -32,7 +32,7 @@ class Answering:
 
     def answered(self, connection: "Connection", request: Request, results: Results, start: int) -> None:
         self.num_answered += 1
-        counters = request.live.models[-1].counters
+        counters = request.live.answered_counters
         # Answers of one batch are written one after the other: each begins where the last one ended.
         from_ns = max(self._encoded_ns, request.ended_ns)
         try:
@@ -85,7 +85,7 @@ class Answering:
             if request.notes is not None:
                 count_notes(request)
             done_ns = self._now_ns()
-            request.live.models[-1].counters.answered(request, request.ended_ns, done_ns)
+            request.live.answered_counters.answered(request, request.ended_ns, done_ns)
             if self.sampler is not None:
                 self.sampler.answered(request, b"", request.ended_ns, done_ns, is_gone=False)
         elif self.sampler is not None:
@@ -97,7 +97,7 @@ class Answering:
         try:
             events = request.options.dialect.end()
         except RequestError as error:
-            request.live.models[-1].counters.fail("OTHER", self._now_ns() - request.received_ns)
+            request.live.answered_counters.fail("OTHER", self._now_ns() - request.received_ns)
             return error
         stream = self._stream(connection, request)
         for event in events:
