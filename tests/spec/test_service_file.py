@@ -161,7 +161,7 @@ MODEL = "models:\n  m:\n    file: m.onnx\n"
         ),
         (
             MODEL + "    engine: onnxrt\n",
-            "expected onnxruntime or openvino or python, got 'onnxrt'; did you mean",
+            "expected onnxruntime or openvino or python or remote, got 'onnxrt'; did you mean",
         ),
         (
             MODEL + "    batching: true\n",
@@ -208,10 +208,10 @@ MODEL = "models:\n  m:\n    file: m.onnx\n"
             MODEL + "decode: [argmax]\n",
             "decode: expected a mapping with the keys by, output, labels, threshold, got",
         ),
-        ("models:\n  m: {}\n", "service.yaml:2: a model is either `file:` or `python:`; give exactly one"),
+        ("models:\n  m: {}\n", "service.yaml:2: a model is `file:`, `python:` or `remote:`; give exactly one"),
         (
             "models:\n  m: {file: a.onnx, python: 'a:b'}\n",
-            "service.yaml:2: a model is either `file:` or `python:`",
+            "service.yaml:2: a model is `file:`, `python:` or `remote:`",
         ),
         (
             MODEL + "pipeline:\n  - model: m\n  - {}\n",

@@ -2,6 +2,7 @@
 
 from trivet.spec.fields import FieldError, FieldPath, nearest
 from trivet.spec.levers import Levers
+from trivet.spec.remote import check_remote
 from trivet.spec.service import Model
 from trivet.spec.sources import check_target
 
@@ -9,11 +10,15 @@ _SUFFIXES = {"onnxruntime": (".onnx", ".ort"), "openvino": (".onnx", ".xml")}
 
 
 def check_model(model: Model, path: FieldPath) -> None:
-    if model.engine == "python" and model.python is None:
+    if model.engine == "python" and model.file is not None:
         raise FieldError((*path, "engine"), "engine python runs `python: file.py:attribute`, not `file:`")
-    if model.engine != "python" and model.python is not None:
+    if model.engine not in ("python", "remote") and model.python is not None:
         raise FieldError((*path, "engine"), f"engine {model.engine} runs a model `file:`, not `python:`")
-    if model.python is not None:
+    if (model.engine == "remote") != (model.remote is not None):
+        raise FieldError((*path, "engine"), "engine remote and `remote:` belong together")
+    if model.remote is not None:
+        check_remote(model.remote, (*path, "remote"))
+    elif model.python is not None:
         check_target(model.python, (*path, "python"))
     elif not model.source.endswith(_SUFFIXES[model.engine]):
         suffixes = " or ".join(_SUFFIXES[model.engine])
@@ -32,6 +37,9 @@ def check_model(model: Model, path: FieldPath) -> None:
 
 def _check_levers(model: Model, path: FieldPath) -> None:
     levers, defaults = model.levers, Levers()
+    if model.remote is not None and (levers.execution, levers.threads) != ("auto", "auto"):
+        lever = "execution" if levers.execution != "auto" else "threads"
+        raise FieldError((*path, lever), "a remote model runs on no core of this host; leave it out")
     native = model.engine != "python"
     if native and levers.execution == "process":
         raise FieldError(

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from trivet.spec._check_failures import check_failures
 from trivet.spec.fields import FieldError, FieldPath, nearest
 from trivet.spec.service import Service, Stage
 from trivet.spec.signature import TensorSpec
@@ -30,8 +31,11 @@ def check_pipeline(service: Service) -> None:
             raise FieldError(
                 (*path, "execution"), f"this lever stands under models.{stage.model}.levers.execution"
             )
+    for index, stage in enumerate(service.pipeline):
+        if stage.failures is not None:
+            check_failures(service, index, stage.failures)
     for name in service.models:
-        if name not in used:
+        if name not in used and name not in service.stand_ins:
             raise FieldError(("models", name), f"no stage of the pipeline uses the model {name!r}")
     _check_order(service.pipeline)
     _check_exits(service)

@@ -16,8 +16,10 @@ import msgspec
 
 from trivet.errors import SpecError
 from trivet.spec.canonical import canonical_json
+from trivet.spec.failures import failures_content
 from trivet.spec.fields import FieldError, FieldPath
 from trivet.spec.onnx_file import external_files
+from trivet.spec.remote import remote_content
 from trivet.spec.service import Model, Service, Stage
 from trivet.spec.sources import attribute_of, is_target, resolve_file, resolve_target
 
@@ -129,12 +131,18 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
 
 
 def _model_order(service: Service) -> list[str]:
-    return list(dict.fromkeys(stage.model for stage in service.pipeline if stage.model is not None))
+    """Those of the pipeline, then those that stand in for them."""
+    used = [stage.model for stage in service.pipeline if stage.model is not None]
+    return list(dict.fromkeys([*used, *service.stand_ins]))
 
 
 def _model_content(model: Model, digests: Digests) -> dict[str, Any]:
     content: dict[str, Any] = _plain(model)
     del content["lengths"]
+    if model.remote is None:
+        del content["remote"]  # a service of local models keeps the hash that it had before there were others
+    else:
+        content["remote"] = remote_content(model.remote)
     return content | {
         "file": model.file and digests[model.file],
         "python": model.python and _code(model.python, digests),
@@ -146,6 +154,10 @@ def _stage_content(stage: Stage, order: list[str], digests: Digests) -> dict[str
     content: dict[str, Any] = _plain(stage)
     if stage.exit is None:
         del content["exit"]  # a pipeline without exits keeps the hash that it had before there were any
+    if stage.failures is None:
+        del content["failures"]  # the same
+    else:
+        content["failures"] = failures_content(stage.failures, order)
     return content | {
         "preprocess": stage.preprocess and _code(stage.preprocess, digests),
         "model": order.index(stage.model) if stage.model else None,
@@ -197,7 +209,8 @@ def _named_files(service: Service) -> list[tuple[FieldPath, str]]:
     """Every file and Python target that a service names, with the place that names it."""
     named: list[tuple[FieldPath, str]] = []
     for key, model in service.models.items():
-        named.append((("models", key, "file" if model.file else "python"), model.source))
+        if model.remote is None:
+            named.append((("models", key, "file" if model.file else "python"), model.source))
         named += [(("models", key, "files", index), name) for index, name in enumerate(model.files)]
     for index, stage in enumerate(service.pipeline):
         if stage.model is None:

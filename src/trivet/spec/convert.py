@@ -16,12 +16,20 @@ from msgspec import inspect
 
 from trivet.errors import SpecError
 from trivet.spec.fields import FieldError, FieldPath, close, dotted, nearest, place
-from trivet.spec.units import parse_duration_ns, parse_size
+from trivet.spec.units import parse_duration_ns, parse_percent, parse_size
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-_PARSE_UNIT: dict[str, Callable[[object], int]] = {"duration": parse_duration_ns, "size": parse_size}
-_EXPECTED_UNIT = {"duration": "a duration such as 50ms", "size": "a size such as 2MiB"}
+_PARSE_UNIT: dict[str, Callable[[object], int | float]] = {
+    "duration": parse_duration_ns,
+    "size": parse_size,
+    "percent": parse_percent,
+}
+_EXPECTED_UNIT = {
+    "duration": "a duration such as 50ms",
+    "size": "a size such as 2MiB",
+    "percent": "a share such as 10%",
+}
 _MAX_SHOWN = 60
 
 
@@ -91,7 +99,7 @@ def _dict(value: Any, info: inspect.DictType, path: FieldPath) -> dict[str, Any]
     return {key: _value(item, info.value_type, (*path, key)) for key, item in value.items()}
 
 
-def _unit(value: Any, info: inspect.Metadata, path: FieldPath) -> int:
+def _unit(value: Any, info: inspect.Metadata, path: FieldPath) -> int | float:
     unit = (info.extra or {})["unit"]
     try:
         return _PARSE_UNIT[unit](value)

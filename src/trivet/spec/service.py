@@ -7,13 +7,15 @@ import msgspec
 
 from trivet.spec.cost import Cost
 from trivet.spec.exit import Exit
+from trivet.spec.failures import Failures
 from trivet.spec.fields import FieldError
 from trivet.spec.levers import Auto, Count, Levers, Priorities, Slo
+from trivet.spec.remote import Remote
 from trivet.spec.signature import TensorSpec
 from trivet.spec.tuning import DeploymentHint, Tuning
 from trivet.spec.variants import Variants
 
-EngineName = Literal["onnxruntime", "openvino", "python"]
+EngineName = Literal["onnxruntime", "openvino", "python", "remote"]
 ProviderName = Literal["cpu", "cuda", "tensorrt", "openvino"]
 StageKind = Literal["preprocess", "model", "postprocess"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -39,13 +41,14 @@ class Cut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One model: a file for a native engine, or Python code.
+    """One model: a file for a native engine, Python code, or one that another server runs.
 
     file: the model file, relative to the service file.
     python: `module:attribute` or `file.py:attribute`: a function, a class with `load` and `predict`, or a
         generator.
+    remote: upstream servers that answer.
     files: whatever else belongs to the model (tokenizer, vocabulary); their bytes are part of the hash.
-    engine: by default onnxruntime for a file, python for Python code.
+    engine: by default onnxruntime for a file, python for Python code; remote for upstream servers.
     providers: where onnxruntime runs, in order of preference.
     ragged, cut: inputs that may be padded to share a batch, and how the outputs are cut again.
     batching: whether requests may share a batch; auto: where the model's batch axis is known and a check at
@@ -57,6 +60,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     file: Text | None = None
     python: Text | None = None
+    remote: Remote | None = None
     files: tuple[Text, ...] = ()
     engine: EngineName = None  # type: ignore[assignment]  # filled in below: never None
     providers: tuple[ProviderName, ...] = ("cpu",)
@@ -68,15 +72,16 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     lengths: tuple[Count, ...] = ()
 
     def __post_init__(self) -> None:
-        if (self.file is None) == (self.python is None):
-            raise FieldError((), "a model is either `file:` or `python:`; give exactly one")
+        if sum(kind is not None for kind in (self.file, self.python, self.remote)) != 1:
+            raise FieldError((), "a model is `file:`, `python:` or `remote:`; give exactly one")
         if self.engine not in get_args(EngineName):
-            msgspec.structs.force_setattr(self, "engine", "onnxruntime" if self.file else "python")
+            engine = "onnxruntime" if self.file else "python" if self.python else "remote"
+            msgspec.structs.force_setattr(self, "engine", engine)
 
     @property
     def source(self) -> str:
-        """The file or Python target, as declared."""
-        return self.file or self.python or ""
+        """The file or Python target, as declared; of a remote model its name there."""
+        return self.file or self.python or (self.remote.model if self.remote else "")
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -93,6 +98,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     execution: where Python code runs; auto: in the event loop, unless rows of the service's data show that it
         takes long: then in a process of its own.
     exit: behind a model: rows of which it is sure enough are answered here.
+    failures: of a model: how long it may take, when it is tried again, who answers instead.
     """
 
     preprocess: Text | None = None
@@ -103,6 +109,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     files: tuple[Text, ...] = ()
     execution: Literal["auto", "inline", "process"] = "auto"
     exit: Exit | None = None
+    failures: Failures | None = None
 
     def __post_init__(self) -> None:
         if sum(name is not None for name in (self.preprocess, self.model, self.postprocess)) != 1:
@@ -183,6 +190,13 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def __post_init__(self) -> None:
         if not self.pipeline and len(self.models) == 1:
             msgspec.structs.force_setattr(self, "pipeline", (Stage(model=next(iter(self.models))),))
+
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """The models that answer only where a stage of the pipeline has failed."""
+        used = {stage.model for stage in self.pipeline}
+        named = [one.model for stage in self.pipeline if stage.failures for one in stage.failures.fallback]
+        return tuple(dict.fromkeys(name for name in named if name is not None and name not in used))
 
     @property
     def last_model(self) -> int:

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them (`50ms`, `1.5s`, `2MiB`); exact: digits in, an integer out."""
+"""Durations and sizes as people write them (`50ms`, `1.5s`, `2MiB`); exact: digits in, an integer out. Shares as percent."""
 
 import re
 from collections.abc import Mapping
@@ -13,6 +13,9 @@ from trivet.errors import SpecError
 # Types of fields: a Struct holds the integer, a YAML file the text (convert.py reads the unit).
 Duration = Annotated[int, msgspec.Meta(ge=0, extra={"unit": "duration"})]  # nanoseconds; written `50ms`
 Size = Annotated[int, msgspec.Meta(ge=0, extra={"unit": "size"})]  # bytes; written `2MiB`
+Percent = Annotated[
+    float, msgspec.Meta(ge=0, le=1, extra={"unit": "percent"})
+]  # a share; written `10%` or 0.1
 
 NS_OF_UNIT: Mapping[str, int] = MappingProxyType(
     {
@@ -49,6 +52,7 @@ _SIZE_HINTS = {
 }
 
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?([A-Za-zµμ]+)")
+_PERCENT = re.compile(r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+) ?%")
 _MAX_LENGTH = 40  # longer than any honest quantity; keeps the arithmetic small
 MAX_VALUE = 2**63 - 1  # fits the signed 64 bits of every protocol and file that carries it
 
@@ -67,6 +71,29 @@ def parse_size(text: object) -> int:
     Raises: SpecError: no unit, an unknown one, or not a whole number of bytes.
     """
     return _parse(text, BYTES_OF_UNIT, _SIZE_HINTS, "a size such as 2MiB or 10kB", "bytes")
+
+
+def parse_percent(value: object) -> float:
+    """The share that `10%` or 0.1 names.
+
+    Raises: SpecError: neither, or outside 0% to 100%.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        share = float(value)
+    else:
+        match = _PERCENT.fullmatch(value) if isinstance(value, str) and len(value) <= _MAX_LENGTH else None
+        if match is None:
+            raise SpecError(f"expected a share such as 10% or 0.1, got {repr(value)[:_MAX_LENGTH]}")
+        share = float(Decimal(match[1]) / 100)
+    if not 0 <= share <= 1:
+        raise SpecError(f"expected a share from 0% to 100%, got {repr(value)[:_MAX_LENGTH]}; 0.1 is 10%")
+    return share
+
+
+def format_percent(share: float) -> str:
+    """The share as percent: 0.1 -> `10%`; `parse_percent` gives the same number back."""
+    text = f"{(Decimal(repr(share)) * 100).normalize():f}%"
+    return text if parse_percent(text) == share else repr(share)
 
 
 def format_duration(duration_ns: int) -> str:

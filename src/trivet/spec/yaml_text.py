@@ -1,6 +1,6 @@
 """Text that the strict reader of YAML reads back as it was: single values, and a whole service."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -8,11 +8,15 @@ from msgspec import inspect
 
 from trivet.spec.configuration import Configuration
 from trivet.spec.service import Service
-from trivet.spec.units import format_duration, format_size
+from trivet.spec.units import format_duration, format_percent, format_size
 from trivet.spec.yaml_tree import plain_value
 
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-")
-_FORMAT_UNIT = {"duration": format_duration, "size": format_size}
+_FORMAT_UNIT: Mapping[str, Callable[[Any], str]] = {
+    "duration": format_duration,
+    "size": format_size,
+    "percent": format_percent,
+}
 _SHOWN_DIGEST = 12
 
 
@@ -74,7 +78,7 @@ def _scalar(item: Any, unit: str | None) -> str:
     match item:
         case bool():
             return "true" if item else "false"
-        case int() if unit is not None:
+        case int() | float() if unit is not None:
             return _FORMAT_UNIT[unit](item)
         case str():
             return quoted(item)
@@ -84,7 +88,7 @@ def _scalar(item: Any, unit: str | None) -> str:
 
 
 def _unit(info: inspect.Type) -> str | None:
-    """The unit of a field that is a duration or a size, also beside `auto`."""
+    """The unit of a field that is a duration, a size or a share, also beside `auto`."""
     members = info.types if isinstance(info, inspect.UnionType) else (info,)
     units = [
         member.extra["unit"] for member in members if isinstance(member, inspect.Metadata) and member.extra
