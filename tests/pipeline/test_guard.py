@@ -12,9 +12,7 @@ DELTA = 0.05
 
 
 def point(threshold: float, changed: float) -> CertifiedPoint:
-    return CertifiedPoint(
-        thresholds=(threshold,), risk_bound=0.004, saving=0.5, rows=6000, changed=changed
-    )
+    return CertifiedPoint(thresholds=(threshold,), risk_bound=0.004, saving=0.5, rows=6000, changed=changed)
 
 
 POINTS = (point(0.99, 0.01), point(0.9, 0.02), point(0.8, 0.04))

@@ -4,8 +4,8 @@ today's traffic is not what was certified.
 Decisions only. A certificate speaks of rows like those it was made from. So a random share of requests is answered a second
 time by the last model, off the critical path, and the share of answers that differ is held against what the certificate
 allows. It is tested after every audit, for as long as the server runs: a setting that keeps to its limit is withdrawn with
-a probability of at most `delta`, ever; one that does not is withdrawn the sooner the worse it is, also when it has kept to it
-for long before.
+a probability of at most `delta`, ever; one that does not is withdrawn the sooner the worse it is, also when it has kept to
+it for long before.
 
 Source: betting as in Waudby-Smith & Ramdas (2023), "Estimating means of bounded random variables by betting"; a mixture over
 the times at which traffic may have changed (weights 1 / (t (t + 1)), which sum to one) keeps it a martingale, so Ville's

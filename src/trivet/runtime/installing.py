@@ -10,6 +10,7 @@ from trivet.engine.python.process import PythonProcess
 from trivet.errors import SpecError
 from trivet.pipeline.exits import ExitPoint
 from trivet.pipeline.wiring import Wiring
+from trivet.runtime.auditing import watch
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import free_axes
 from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
@@ -53,7 +54,7 @@ def install(
     longest_ns = sum(stage.expected_ns() for stage in stages)
     declared = default_deadline_ns if service.slo.deadline_ns == "auto" else service.slo.deadline_ns
     signature = _signature(service, stages)
-    return LiveService(
+    live = LiveService(
         name=service.name,
         version=prepared.version,
         configuration_hash=prepared.configuration.hash,
@@ -68,6 +69,9 @@ def install(
         max_priority=service.priorities.levels,
         platform=_platform(service),
     )
+    if prepared.certificate is not None and service.certified is not None:
+        watch(live, prepared.certificate, service.certified[1], say)
+    return live
 
 
 def _install_model(

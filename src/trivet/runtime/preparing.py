@@ -18,7 +18,7 @@ from trivet.pipeline.wiring import Taking
 from trivet.runtime import profile as profiles
 from trivet.runtime.conversion import as_arrays
 from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
-from trivet.runtime.preparing_exits import check_exits
+from trivet.runtime.preparing_exits import certificate_of, check_exits
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
 from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile
@@ -33,6 +33,7 @@ from trivet.runtime.resolving import (
 from trivet.runtime.samples import Samples
 from trivet.runtime.steps import StepStage, call_step, load_callable
 from trivet.runtime.streaming import FirstChunk
+from trivet.spec.certified import Certificate
 from trivet.spec.configuration import Configuration, Resolution
 from trivet.spec.exit import Exit
 from trivet.spec.fields import FieldError
@@ -74,6 +75,7 @@ class Prepared:
     version: str
     stages: list[PreparedModel | StepStage]
     takings: list[Taking]
+    certificate: Certificate | None = None  # of exits with a `max_loss`
 
 
 def prepare(
@@ -94,13 +96,14 @@ def prepare(
         for index in range(len(configuration.service.pipeline)):
             preparing.add_stage(index)
         check_exits(configuration.service, preparing.stages, preparing.takings)
+        certificate = certificate_of(configuration)
     except FieldError as error:
         preparing.close()
         raise located(configuration, error) from None
     except BaseException:
         preparing.close()
         raise
-    return Prepared(configuration, version, preparing.stages, preparing.takings)
+    return Prepared(configuration, version, preparing.stages, preparing.takings, certificate)
 
 
 class _Preparing:

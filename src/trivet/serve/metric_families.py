@@ -17,6 +17,18 @@ FAMILIES: Mapping[str, tuple[str, Kind]] = MappingProxyType(
         "nv_cache_num_hits_per_model": ("requests answered from a cache", "counter"),
         "nv_cache_num_misses_per_model": ("requests that no cache could answer", "counter"),
         "nv_cache_hit_duration_per_model": ("time of looking up what was found, in us", "counter"),
+        "trivet_cascade_audits_total": (
+            "requests that the last model of a certified cascade answered too, by outcome",
+            "counter",
+        ),
+        "trivet_cascade_steps_total": (
+            "changes of the certified point in force, by way: back to a safer one, or on",
+            "counter",
+        ),
+        "trivet_cascade_withdrawn_points": (
+            "certified points that audits speak against, summed over workers",
+            "gauge",
+        ),
         "nv_cache_miss_duration_per_model": ("time of looking up what was not found, in us", "counter"),
     }
 )

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 import msgspec
 
 from trivet.spec.cache import Cache
+from trivet.spec.certified import Cascade, max_loss_of
 from trivet.spec.cost import Cost
 from trivet.spec.exit import Exit
 from trivet.spec.failures import Failures
@@ -171,6 +172,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pipeline: by default the only model.
     metric: accuracy, f1, auc, mae, rmse, cosine, or `module:function` that returns one value a row.
     cache: what is remembered of answers and stages; None: nothing.
+    cascade: how exits with a `max_loss` are certified and watched; None: by default, where there are any.
     cost: what a core costs; plans and cost figures need it.
     """
 
@@ -186,6 +188,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     metric: Text | None = None
     variants: Variants = {}
     cache: Cache | None = None
+    cascade: Cascade | None = None
     cost: Cost | None = None
     tune: Tuning | None = None
     deployment: DeploymentHint | None = None
@@ -200,6 +203,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         used = {stage.model for stage in self.pipeline}
         named = [one.model for stage in self.pipeline if stage.failures for one in stage.failures.fallback]
         return tuple(dict.fromkeys(name for name in named if name is not None and name not in used))
+
+    @property
+    def certified(self) -> tuple[float, Cascade] | None:
+        """What its exits may lose together, and how that is certified; None: no exit declares it."""
+        max_loss = max_loss_of(stage.exit for stage in self.pipeline)
+        return None if max_loss is None else (max_loss, self.cascade or Cascade())
 
     @property
     def last_model(self) -> int:
