@@ -9,6 +9,7 @@ import click
 from trivet import __version__
 from trivet.cli.audit import audit
 from trivet.cli.bench import bench, compare
+from trivet.cli.certify import certify
 from trivet.cli.convert import convert
 from trivet.cli.doctor import doctor
 from trivet.cli.export import export
@@ -134,6 +135,7 @@ cli.add_command(losses)
 cli.add_command(variants)
 cli.add_command(convert)
 cli.add_command(precompute)
+cli.add_command(certify)
 
 
 def main() -> None:

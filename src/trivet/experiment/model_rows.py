@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(slots=True)
-class _Row:
+class Row:
     """On its way: what the next stage is given, and what later ones take. `place` is its place in the data."""
 
     place: int
@@ -51,7 +51,7 @@ def sources_of(
     Args: max_rows: for fitting and certifying together.
     Raises: UserError: the service cannot be prepared, or its data does not fit; names the place.
     """
-    way = _Way(prepare(configuration, DEFAULT_VERSION, now_ns, say), configuration)
+    way = Way(prepare(configuration, DEFAULT_VERSION, now_ns, say), configuration)
     missing = why_no_data(configuration)
     if missing:
         say(f"{missing}: variants that need rows are not built, and accuracy is not judged")
@@ -68,7 +68,7 @@ def sources_of(
     return list(found.values())
 
 
-class _Way:
+class Way:
     """The stages of a prepared service, one request at a time. Engines are closed when nobody holds it any more."""
 
     def __init__(self, prepared: Prepared, configuration: Configuration) -> None:
@@ -81,9 +81,15 @@ class _Way:
         self.wiring = Wiring(prepared.takings, [spec.name for spec in self.signature.inputs])
         weakref.finalize(self, _close, prepared)
 
-    def begin(self, place: int, request: Arrays) -> _Row:
+    def signature_of(self, index: int) -> Signature:
+        """Of the model at `index`."""
+        stage = self.prepared.stages[index]
+        assert isinstance(stage, PreparedModel)  # models always are
+        return stage.signature
+
+    def begin(self, place: int, request: Arrays) -> Row:
         carried: dict[str, NDArray[Any]] = {}
-        return _Row(place, self.wiring.hand_over(REQUEST, request, carried), carried)
+        return Row(place, self.wiring.hand_over(REQUEST, request, carried), carried)
 
     def run(self, index: int, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Raises: RequestError: the stage refuses the row, or fails on it."""
@@ -95,7 +101,7 @@ class _Way:
         return call_step(stage, inputs)
 
     def rest(
-        self, index: int, row: _Row, outputs: Mapping[str, NDArray[Any]]
+        self, index: int, row: Row, outputs: Mapping[str, NDArray[Any]]
     ) -> Mapping[str, NDArray[Any]] | None:
         """The service's answer, where the stage at `index` gave these outputs; None: a later stage fails on them."""
         carried = dict(row.carried)
@@ -114,7 +120,7 @@ def _close(prepared: Prepared) -> None:
                 engine.close()
 
 
-def _rows(way: _Way, parts: DataParts, max_rows: int) -> tuple[list[_Row], int]:
+def _rows(way: Way, parts: DataParts, max_rows: int) -> tuple[list[Row], int]:
     """Rows for fitting, then those for certifying, in the proportion that the data has; how many are for fitting."""
     inputs = parts.rows.inputs
     total = len(parts.fitting) + len(parts.certifying)
@@ -125,9 +131,7 @@ def _rows(way: _Way, parts: DataParts, max_rows: int) -> tuple[list[_Row], int]:
     return [way.begin(place, inputs[place]) for place in chosen], num_fitting
 
 
-def _passed(
-    way: _Way, index: int, rows: Sequence[_Row], num_fitting: int, say: Say
-) -> tuple[list[_Row], int]:
+def _passed(way: Way, index: int, rows: Sequence[Row], num_fitting: int, say: Say) -> tuple[list[Row], int]:
     """The rows behind a stage; those that it refuses are left out, as they would be for a client."""
     passed, kept_fitting = [], 0
     for number, row in enumerate(rows):
@@ -136,7 +140,7 @@ def _passed(
             inputs = way.wiring.hand_over(index, outputs, row.carried)
         except RequestError:
             continue
-        passed.append(_Row(row.place, inputs, row.carried))
+        passed.append(Row(row.place, inputs, row.carried))
         kept_fitting += number < num_fitting
     if len(passed) < len(rows):
         say(
@@ -146,7 +150,7 @@ def _passed(
 
 
 def _source(
-    way: _Way, index: int, rows: Sequence[_Row], parts: DataParts | None, num_fitting: int, seed: int
+    way: Way, index: int, rows: Sequence[Row], parts: DataParts | None, num_fitting: int, seed: int
 ) -> Source:
     stage = way.prepared.stages[index]
     assert isinstance(stage, PreparedModel)
@@ -179,7 +183,7 @@ def _has_values(service: Service) -> bool:
 class _Judging:
     """The metric's value of each of some answers of a model in the middle of the pipeline."""
 
-    def __init__(self, way: _Way, index: int, rows: Sequence[_Row], labels: Sequence[Any]) -> None:
+    def __init__(self, way: Way, index: int, rows: Sequence[Row], labels: Sequence[Any]) -> None:
         self._way, self._index, self._rows, self._labels = way, index, rows, labels
 
     def __call__(self, answers: Sequence[Arrays], places: Sequence[int]) -> Sequence[float]:

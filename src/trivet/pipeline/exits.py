@@ -28,6 +28,7 @@ class ExitPoint:
     def __init__(self, name: str, rule: Exit) -> None:
         self.name = name
         self.rule = rule
+        self.at_least = rule.threshold  # of a certified cascade: of the point in force, set by its guard
         self.num_left = 0  # rows answered here, ever
         self.num_on = 0  # rows that went on
         self.share_on = 1.0
@@ -38,7 +39,7 @@ class ExitPoint:
 
         Args: outputs: of the stage, rows on axis 0.
         """
-        return confidences(self.rule, outputs[self.rule.output]) >= self.rule.at_least
+        return confidences(self.rule, outputs[self.rule.output]) >= self.at_least
 
     def learn(self, num_left: int, num_on: int) -> None:
         """So many rows were answered here, and so many sent on."""
@@ -61,6 +62,17 @@ def confidences(rule: Exit, scores: NDArray[Any]) -> NDArray[np.float64]:
         found = _CONFIDENCES[rule.confidence](powers, shifted)
     least: NDArray[np.float64] = found.reshape(len(scores), -1).min(axis=1)
     return least
+
+
+def decisions(rule: Exit, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """What the scores of each row say: the class of the highest, shape (rows, positions). With one class 1 is yes."""
+    scores = outputs[rule.output]
+    values = scores[:, None] if scores.ndim == 1 else scores
+    if values.shape[-1] == 1:
+        found = values[..., 0] > (0.5 if rule.scores == "probabilities" else 0.0)
+    else:
+        found = values.argmax(axis=-1)
+    return np.asarray(found, np.int64).reshape(len(scores), -1)
 
 
 def _logits(rule: Exit, scores: NDArray[Any]) -> NDArray[np.float64]:

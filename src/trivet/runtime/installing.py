@@ -15,6 +15,7 @@ from trivet.pipeline.attempts import Caller
 from trivet.pipeline.degrading import Degrading
 from trivet.pipeline.exits import ExitPoint
 from trivet.pipeline.wiring import Wiring
+from trivet.runtime.auditing import watch
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import free_axes
 from trivet.runtime.degrading import LiveLadder, Source
@@ -111,6 +112,8 @@ def install(
     for model in live.every_model:
         if model.remote is not None:
             model.remote.counts = live.counts
+    if prepared.certificate is not None and service.certified is not None:
+        watch(live, prepared.certificate, service.certified[1], say)
     return live
 
 

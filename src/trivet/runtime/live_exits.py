@@ -8,6 +8,7 @@ from trivet.pipeline.wiring import Wiring
 from trivet.wire.v2_response import ResponseEncoder
 
 if TYPE_CHECKING:
+    from trivet.runtime.auditing import Audits
     from trivet.runtime.live import LiveModel
     from trivet.runtime.request import Request
 
@@ -39,6 +40,7 @@ class LiveExits:
         }
         # Of what a request carries: what the models behind the next one still take.
         self.later = {place: wiring.sources(place + 2, last + 1) | set(kept) for place in points}
+        self.audits: Audits | None = None  # of a certified cascade, set when it is put to work
         self._encoder = encoder
         names = [self.last_model.name, *(point.name for point in points.values())]
         self._encoders = {name: encoder(name) for name in names}

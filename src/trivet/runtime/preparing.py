@@ -22,7 +22,7 @@ from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_
 from trivet.runtime.loading_features import load_features
 from trivet.runtime.precomputed_front import PrecomputedFront
 from trivet.runtime.preparing_caches import check_cached_stages
-from trivet.runtime.preparing_exits import check_exits
+from trivet.runtime.preparing_exits import certificate_of, check_exits
 from trivet.runtime.preparing_openai import check_openai, openai_sample
 from trivet.runtime.preparing_rungs import check_rung, rung_takes, say_if_slower, sources_of
 from trivet.runtime.preparing_stand_ins import check_fallbacks
@@ -41,6 +41,7 @@ from trivet.runtime.samples import Samples
 from trivet.runtime.service_signature import service_signature
 from trivet.runtime.steps import StepStage, call_step, load_callable
 from trivet.runtime.streaming import FirstChunk
+from trivet.spec.certified import Certificate
 from trivet.spec.configuration import Configuration, Resolution
 from trivet.spec.exit import Exit
 from trivet.spec.failures import Failures
@@ -89,6 +90,7 @@ class Prepared:
     rungs: list[PreparedModel]  # who stands in for the last model
     rung_sources: list[list[Source]]  # of the inputs of each
     precomputed: PrecomputedFront | None = None
+    certificate: Certificate | None = None  # of exits with a `max_loss`
 
 
 def prepare(
@@ -114,6 +116,7 @@ def prepare(
         for name in configuration.service.stand_ins:
             preparing.add_stand_in(name)
         check_fallbacks(configuration.service, preparing.stages, preparing.stand_ins)
+        certificate = certificate_of(configuration)
         precomputed = _precomputed(configuration, preparing.stages, say)
     except FieldError as error:
         preparing.close()
@@ -130,6 +133,7 @@ def prepare(
         preparing.rungs,
         preparing.rung_sources,
         precomputed,
+        certificate,
     )
 
 

@@ -1,9 +1,12 @@
 """The exits of a pipeline at load: whether what stands behind the last model can take their answers for its own."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trivet.pipeline.wiring import Taking
+from trivet.spec.certified import Certificate, check_certificate, read_certificate
+from trivet.spec.configuration import Configuration
 from trivet.spec.exit import check_exit
 from trivet.spec.fields import FieldError
 from trivet.spec.service import Service
@@ -33,6 +36,24 @@ def check_exits(
             )
         check_exit(stage.exit, path, before.name, before.signature, promised.name, promised.signature)
         _check_skipped(takings, index, last)
+
+
+def certificate_of(configuration: Configuration) -> Certificate | None:
+    """The certificate of exits with a `max_loss`; None: the service has none of them.
+
+    Raises: SpecError: it cannot be read, or speaks of other models or other promises.
+    """
+    service = configuration.service
+    if service.certified is None:
+        return None
+    max_loss, rules = service.certified
+    path = Path(configuration.root, rules.certificate)
+    found = read_certificate(path)
+    names = tuple(stage.target for stage in service.pipeline if stage.exit is not None)
+    check_certificate(
+        found, path, rules, max_loss, names, configuration.stages_digest(service.last_model + 1)
+    )
+    return found
 
 
 def _check_skipped(takings: Sequence[Taking], index: int, last: int) -> None:

@@ -69,6 +69,18 @@ FAMILIES: Mapping[str, tuple[str, Kind]] = MappingProxyType(
             "requests that somebody answered instead of a stage that failed",
             "counter",
         ),
+        "trivet_cascade_audits_total": (
+            "requests that the last model of a certified cascade answered too, by outcome",
+            "counter",
+        ),
+        "trivet_cascade_steps_total": (
+            "changes of the certified point in force, by way: back to a safer one, or on",
+            "counter",
+        ),
+        "trivet_cascade_withdrawn_points": (
+            "certified points that audits speak against, summed over workers",
+            "gauge",
+        ),
         "nv_cache_miss_duration_per_model": ("time of looking up what was not found, in us", "counter"),
     }
 )

@@ -65,6 +65,9 @@ def _check_exits(service: Service) -> None:
                 f"no model follows {stage.model!r}: every row is answered there anyway; leave the exit out",
             )
 
+    if service.certified is None and service.cascade is not None:
+        raise FieldError(("cascade",), "`cascade:` is about exits with a `max_loss`, and there is none")
+
 
 def _check_order(stages: Sequence[Stage]) -> None:
     for index, (stage, following) in enumerate(pairwise(stages)):

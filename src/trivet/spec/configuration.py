@@ -146,6 +146,9 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
         content["openai"] = service.openai.kind
     if service.degrade is not None:
         content["degrade"] = _degrade_content(service.degrade, order)
+    if service.certified is not None:
+        cascade = service.certified[1]
+        content["cascade"] = _plain(cascade) | {"certificate": digests[cascade.certificate]}
     return content
 
 
@@ -174,6 +177,8 @@ def _stage_content(stage: Stage, order: list[str], digests: Digests) -> dict[str
     content: dict[str, Any] = _plain(stage)
     if stage.exit is None:
         del content["exit"]  # a pipeline without exits keeps the hash that it had before there were any
+    elif stage.exit.max_loss is None:
+        del content["exit"]["max_loss"]  # the same
     if stage.features is None:
         del content["features"]
     else:  # a path, and what only says where the store is
@@ -231,7 +236,8 @@ def _hashed_files(service: Service, root: Path) -> list[HashedFile]:
         try:
             found[name] = [HashedFile(name, str(path), _digest(path)) for path in files_of(name, root)]
         except SpecError as error:
-            raise FieldError(field, str(error)) from None
+            todo = "; `trivet certify` writes it" if field == ("cascade", "certificate") else ""
+            raise FieldError(field, f"{error}{todo}") from None
         except OSError as error:
             raise FieldError(field, f"{name!r} cannot be read: {error.strerror}") from None
     return [file for files in found.values() for file in files]
@@ -248,6 +254,8 @@ def _named_files(service: Service) -> list[tuple[FieldPath, str]]:
         if stage.model is None and stage.features is None:
             named.append((("pipeline", index, stage.kind), stage.target))
         named += [(("pipeline", index, "files", place), name) for place, name in enumerate(stage.files)]
+    if service.certified is not None:
+        named.append((("cascade", "certificate"), service.certified[1].certificate))
     if service.decode is not None:
         if is_target(service.decode.by):
             named.append((("decode", "by"), service.decode.by))

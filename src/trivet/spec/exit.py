@@ -1,9 +1,11 @@
 """An early exit: a model in the middle of a pipeline answers by itself where it is sure.
 
-What it is worth and what it may cost is certified by whoever builds it (variants/early_exit.py) or writes it; the server
-applies the rule as declared, row by row, so that a row's answer never depends on what shares its request or its batch.
+What it is worth and what it may cost is certified by whoever builds it (variants/early_exit.py) or writes it, or by
+`trivet certify` where it declares what it may lose; the server applies the rule row by row, so that a row's answer never
+depends on what shares its request or its batch.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -11,6 +13,7 @@ import msgspec
 
 from trivet.spec.fields import FieldError, FieldPath, nearest
 from trivet.spec.signature import VARIABLE, Signature, TensorSpec
+from trivet.spec.units import Percent
 
 Confidence = Literal["top1", "margin", "entropy"]
 # Scores are read as floating point numbers; BF16 travels as raw 16 bits.
@@ -35,13 +38,29 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     confidence: top1, the highest probability; margin, the distance to the next; entropy, 1 - its share of the highest
         possible.
     at_least: the confidence from which a row is answered here.
+    max_loss: instead of it: the accuracy that all exits of the service together may lose against the last model. The
+        confidences that keep to it are in the service's certificate (spec/certified.py).
     """
 
     output: Annotated[str, msgspec.Meta(min_length=1)]
     scores: Literal["logits", "probabilities"] = "logits"
     confidence: Confidence = "top1"
-    at_least: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    at_least: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    max_loss: Percent | None = None
     calibration: ExitCalibration = ExitCalibration()
+
+    def __post_init__(self) -> None:
+        if (self.at_least is None) == (self.max_loss is None):
+            raise FieldError(
+                (), "an exit has `at_least`, a confidence, or `max_loss`, what it may cost; give exactly one"
+            )
+        if self.max_loss is not None and not 0 < self.max_loss < 1:
+            raise FieldError(("max_loss",), f"expected a share between 0% and 100%, got {self.max_loss:g}")
+
+    @property
+    def threshold(self) -> float:
+        """The confidence as declared; infinite where a certificate has to say it."""
+        return math.inf if self.at_least is None else self.at_least
 
 
 def check_exit(
@@ -66,6 +85,11 @@ def check_exit(
         )
     if not scores.shape:
         raise FieldError((*path, "output"), f"{rule.output!r} is a scalar: it has no axis of classes")
+    if rule.max_loss is not None and rule.output not in {spec.name for spec in promised.outputs}:
+        raise FieldError(
+            (*path, "output"),
+            f"a certified exit is held against {last!r}, which gives no {rule.output!r}: name scores that both give",
+        )
     for spec in promised.outputs:
         found = outputs.get(spec.name)
         if found is None or found.datatype != spec.datatype or not _may_equal(found.shape, spec.shape):

@@ -7,6 +7,7 @@ import msgspec
 
 from trivet.spec._check_degrade import with_rung_files
 from trivet.spec.cache import Cache
+from trivet.spec.certified import Cascade, max_loss_of
 from trivet.spec.cost import Cost
 from trivet.spec.degrade import Degrade
 from trivet.spec.exit import Exit
@@ -186,6 +187,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     metric: accuracy, f1, auc, mae, rmse, cosine, or `module:function` that returns one value a row.
     precomputed: answers that were computed before anybody asked.
     cache: what is remembered of answers and stages; None: nothing.
+    cascade: how exits with a `max_loss` are certified and watched; None: by default, where there are any.
     cost: what a core costs; plans and cost figures need it.
     openai: clients may ask it in OpenAI's words.
     degrade: cheaper models that stand in for the last model under load.
@@ -204,6 +206,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     variants: Variants = {}
     precomputed: Precomputed | None = None
     cache: Cache | None = None
+    cascade: Cascade | None = None
     cost: Cost | None = None
     openai: OpenAI | None = None
     degrade: Degrade | None = None
@@ -225,6 +228,12 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         used = {stage.model for stage in self.pipeline}
         named = [one.model for stage in self.pipeline if stage.failures for one in stage.failures.fallback]
         return tuple(dict.fromkeys(name for name in named if name is not None and name not in used))
+
+    @property
+    def certified(self) -> tuple[float, Cascade] | None:
+        """What its exits may lose together, and how that is certified; None: no exit declares it."""
+        max_loss = max_loss_of(stage.exit for stage in self.pipeline)
+        return None if max_loss is None else (max_loss, self.cascade or Cascade())
 
     @property
     def last_model(self) -> int:
