@@ -9,6 +9,7 @@ from trivet.spec.cost import Cost
 from trivet.spec.exit import Exit
 from trivet.spec.fields import FieldError
 from trivet.spec.levers import Auto, Count, Levers, Priorities, Slo
+from trivet.spec.semantic import SemanticCache
 from trivet.spec.signature import TensorSpec
 from trivet.spec.tuning import DeploymentHint, Tuning
 from trivet.spec.variants import Variants
@@ -163,6 +164,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pipeline: by default the only model.
     metric: accuracy, f1, auc, mae, rmse, cosine, or `module:function` that returns one value a row.
     cost: what a core costs; plans and cost figures need it.
+    semantic_cache: requests that mean the same share an answer, inside a budget of wrong ones.
     """
 
     name: Text
@@ -177,6 +179,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     metric: Text | None = None
     variants: Variants = {}
     cost: Cost | None = None
+    semantic_cache: SemanticCache | None = None
     tune: Tuning | None = None
     deployment: DeploymentHint | None = None
 
