@@ -6,6 +6,7 @@ TrivetError
 │   └── ExtraMissingError an optional dependency is not installed
 ├── RequestError          a client's request cannot be answered; `status` is HTTP's word for whose fault it is
 │   ├── BadRequestError       400  the client's mistake: names field, value and what was expected
+│   ├── UnauthorizedError     401  no key of a tenant, where the deployment declares tenants
 │   ├── NotFoundError         404  no such model, version or endpoint
 │   ├── TooLargeError         413  over a limit that the server declares
 │   ├── RefusedError          429  our limit, or a deadline that cannot be met; says when to try again
@@ -49,6 +50,10 @@ class RequestError(TrivetError):
 
 class BadRequestError(RequestError):
     status = 400
+
+
+class UnauthorizedError(RequestError):
+    status = 401
 
 
 class NotFoundError(RequestError):

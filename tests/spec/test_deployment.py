@@ -70,6 +70,19 @@ def test_a_deployment_file_is_read_with_units(tmp_path: Path) -> None:
             "d.yaml:2: statuses.refused: expected 429 or 503 or 504",
         ),
         ("services: [a]\nlimit: {}\n", "d.yaml:2: unknown key 'limit'; did you mean 'limits'?"),
+        ("services: [a]\ntenants:\n  t: {}\n", "d.yaml:3: a tenant has either `key_sha256:` or `key_env:`"),
+        (
+            "services: [a]\ntenants:\n  t: {key_sha256: sesame}\n",
+            "d.yaml:3: 6 characters that are not a SHA-256",
+        ),
+        (
+            "services: [a]\ntenants:\n  t: {key_env: K, budget: {}}\n",
+            "d.yaml:3: a budget is `soft:`, `hard:`",
+        ),
+        (
+            "services: [a]\ntenants:\n  t: {key_env: K, budget: {soft: 3, hard: 2}}\n",
+            "d.yaml:3: the soft budget 3 lies above the hard one, 2",
+        ),
     ],
 )
 def test_a_deployment_that_cannot_work_is_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -14,7 +14,9 @@ from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import FreeAxes, bucket_of_shapes
 from trivet.runtime.conversion import as_inputs
 from trivet.runtime.counters import ModelCounters
+from trivet.runtime.counts import Counts
 from trivet.runtime.executors import Executor
+from trivet.runtime.front import Fronts
 from trivet.runtime.live_exits import LiveExits
 from trivet.runtime.request import Reply, Request
 from trivet.runtime.results import Results
@@ -109,11 +111,17 @@ class LiveService:
             else None
         )
         self.json_rows = all(spec.datatype not in ("FP16", "BF16", "BYTES") for spec in signature.outputs)
+        self.counts = Counts()
+        self.fronts: Fronts | None = None  # what may answer before the pipeline; set when it is put to work
         self._scheduler = scheduler
         self._default_priority = default_priority
         self._max_priority = max_priority
         self._queues: dict[tuple[int, int, Any], Queue] = {}
         self._lone_queue = self._queue_of_lone_model()
+        # Of requests that have not begun: nobody waits in it, it says which model's they are.
+        self._first_queue = self._lone_queue or scheduler.queue(
+            self.models[0].scheduled, None, default_priority
+        )
         # Then its inputs are the first model's as they came, and nobody else takes them.
         self._starts_with_model = isinstance(stages[0], LiveModel) and not wiring.kept(REQUEST)
 
@@ -128,8 +136,9 @@ class LiveService:
                 del self._queues[key]
 
     def num_unanswered(self) -> int:
-        """Batches that run and requests that wait, over all models."""
-        return sum(
+        """Batches that run and requests that wait, over all models and at the fronts."""
+        num_held = 0 if self.fronts is None else self.fronts.num_held
+        return num_held + sum(
             model.scheduled.num_running + sum(one.num_waiting for one in model.scheduled.classes.values())
             for model in self.models
         )
@@ -172,21 +181,42 @@ class LiveService:
             rows = message.inputs[0].shape[0]
             if rows > 0:
                 return Request(queue, rows, now_ns, deadline_ns, received_ns, self, message, reply)
+        request = self.unbegun(message, received_ns, now_ns, timeout_ns, priority, reply)
+        self.begin(request)
+        return request
+
+    def unbegun(
+        self,
+        message: InferMessage,
+        received_ns: int,
+        now_ns: int,
+        timeout_ns: int,
+        priority: int,
+        reply: Reply,
+    ) -> Request:
+        """A request for which nothing has been computed; `begin` takes it to the first model.
+
+        Args, Raises: BadRequestError: as `request`; what its inputs are to each other is looked at when it begins.
+        """
         if self.streams and message.binary_outputs is not False:
             raise BadRequestError(
                 "this model answers in chunks of JSON; leave out binary_data_output and binary_data"
             )
-        carried: dict[str, NDArray[Any]] = {}
-        run, inputs = self._first_run(message.inputs, carried, deadline_ns)
-        queue, rows = self.place(run.index, inputs, priority)
-        request = Request(queue, rows, now_ns, deadline_ns, received_ns, self, message, reply)
+        deadline_ns = received_ns + (timeout_ns or self.deadline_ns)
+        request = Request(self._first_queue, 1, now_ns, deadline_ns, received_ns, self, message, reply)
+        request.stage = REQUEST
+        request.priority = priority
+        request.carried = {}
+        request.exit = ""
+        return request
+
+    def begin(self, request: Request) -> None:
+        """Run the steps before the first model and find the request's queue. Raises: as `request`."""
+        run, inputs = self._first_run(request.inputs, request.carried, request.end_by_ns)
+        request.queue, request.rows = self.place(run.index, inputs, request.priority)
         request.deadline_ns = run.deadline_ns
         request.inputs = inputs
         request.stage = run.index
-        request.priority = priority
-        request.carried = carried
-        request.exit = ""
-        return request
 
     def _first_run(
         self, inputs: list[InferInput], carried: dict[str, NDArray[Any]], deadline_ns: int

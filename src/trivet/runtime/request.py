@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trivet.runtime.exiting import Parting
+    from trivet.runtime.front import Held
     from trivet.runtime.live import LiveService
     from trivet.runtime.notes import Notes
     from trivet.runtime.splitting import Split
@@ -98,7 +99,9 @@ class Request(Job):
         self.reply = reply
         self.stage = 0
         self.answers_after: Any = live.last_stage  # the stage whose results are the answer
-        self.split: Split | Parting | None = None  # while it is on its way in parts
+        self.split: Split | Parting | Held | None = (
+            None  # while it is on its way in parts, or a front holds it
+        )
         self.stream: Stream | None = None  # while it is answered in chunks
         self.first_row = 0  # of a part: where it begins in its whole
         self.priority = 0

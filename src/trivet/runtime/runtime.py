@@ -57,9 +57,16 @@ class Runtime:
         self._retiring.append(live)
         self._free_retired()
 
+    def free_retired(self) -> None:
+        """A request is over that no turn tells of."""
+        if self._retiring:
+            self._free_retired()
+
     def _free_retired(self) -> None:
         for live in [live for live in self._retiring if live.num_unanswered() == 0]:
             self._retiring.remove(live)
+            if live.fronts is not None:
+                live.fronts.close()
             for model in live.models:
                 self.scheduler.remove_model(model.scheduled)
                 del self._models[model.scheduled]
@@ -93,6 +100,12 @@ class Runtime:
 
         True: the request's `reply` will not be called any more.
         """
+        is_over = self._take_out(request)
+        if is_over and request.live.fronts is not None:
+            request.live.fronts.left(request)
+        return is_over
+
+    def _take_out(self, request: Request) -> bool:
         now_ns = self.now_ns()
         if request.stream is not None:
             return request.stream.stop("CANCELED")

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trivet.serve.metric_families import counted
+
 Snapshot = Mapping[str, Any]
 Labels = tuple[str, str, str]  # model, version, configuration
 
@@ -13,10 +15,24 @@ def merged(snapshots: Sequence[Snapshot]) -> dict[Labels, dict[str, Any]]:
     found: dict[Labels, dict[str, Any]] = {}
     for snapshot in snapshots:
         for service in snapshot["services"]:
-            labels = (service["name"], service["version"], service["configuration"][:12])
+            labels = _labels(service)
             for model in service["models"]:
                 found[labels] = _sum(found.get(labels, {}), _flat(model))
     return found
+
+
+def merged_counts(snapshots: Sequence[Snapshot]) -> dict[Labels, dict[str, Any]]:
+    """What each live configuration counted of shortcuts and repairs, summed over workers: family -> labels -> value."""
+    found: dict[Labels, dict[str, Any]] = {}
+    for snapshot in snapshots:
+        for service in snapshot["services"]:
+            labels = _labels(service)
+            found[labels] = _sum(found.get(labels, {}), counted(service["counts"]))
+    return found
+
+
+def _labels(service: Mapping[str, Any]) -> Labels:
+    return service["name"], service["version"], service["configuration"][:12]
 
 
 def _flat(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,15 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     traces: bool
 
 
+class KnownTenant(msgspec.Struct, frozen=True, kw_only=True):
+    """A tenant as workers know it: of its key only the digest. Budgets in 1e-9 of the currency; None: no such one."""
+
+    name: str
+    key_sha256: str
+    soft_nano: int | None = None
+    hard_nano: int | None = None
+
+
 class Start(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     """The first message: load these, then open the sockets."""
 
@@ -43,6 +52,7 @@ class Start(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     default_deadline_ns: Literal["auto"] | int
     drain_timeout_ns: int
     sampling: Sampling | None = None
+    tenants: tuple[KnownTenant, ...] = ()
 
 
 class SetLive(msgspec.Struct, tag=True, frozen=True):

@@ -11,7 +11,8 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from trivet.serve.background.keeper import BackgroundCounts
-from trivet.serve.gathering import Labels, Snapshot, merged
+from trivet.serve.gathering import Labels, Snapshot, merged, merged_counts
+from trivet.serve.metric_families import families
 
 # The bounds that workers count in (runtime/counters.py), repeated here so that the supervisor needs no numpy.
 BOUNDS_S = tuple(1e-5 * 2**i for i in range(21))
@@ -38,6 +39,7 @@ class _Counters(Collector):
         yield from _triton(found)
         yield from _phases(found)
         yield from _own(found)
+        yield from families(merged_counts(self._snapshots).items())
         yield from _processes(self._snapshots)
         for name, value in self._supervisor.items():
             yield GaugeMetricFamily(f"trivet_{name}", name.replace("_", " "), value=value)

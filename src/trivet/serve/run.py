@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from trivet.serve.background.keeper import BackgroundKeeper
 from trivet.serve.background.settings import background_settings
+from trivet.serve.known_tenants import known_tenants
 from trivet.serve.repository import Repository
 from trivet.serve.services import served_services
 from trivet.serve.supervisor import Supervisor, listen_tcp, listen_unix
@@ -42,6 +43,7 @@ def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None =
 
     Raises: UserError: the deployment cannot be served; nothing keeps running.
     """
+    tenants = known_tenants(deployment.tenants, os.environ)
     settings = background_settings(deployment, _say)
     listeners = [listen_tcp(deployment.host, deployment.port)]
     if deployment.uds is not None:
@@ -58,6 +60,7 @@ def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None =
         say=_say,
         forward=Repository(folders, may_change=deployment.enable_load_unload).answer,
         background=None if settings is None else BackgroundKeeper(settings, _say),
+        tenants=tenants,
     )
     # The workers read their modules while this process reads the services' files.
     supervisor.launch()

@@ -128,6 +128,7 @@ def _common(request: Request) -> dict[str, Any]:
         "configuration": live.hash,
         "key": key[:_MAX_KEY],
         "priority": request.priority,
+        "tenant": "" if options is None else options.tenant,
     }
 
 

@@ -62,6 +62,7 @@ def _service(live: LiveService) -> dict[str, Any]:
         "configuration": live.hash,
         "deadline_ns": live.deadline_ns,
         "models": [_model(model) for model in live.models],
+        "counts": live.counts.snapshot(),
     }
 
 

@@ -24,6 +24,7 @@ from trivet.serve.messages import (
     Drain,
     Forward,
     Forwarded,
+    KnownTenant,
     Ready,
     Remove,
     Reply,
@@ -106,6 +107,7 @@ class Supervisor:
         say: Callable[[str], None],
         forward: "Forwarding",
         background: BackgroundKeeper | None = None,
+        tenants: tuple[KnownTenant, ...] = (),
     ) -> None:
         self.services: list[ServedService] = []  # what a new worker is told to serve
         self.num_workers = num_workers
@@ -120,6 +122,7 @@ class Supervisor:
         self._drain_timeout_ns = drain_timeout_ns
         self._say = say
         self.background = background
+        self._tenants = tenants
         self._board_fd = boards.create(num_workers)
         self.board = Board(self._board_fd, num_workers)
         self._inboxes = (
@@ -214,6 +217,7 @@ class Supervisor:
                 default_deadline_ns=self._default_deadline_ns,
                 drain_timeout_ns=self._drain_timeout_ns,
                 sampling=None if self.background is None else self.background.settings.sampling,
+                tenants=self._tenants,
             )
         )
 

@@ -33,6 +33,7 @@ from trivet.serve.draining import Draining
 from trivet.serve.http.hangups import Hangups
 from trivet.serve.http.response import response
 from trivet.serve.http.router import Router
+from trivet.serve.http.tenants import Tenants
 from trivet.serve.http.v2 import V2
 from trivet.serve.messages import (
     AskSnapshot,
@@ -148,6 +149,7 @@ class Worker:
         board, index = self._board, self._index
         router.hangups = Hangups(self._loop)
         router.num_connections = board.total_connections
+        router.tenants = Tenants(message.tenants) if message.tenants else None
         router.on_closed = lambda: board.connection_closed(index)
         V2(router, self.forward).register()
         if message.sampling is not None:

@@ -114,7 +114,7 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
     """What the hash is taken of. Models stand in the order of their first use; their names do not matter."""
     order = _model_order(service)
     decode = service.decode
-    return {
+    content = {
         "format": FORMAT,
         "inputs": _plain(service.inputs),
         "outputs": _plain(service.outputs),
@@ -126,6 +126,9 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
         and _plain(decode) | {"by": _code(decode.by, digests), "labels": _labels(decode.labels, digests)},
         "metric": service.metric and _code(service.metric, digests),
     }
+    if service.cache is not None:  # a service without keeps the hash that it had before there were any
+        content["cache"] = _plain(service.cache)
+    return content
 
 
 def _model_order(service: Service) -> list[str]:

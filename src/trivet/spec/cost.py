@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 
 NS_PER_HOUR = 3_600_000_000_000
+NANO = 1_000_000_000  # costs of single requests are counted in 1e-9 of the currency
 REQUESTS = 1_000_000  # costs are told for so many
 
 Price = Annotated[float, msgspec.Meta(ge=0)]

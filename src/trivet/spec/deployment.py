@@ -3,6 +3,7 @@
 It belongs to a host, so that none of it is part of a configuration's hash.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ import msgspec
 
 from trivet.spec.fields import FieldError
 from trivet.spec.levers import Auto, Count
+from trivet.spec.tenants import Tenant
 from trivet.spec.units import Duration, Size
 
 KIB, MIB = 2**10, 2**20
@@ -73,6 +75,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     otel_endpoint: an OpenTelemetry collector that gets the sampled requests as traces, by OTLP over HTTP: the
         address to which /v1/traces is added; None: OTEL_EXPORTER_OTLP_ENDPOINT of the environment, else nowhere.
     enable_load_unload: clients may load and unload models of the repository folders.
+    tenants: the owners of API keys by name; where there are any, a request without a known key is answered 401.
     """
 
     services: tuple[str, ...]
@@ -89,6 +92,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rows_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
     otel_endpoint: str | None = msgspec.field(default=None, name="otel")
     enable_load_unload: bool = False
+    tenants: Mapping[str, Tenant] = {}
 
 
 def num_workers(workers: Auto | int) -> int:

@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 
+from trivet.spec.cache import Cache
 from trivet.spec.cost import Cost
 from trivet.spec.exit import Exit
 from trivet.spec.fields import FieldError
@@ -163,6 +164,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     inputs, outputs: the signature at the two ends, where an end is Python code (a model file has its own).
     pipeline: by default the only model.
     metric: accuracy, f1, auc, mae, rmse, cosine, or `module:function` that returns one value a row.
+    cache: what is remembered of answers and stages; None: nothing.
     cost: what a core costs; plans and cost figures need it.
     semantic_cache: requests that mean the same share an answer, inside a budget of wrong ones.
     """
@@ -178,6 +180,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     decode: Decode | None = None
     metric: Text | None = None
     variants: Variants = {}
+    cache: Cache | None = None
     cost: Cost | None = None
     semantic_cache: SemanticCache | None = None
     tune: Tuning | None = None

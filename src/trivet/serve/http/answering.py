@@ -60,6 +60,8 @@ class Answering:
         except RequestError as error:
             if request.stream is not None:
                 request.stream.stop("OTHER")
+                if request.live.fronts is not None:
+                    request.live.fronts.left(request)
             self.stream_ended(connection, request, error)
             return
         self._stream(connection, request).add(body)

@@ -14,6 +14,7 @@ Headers = dict[bytes, bytes]
 WANTED = frozenset(
     {
         b"accept-encoding",
+        b"authorization",
         b"content-encoding",
         b"expect",
         b"inference-header-content-length",
@@ -21,6 +22,7 @@ WANTED = frozenset(
         b"traceparent",
         b"tracestate",
         b"upgrade",
+        b"x-api-key",
         b"x-request-id",
         b"x-trivet-configuration",
         b"x-trivet-key",

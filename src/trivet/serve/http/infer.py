@@ -27,7 +27,7 @@ class InferEndpoint:
 
     def handle(self, connection: "Connection", headers: "Headers", body: bytes | bytearray) -> None:
         """Raises: RequestError: the request was not accepted; nothing has been answered yet."""
-        self.accept(connection, *read_options(headers), body)
+        self.accept(connection, *read_options(headers, self._router.tenants), body)
 
     def accept(
         self, connection: "Connection", json_size: int | None, options: Options | None, body: Buffer
@@ -46,13 +46,16 @@ class InferEndpoint:
         if options is not None:
             timeout_ns = timeout_ns or options.timeout_ns
         router = self._router
-        request = live.request(
-            message, connection.began_ns, router.now_ns(), timeout_ns, priority, connection
-        )
+        fronts = live.fronts
+        made = live.request if fronts is None else live.unbegun
+        request = made(message, connection.began_ns, router.now_ns(), timeout_ns, priority, connection)
         request.options = options
         router.answering.num_accepted += 1
         connection.expect(request)
-        router.runtime.submit(request)
+        if fronts is None:
+            router.runtime.submit(request)
+        else:
+            fronts.take(request)
 
     def _chosen(self, options: Options) -> LiveService:
         chosen = self.table.by_hash(options.configuration)

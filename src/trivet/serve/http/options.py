@@ -1,14 +1,27 @@
 """What the headers of an `infer` request ask for."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 from trivet.errors import BadRequestError
 from trivet.serve.http.encoding import chosen_encoding
-from trivet.serve.http.head import Headers
 from trivet.serve.http.response import MAX_ECHOED, is_echoable
 
+if TYPE_CHECKING:
+    from trivet.serve.http.tenants import Tenants
+
 MAX_TIMEOUT_US = 3_600_000_000
+_JSON_SIZE = "Inference-Header-Content-Length"
 # Headers whose value is the same with each request of a client: heads with no others are remembered.
 SAME_EACH_TIME = frozenset(
-    {b"accept", b"accept-encoding", b"inference-header-content-length", b"x-trivet-timing"}
+    {
+        b"accept",
+        b"accept-encoding",
+        b"authorization",
+        b"inference-header-content-length",
+        b"x-api-key",
+        b"x-trivet-timing",
+    }
 )
 
 
@@ -23,12 +36,13 @@ class Options:
         "events",
         "key",
         "request_id",
+        "tenant",
         "timeout_ns",
         "timing",
         "traceparent",
     )
 
-    def __init__(self, headers: Headers) -> None:
+    def __init__(self, headers: Mapping[bytes, bytes]) -> None:
         """Raises: BadRequestError: a header's value is not what it should be."""
         get = headers.get
         self.compression = chosen_encoding(get(b"accept-encoding", b""))
@@ -44,6 +58,8 @@ class Options:
         budget_ms = _count(get(b"x-envoy-expected-rq-timeout-ms"), "x-envoy-expected-rq-timeout-ms")
         self.timeout_ns = min((budget_ms or 0) * 1_000, MAX_TIMEOUT_US) * 1_000
 
+        self.tenant = ""  # set where the deployment declares tenants (tenants.py)
+
     def headers(self) -> list[tuple[str, str]]:
         """What comes back with every answer."""
         lines = []
@@ -54,14 +70,21 @@ class Options:
         return lines
 
 
-def read_options(headers: Headers) -> tuple[int | None, Options | None]:
+def read_options(
+    headers: Mapping[bytes, bytes], tenants: "Tenants | None" = None
+) -> tuple[int | None, Options | None]:
     """The size of the JSON part where binary data follows it, and what else the headers ask for.
 
-    Raises: BadRequestError: a header's value is not what it should be.
+    Args: tenants: where the deployment declares some: then there are always options, with the tenant's name.
+    Raises: BadRequestError: a header's value is not what it should be. UnauthorizedError: no tenant's key.
     """
+    if tenants is not None:
+        options = Options(headers)
+        options.tenant = tenants.of(headers)
+        return _count(headers.get(b"inference-header-content-length"), _JSON_SIZE), options
     if not headers:
         return None, None
-    json_size = _count(headers.get(b"inference-header-content-length"), "Inference-Header-Content-Length")
+    json_size = _count(headers.get(b"inference-header-content-length"), _JSON_SIZE)
     if json_size is not None and len(headers) == 1:
         return json_size, None
     return json_size, Options(headers)

@@ -11,6 +11,7 @@ from trivet.wire.v2_error import error_body
 REASONS = {
     200: "OK",
     400: "Bad Request",
+    401: "Unauthorized",
     403: "Forbidden",
     404: "Not Found",
     405: "Method Not Allowed",

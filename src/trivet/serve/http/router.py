@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from trivet.errors import BadRequestError, NotFoundError, RequestError, UnavailableError
+from trivet.errors import BadRequestError, NotFoundError, RequestError, UnauthorizedError, UnavailableError
 from trivet.runtime.live import LiveService
 from trivet.runtime.runtime import Runtime
 from trivet.runtime.table import LiveTable
@@ -16,6 +16,7 @@ from trivet.serve.http.hangups import Hangups, NoHangups
 from trivet.serve.http.infer import InferEndpoint
 from trivet.serve.http.options import SAME_EACH_TIME, Options, read_options
 from trivet.serve.http.response import error_response, is_echoable, status_of, without_body
+from trivet.serve.http.tenants import Tenants
 from trivet.spec.deployment import Limits, Statuses
 from trivet.wire.tensor import shown
 
@@ -41,6 +42,8 @@ Forwarder = Callable[[str, Sequence[str], bytes], Awaitable[bytes]]
 # Heads that a worker remembers, and the longest of them.
 _MAX_HEADS = 1024
 _LARGEST_HEAD = 1024
+# Open to everybody: whoever asks for it holds no key.
+_HEALTH = ["v2", "health"]
 NO_HEADERS: Mapping[bytes, bytes] = {}
 
 
@@ -73,6 +76,7 @@ class Router:
         self.now_ns = runtime.now_ns
         self.connections: set[Connection] = set()
         self.draining = False
+        self.tenants: Tenants | None = None  # who may ask; None: everybody
         self.answering = Answering(runtime, statuses)
         self.hangups: Hangups | NoHangups = NoHangups()
         self.num_connections: Callable[[], int] = lambda: len(self.connections)  # of all workers
@@ -199,8 +203,8 @@ class Router:
         if not 4 < end <= _LARGEST_HEAD or data.find(b"\r\n\r\n") != end - 4:
             return
         try:
-            json_size, options = read_options(headers)
-        except BadRequestError:  # as it was answered
+            json_size, options = read_options(headers, self.tenants)
+        except (BadRequestError, UnauthorizedError):  # as it was answered
             return
         self.heads[data[:end]] = KnownHead(endpoint, json_size, options, int(framing))
 
@@ -214,6 +218,8 @@ class Router:
                 raise MethodNotAllowedError(method, ["POST"])
             self.handle_infer(connection, endpoint, headers, body)
             return
+        if self.tenants is not None and path[:2] != _HEALTH:
+            self.tenants.of(headers)
         is_head = method == b"HEAD"
         if is_head:
             method = b"GET"
@@ -262,6 +268,8 @@ class Router:
     def error_bytes(self, error: RequestError, headers: Mapping[bytes, bytes] = NO_HEADERS) -> bytes:
         """Args: headers: of the request, as far as they were read: its id comes back."""
         lines = [("Allow", error.allowed)] if isinstance(error, MethodNotAllowedError) else []
+        if isinstance(error, UnauthorizedError):
+            lines.append(("WWW-Authenticate", "Bearer"))
         request_id = headers.get(b"x-request-id")
         if request_id is not None and is_echoable(request_id):
             lines.append(("X-Request-Id", request_id.decode("ascii")))

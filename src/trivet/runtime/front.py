@@ -1,0 +1,298 @@
+"""What may answer a request before its pipeline runs, and how a request passes it.
+
+A service without fronts has no `Fronts`. With them the steps before its first model run only for requests that no front
+answers: `LiveService.unbegun` makes a request that has been decoded and nothing more.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivet.clock import MonotonicClock
+from trivet.errors import DeadlineError, RequestError, UnsupportedError
+from trivet.pipeline.wiring import REQUEST
+from trivet.runtime.notes import Notes
+from trivet.runtime.results import Results
+from trivet.schedule.job import DONE
+
+if TYPE_CHECKING:
+    from trivet.runtime.request import Reply, Request, StreamReply
+    from trivet.runtime.runtime import Runtime
+
+# Of an answer in chunks: what fronts are told of as a whole. Longer ones are passed on and not kept.
+_MAX_CHUNKS = 4096
+
+
+class ClientLeftError(RequestError):
+    """Nobody waits for this answer any more, and it will not be made."""
+
+    status = 499
+
+
+class Front(Protocol):
+    """One of them. Everything is called in the loop."""
+
+    name: str
+
+    def ask(self, request: "Request", go_on: Callable[[], None]) -> bool:
+        """True: it is answered (`answer_now`), or one of the two, the answer or `go_on`, follows later, once.
+        False: this front knows nothing.
+        """
+
+    def answered(self, request: "Request", results: Results, start: int) -> None:
+        """A request that this front was asked about, and did not answer, has got its answer: from the pipeline, or from
+        another front (`request.notes.cache`).
+
+        An answer in chunks comes whole: each output has the chunks on a new first axis, `request.rows` of them.
+        """
+
+    def failed(self, request: "Request", error: RequestError) -> None:
+        """The same, with an error; ClientLeftError: it will get no answer; also of one that this front holds."""
+
+    def stale(self, request: "Request") -> Results | None:
+        """An older answer to the same request, for who has no other; all rows of it are the request's."""
+
+    def close(self) -> None: ...
+
+
+class Fronts:
+    """The fronts of one live configuration, in the order in which they are asked."""
+
+    __slots__ = ("_fronts", "_on_way", "_runtime", "num_held")
+
+    def __init__(self, fronts: Sequence[Front], runtime: "Runtime") -> None:
+        self._fronts = tuple(fronts)
+        self._runtime = runtime
+        self._on_way: dict[Request, _Asked] = {}  # in the pipeline
+        self.num_held = 0  # requests that a front has taken and neither answered nor let go
+
+    def take(self, request: "Request") -> None:
+        """The request's `reply` gets exactly one answer, now or later, from a front or from the pipeline."""
+        asked = _Asked(self, request)
+        request.reply = asked
+        asked.ask_next()
+
+    def stale(self, request: "Request") -> Results | None:
+        """What the first front that has an older answer would give."""
+        for front in self._fronts:
+            found = front.stale(request)
+            if found is not None:
+                return found
+        return None
+
+    def left(self, request: "Request") -> None:
+        """The runtime has given up a request whose client left: its reply is not called any more."""
+        asked = self._on_way.pop(request, None)
+        if asked is not None:
+            asked.leave()
+
+    def close(self) -> None:
+        for front in self._fronts:
+            front.close()
+
+    def submit(self, asked: "_Asked", request: "Request") -> None:
+        """No front knows the answer."""
+        if self._fronts:
+            notes = request.notes = request.notes or Notes()
+            notes.cache = notes.cache or "miss"
+        self._on_way[request] = asked
+        if request.stage == REQUEST:
+            try:
+                request.live.begin(request)
+            except RequestError as error:
+                self._runtime.fail(request, error, "OTHER")
+                return
+        self._runtime.submit(request)
+
+    def released(self) -> None:
+        """A request is not held any more."""
+        self.num_held -= 1
+        self._runtime.free_retired()
+
+    def forget(self, request: "Request") -> None:
+        self._on_way.pop(request, None)
+
+    def front(self, place: int) -> Front | None:
+        return self._fronts[place] if place < len(self._fronts) else None
+
+    def now_ns(self) -> int:
+        return self._runtime.now_ns()
+
+
+class Held(Protocol):
+    """What stands for a request that a front holds, where the runtime looks (`Request.split`)."""
+
+    def cancel(self) -> None: ...
+
+
+class _Asked:
+    """One request on its way past the fronts: its reply from the first question on, and `Held` while a front has it."""
+
+    __slots__ = ("_chunks", "_fronts", "_is_held", "_is_over", "_num_asked", "_reply", "_request")
+
+    def __init__(self, fronts: Fronts, request: "Request") -> None:
+        self._fronts = fronts
+        self._request = request
+        self._reply: Reply = request.reply
+        self._num_asked = 0  # fronts that know nothing
+        self._is_held = False
+        self._is_over = False
+        self._chunks: list[Mapping[str, NDArray[Any]]] | None = []
+
+    def ask_next(self) -> None:
+        while (front := self._fronts.front(self._num_asked)) is not None:
+            place = self._num_asked
+            if front.ask(self._request, self._go_on):
+                if not self._is_over and self._num_asked == place:
+                    self._hold()
+                return
+            self._num_asked += 1
+        self._fronts.submit(self, self._request)
+
+    def _hold(self) -> None:
+        self._is_held = True
+        self._request.split = self
+        self._fronts.num_held += 1
+
+    def _release(self) -> None:
+        if self._is_held:
+            self._is_held = False
+            self._request.split = None
+            self._fronts.released()
+
+    def _go_on(self) -> None:
+        if self._is_over:  # its client left
+            return
+        self._num_asked += 1
+        if self._is_held:
+            self._request.arrival_ns = self._fronts.now_ns()
+        self._is_held, was_held = False, self._is_held
+        self._request.split = None
+        self.ask_next()
+        if was_held:  # now that the scheduler counts it, or nobody needs to
+            self._fronts.released()
+
+    def cancel(self) -> None:
+        """Nobody waits for a request that a front holds."""
+        self._num_asked += 1  # the one that holds it hears of it too
+        self.leave()
+
+    def leave(self) -> None:
+        """Its reply is not called any more, whatever a front that has not heard of it may do."""
+        self._is_over = True
+        self._release()
+        for front in self._heard():
+            front.failed(self._request, ClientLeftError("the client left"))
+
+    def _heard(self) -> Sequence[Front]:
+        found = [self._fronts.front(place) for place in range(self._num_asked)]
+        return [front for front in found if front is not None]
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._release()
+        self._fronts.forget(self._request)
+        self._request.reply = self._reply
+
+    # --- as the request's reply ---------------------------------------------------------------------------------
+
+    def answer(self, request: "Request", results: Results, start: int) -> None:
+        if self._is_over:
+            return
+        self._end()
+        self._reply.answer(request, results, start)
+        for front in self._heard():
+            front.answered(request, results, start)
+
+    def fail(self, request: "Request", error: RequestError) -> None:
+        if self._is_over:
+            return
+        self._end()
+        self._reply.fail(request, error)
+        for front in self._heard():
+            front.failed(request, error)
+
+    def chunk(self, request: "Request", results: Results) -> None:
+        if self._is_over:
+            return
+        if self._chunks is not None:
+            self._chunks.append(results.outputs)
+            if len(self._chunks) > _MAX_CHUNKS:
+                self._chunks = None
+        reply: StreamReply = self._reply  # type: ignore[assignment]  # who sends to a streaming model takes chunks
+        reply.chunk(request, results)
+
+    def ended(self, request: "Request", error: RequestError | None) -> None:
+        if self._is_over:
+            return
+        self._end()
+        reply: StreamReply = self._reply  # type: ignore[assignment]  # as above
+        reply.ended(request, error)
+        whole = None if error is not None else _stacked(self._chunks)
+        if whole is None:
+            error = error or UnsupportedError("the answer's chunks are too many, or not of one kind")
+            for front in self._heard():
+                front.failed(request, error)
+            return
+        request.rows = whole.batch_rows
+        for front in self._heard():
+            front.answered(request, whole, 0)
+
+
+def _stacked(chunks: Sequence[Mapping[str, NDArray[Any]]] | None) -> Results | None:
+    """All chunks as one; None where they do not fit together."""
+    if not chunks:
+        return None
+    first = chunks[0]
+    for chunk in chunks:
+        if chunk.keys() != first.keys() or any(chunk[name].shape != first[name].shape for name in first):
+            return None
+    outputs = {name: np.stack([chunk[name] for chunk in chunks]) for name in first}
+    return Results(outputs, True, len(chunks))
+
+
+def answer_now(
+    request: "Request",
+    tensors: Mapping[str, NDArray[Any]],
+    rows: int,
+    cache: str,
+    *,
+    now_ns: int | None = None,
+    answered_by: str | list[str] = "",
+) -> None:
+    """Answer a request with these outputs, all rows of which are its own; no engine has run.
+
+    Args: rows: of the outputs; of a streaming service: chunks, on a first axis of their own (as `Front.answered` is given
+        them). cache: one of spec.row.CACHE_OUTCOMES. now_ns: by the runtime's clock; by default read here.
+        answered_by: the model, or the one of each row, where there are exits; by default the last one.
+    """
+    live = request.live
+    now_ns = MonotonicClock.now_ns() if now_ns is None else now_ns
+    notes = request.notes = request.notes or Notes()
+    notes.cache = cache
+    request.formed_ns = request.started_ns = request.ended_ns = now_ns
+    request.batch_rows = 0
+    request.state = DONE
+    if now_ns > request.end_by_ns:
+        live.models[-1].counters.fail("LATE", now_ns - request.received_ns)
+        late_ms = (now_ns - request.end_by_ns) / 1e6
+        request.reply.fail(
+            request, DeadlineError(f"the deadline passed {late_ms:.1f} ms before the answer was ready")
+        )
+        return
+    if live.exits is not None:
+        request.exit = answered_by or live.exits.last_model.name
+    if live.streams:
+        _stream_now(request, tensors, rows)
+        return
+    request.rows = rows
+    request.reply.answer(request, Results(tensors, live.signature.batch_axis, rows), 0)
+
+
+def _stream_now(request: "Request", tensors: Mapping[str, NDArray[Any]], num_chunks: int) -> None:
+    reply: StreamReply = request.reply  # type: ignore[assignment]  # who sends to a streaming model takes chunks
+    for place in range(num_chunks):
+        reply.chunk(request, Results({name: array[place] for name, array in tensors.items()}, False, 1))
+    reply.ended(request, None)

@@ -1,0 +1,50 @@
+"""The metrics of shortcuts and repairs: what `LiveService.counts` counts, each with the labels model, version and
+configuration and its own.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Literal
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+Kind = Literal["counter", "gauge"]
+
+FAMILIES: Mapping[str, tuple[str, Kind]] = MappingProxyType(
+    {
+        "trivet_cache_lookups_total": ("requests that a cache was asked about, by kind", "counter"),
+        "trivet_cache_hits_total": ("requests that a cache answered, by kind", "counter"),
+        "nv_cache_num_hits_per_model": ("requests answered from a cache", "counter"),
+        "nv_cache_num_misses_per_model": ("requests that no cache could answer", "counter"),
+        "nv_cache_hit_duration_per_model": ("time of looking up what was found, in us", "counter"),
+        "nv_cache_miss_duration_per_model": ("time of looking up what was not found, in us", "counter"),
+    }
+)
+_LABELS = ("model", "version", "configuration")
+
+Counted = tuple[Sequence[str], Mapping[str, Any]]  # a configuration's labels, and its counts: see `counted`
+
+
+def counted(snapshot: Iterable[Sequence[Any]]) -> dict[str, dict[tuple[tuple[str, str], ...], int | float]]:
+    """The counts of one configuration in one worker, as mappings that can be added up: family -> labels -> value."""
+    found: dict[str, dict[tuple[tuple[str, str], ...], int | float]] = {}
+    for family, labels, value in snapshot:
+        found.setdefault(family, {})[tuple(labels.items())] = value
+    return found
+
+
+def families(found: Iterable[Counted]) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+    """Raises: KeyError: something is counted that is not declared here."""
+    metrics: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+    for labels, counts in found:
+        for family, values in counts.items():
+            for own, value in values.items():
+                metric = metrics.get(family)
+                if metric is None:
+                    text, kind = FAMILIES[family]
+                    form = CounterMetricFamily if kind == "counter" else GaugeMetricFamily
+                    metric = metrics[family] = form(
+                        family, text, labels=(*_LABELS, *(name for name, _ in own))
+                    )
+                metric.add_metric((*labels, *(word for _, word in own)), value)
+    yield from metrics.values()
