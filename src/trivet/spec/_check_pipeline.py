@@ -14,7 +14,7 @@ def check_pipeline(service: Service) -> None:
     if not service.pipeline:
         names = ", ".join(service.models)
         raise FieldError(("pipeline",), f"with several models ({names}), the pipeline says which runs when")
-    used = set()
+    used = set() if service.semantic_cache is None else {service.semantic_cache.encoder_model}
     for index, stage in enumerate(service.pipeline):
         path: FieldPath = ("pipeline", index)
         if stage.model is None:

@@ -6,12 +6,14 @@ There is no threshold to set: how alike is alike enough is learned from the serv
 (pipeline/semantic/). It changes answers, so all of it is part of the hash.
 """
 
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal
 
 import msgspec
 
-from trivet.spec.fields import FieldError
+from trivet.spec.fields import FieldError, nearest
 from trivet.spec.levers import Count
+from trivet.spec.signature import TensorSpec
 from trivet.spec.sources import is_target
 from trivet.spec.units import Duration
 
@@ -52,11 +54,14 @@ class SemanticCache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             share = _share(declared)
             if share is None or not 0 < share <= most:
                 raise FieldError(
-                    (name,), f"{name}: expected a share above 0% and up to {most:.0%}, such as 1%, got {declared!r}"
+                    (name,),
+                    f"{name}: expected a share above 0% and up to {most:.0%}, such as 1%, got {declared!r}",
                 )
             msgspec.structs.force_setattr(self, name, share)
         if self.ttl_ns == 0:
-            raise FieldError(("ttl",), "ttl: an entry that lives 0 ms answers nothing; leave semantic_cache out")
+            raise FieldError(
+                ("ttl",), "ttl: an entry that lives 0 ms answers nothing; leave semantic_cache out"
+            )
 
     @property
     def budget(self) -> float:
@@ -71,6 +76,40 @@ class SemanticCache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def encoder_model(self) -> str | None:
         """The name under `models` of the encoder, where it is one of them."""
         return None if self.encoder == HASHED or is_target(self.encoder) else self.encoder
+
+
+def check_semantic_cache(
+    declared: SemanticCache, models: Collection[str], inputs: Sequence[TensorSpec] | None
+) -> None:
+    """Args: models: names under `models`.  inputs: of the service; None: not known yet.
+
+    Raises: FieldError: no such model or input, or the input that is compared is no text.
+    """
+    model = declared.encoder_model
+    if model is not None and model not in models:
+        known = [HASHED, *models]
+        raise FieldError(
+            ("semantic_cache", "encoder"),
+            f"encoder {model!r} is neither {HASHED}, nor one of models, nor module:function{nearest(model, known)}",
+        )
+    if inputs is None:
+        return
+    datatypes = {spec.name: spec.datatype for spec in inputs}
+    named = {"input": declared.input}
+    if declared.topic not in (None, ANSWER):
+        named["topic"] = declared.topic
+    for key, name in named.items():
+        path = ("semantic_cache", key)
+        if name not in datatypes:
+            raise FieldError(path, f"the service has no input {name!r}{nearest(name, datatypes)}")
+        if datatypes[name] != "BYTES":
+            raise FieldError(path, f"input {name!r} is {datatypes[name]}; {key} is a text (BYTES)")
+    others = [name for name in datatypes if name == ANSWER]
+    if declared.topic == ANSWER and others:
+        raise FieldError(
+            ("semantic_cache", "topic"),
+            f"{ANSWER!r} is the answer here and an input as well; rename the input",
+        )
 
 
 def _share(value: float | str) -> float | None:

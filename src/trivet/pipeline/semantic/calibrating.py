@@ -1,5 +1,6 @@
 """What is claimed of a proposed answer is what was seen of those like it, and a little worse."""
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 
@@ -7,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Answers are alike between two of these: log odds of being wrong. Finer where a budget is spent.
-_EDGES = tuple(
-    float(np.log(p / (1 - p)))
-    for p in (0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015, 0.02, 0.03, 0.04, 0.055, 0.07, 0.09, 0.11, 0.14, 0.17)
-) + tuple(float(np.log(p / (1 - p))) for p in (0.2, 0.25, 0.3, 0.4, 0.5))
+_SHARES = (
+    *(0.0005, 0.001, 0.002, 0.004, 0.007, 0.01, 0.015, 0.02, 0.03, 0.04, 0.055),
+    *(0.07, 0.09, 0.11, 0.14, 0.17, 0.2, 0.25, 0.3, 0.4, 0.5),
+)
+_EDGES = tuple(math.log(share / (1 - share)) for share in _SHARES)
 _FEWEST = 60  # checks in a group
 _PSEUDO_WRONG = 1.0  # Laplace's rule of succession: no group is surer than its number of checks allows
 
@@ -39,7 +41,7 @@ def calibrated(log_odds: NDArray[np.float64], wrong: NDArray[np.bool_]) -> Claim
 
 
 def _joined(num_wrong: list[int], num: list[int]) -> list[list[float]]:
-    """Neighbouring groups together until each has enough checks: [wrong, all, groups]; few at the end count as all wrong."""
+    """Neighbouring groups together until each has enough checks: [wrong, all, groups]; a rest counts as all wrong."""
     pools: list[list[float]] = []
     wrong, count, groups = 0, 0, 0
     for one_wrong, one_count in zip(num_wrong, num, strict=True):

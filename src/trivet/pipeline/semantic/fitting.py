@@ -9,8 +9,12 @@ _MAX_STEPS = 12
 _MAX_HALVINGS = 20
 _NUM_FOLDS = 4
 _PRECISION = 1e-6  # of the penalised loss, relative
-_RIDGE = 1.0  # of each weight, features being scaled to a spread of 1: what so few labels cannot tell stays near 0
-_WIDEST = 6.0  # a feature further from its mean than so many spreads counts as this far: nobody was ever there
+_RIDGE = (
+    1.0  # of each weight, features being scaled to a spread of 1: what so few labels cannot tell stays near 0
+)
+_WIDEST = (
+    6.0  # a feature further from its mean than so many spreads counts as this far: nobody was ever there
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +94,7 @@ def _loss(
     return float(np.logaddexp(0, log_odds).sum() - log_odds[wrong].sum() + 0.5 * (ridge * weights**2).sum())
 
 
-def _unscaled(
-    weights: NDArray[np.float64], middle: NDArray[np.float64], spread: NDArray[np.float64]
-) -> Odds:
+def _unscaled(weights: NDArray[np.float64], middle: NDArray[np.float64], spread: NDArray[np.float64]) -> Odds:
     plain = weights / spread
     plain[0] = weights[0] - (plain[1:] * middle[1:]).sum()
     reach = np.where(np.isinf(spread), 0.0, spread) * _WIDEST

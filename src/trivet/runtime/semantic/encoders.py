@@ -77,7 +77,9 @@ class CalledEncoder:
             found = found.mean(axis=0)
         if found.ndim != 1 or not found.size or self.size not in (0, found.size):
             expected = f"one vector of {self.size or 'some'} numbers"
-            raise EngineError(f"{self._name} gave an array of the shape {list(found.shape)}; expected {expected}")
+            raise EngineError(
+                f"{self._name} gave an array of the shape {list(found.shape)}; expected {expected}"
+            )
         length = float(np.sqrt(found @ found))
         if not np.isfinite(length):
             raise EngineError(f"{self._name} gave numbers that are not finite")

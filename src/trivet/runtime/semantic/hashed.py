@@ -50,5 +50,5 @@ def encode(text: str) -> NDArray[np.float32]:
     signs *= 2
     signs -= 1
     vector = np.bincount(places, weights=signs, minlength=SIZE)
-    length = float(np.sqrt(vector @ vector))
-    return (vector / length if length else vector).astype(np.float32)
+    norm = float(np.sqrt(vector @ vector))
+    return (vector / norm if norm else vector).astype(np.float32)
