@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from trivet.spec.row import ABSENT, PHASES
 
 NS_PER_MS = 1_000_000
-_WORDS = ("configuration", "variant", "cache", "exit")
+_WORDS = ("configuration", "variant", "cache", "exit", "instead", "upstream")
 
 
 def parse(header: bytes) -> dict[str, int | str]:

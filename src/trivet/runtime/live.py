@@ -112,6 +112,7 @@ class LiveService:
         )
         self.json_rows = all(spec.datatype not in ("FP16", "BF16", "BYTES") for spec in signature.outputs)
         self.counts = Counts()
+        self.noted_encoders: dict[tuple[str, ...], ResponseEncoder] = {}  # by what an answer says of its way
         self.fronts: Fronts | None = None  # what may answer before the pipeline; set when it is put to work
         self._scheduler = scheduler
         self._default_priority = default_priority
@@ -126,7 +127,10 @@ class LiveService:
         self._starts_with_model = isinstance(stages[0], LiveModel) and not wiring.kept(REQUEST)
 
     def _exit_encoder(self, names: str) -> ResponseEncoder:
-        return ResponseEncoder(self.name, self.version, self.signature, self.hash[:12], names)
+        return self.encoder_saying(names, {})
+
+    def encoder_saying(self, exit_: str, parameters: Mapping[str, str]) -> ResponseEncoder:
+        return ResponseEncoder(self.name, self.version, self.signature, self.hash[:12], exit_, parameters)
 
     def _forget_idle_queues(self) -> None:
         """Forget the queues in which nobody waits, with what was learned of their shapes."""

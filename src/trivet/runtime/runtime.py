@@ -294,7 +294,11 @@ class Runtime:
         request.queue, request.rows = request.live.place(command.index, inputs, request.priority)
         request.arrival_ns = self.now_ns()
         request.deadline_ns = command.deadline_ns
-        self.submit(request)
+        fronts = request.live.fronts
+        if fronts is not None and fronts.stages is not None:
+            fronts.stages.submit(request)
+        else:
+            self.submit(request)
 
     def _refuse(self, request: Request, refusal: Refusal) -> None:
         self.fail(request, refused(refusal), "REJECTED")

@@ -61,6 +61,7 @@ def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None =
         forward=Repository(folders, may_change=deployment.enable_load_unload).answer,
         background=None if settings is None else BackgroundKeeper(settings, _say),
         tenants=tenants,
+        cache_url=deployment.cache_url or os.environ.get("TRIVET_CACHE_URL"),
     )
     # The workers read their modules while this process reads the services' files.
     supervisor.launch()

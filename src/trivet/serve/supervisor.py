@@ -108,6 +108,7 @@ class Supervisor:
         forward: "Forwarding",
         background: BackgroundKeeper | None = None,
         tenants: tuple[KnownTenant, ...] = (),
+        cache_url: str | None = None,
     ) -> None:
         self.services: list[ServedService] = []  # what a new worker is told to serve
         self.num_workers = num_workers
@@ -123,6 +124,7 @@ class Supervisor:
         self._say = say
         self.background = background
         self._tenants = tenants
+        self._cache_url = cache_url
         self._board_fd = boards.create(num_workers)
         self.board = Board(self._board_fd, num_workers)
         self._inboxes = (
@@ -218,6 +220,7 @@ class Supervisor:
                 drain_timeout_ns=self._drain_timeout_ns,
                 sampling=None if self.background is None else self.background.settings.sampling,
                 tenants=self._tenants,
+                cache_url=self._cache_url,
             )
         )
 

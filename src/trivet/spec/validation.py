@@ -5,6 +5,7 @@ Each check raises FieldError with the path of the setting to change.
 
 from trivet.spec._check_model import check_model
 from trivet.spec._check_pipeline import check_pipeline, check_signature_places
+from trivet.spec.cache import Cache
 from trivet.spec.fields import FieldError, FieldPath, close, nearest
 from trivet.spec.semantic import check_semantic_cache
 from trivet.spec.service import DECODERS, METRICS, Data, Model, Service
@@ -38,6 +39,8 @@ def validate(service: Service) -> None:
     check_variants(service.variants)
     if service.semantic_cache is not None:
         check_semantic_cache(service.semantic_cache, service.models, service.inputs)
+    if service.cache is not None:
+        _check_cache(service.cache, service)
 
 
 def check_signature(name: str, model: Model, signature: Signature) -> None:
@@ -127,6 +130,22 @@ def _check_judging(service: Service) -> None:
     low, high = _BOUNDED_METRICS.get(metric, (float("-inf"), float("inf")))
     if not low <= accuracy <= high:
         raise FieldError(("slo", "accuracy"), f"{metric} lies between {low} and {high}, got {accuracy:g}")
+
+
+def _check_cache(cache: Cache, service: Service) -> None:
+    if cache.exact is None and not cache.stages:
+        raise FieldError(("cache",), "nothing is remembered: add `exact: {}` for whole answers, or `stages:`")
+    if cache.exact is not None and cache.exact.ttl_ns == 0:
+        raise FieldError(
+            ("cache", "exact", "ttl"), "an answer that is old at once is never given again; leave it out"
+        )
+    known = [stage.target for stage in service.pipeline]
+    for index, name in enumerate(cache.stages):
+        path: FieldPath = ("cache", "stages", index)
+        if name not in known:
+            raise FieldError(path, f"no stage of the pipeline is called {name!r}{nearest(name, known)}")
+        if name in cache.stages[:index]:
+            raise FieldError(path, f"stage {name!r} is named twice")
 
 
 def _check_data(data: Data, inputs: tuple[TensorSpec, ...] | None) -> None:

@@ -10,7 +10,21 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|\d+(?:[.,:/]\d+)*")
 _NUMBERS = {
     word: str(value)
     for value, word in enumerate(
-        ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+        [
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+        ]
     )
     if value != 1  # "one" is mostly a pronoun
 }
