@@ -63,7 +63,9 @@ def test_nobody_waits_past_its_deadline() -> None:
     assert flights.expire(NEVER) == []
 
 
-@pytest.mark.parametrize(("ttl_ns", "now_ns", "fresh"), [(10, 14, True), (10, 15, False), (None, NEVER, True)])
+@pytest.mark.parametrize(
+    ("ttl_ns", "now_ns", "fresh"), [(10, 14, True), (10, 15, False), (None, NEVER, True)]
+)
 def test_an_answer_is_fresh_until_its_time_is_over(ttl_ns: int | None, now_ns: int, fresh: bool) -> None:
     assert is_fresh(5, ttl_ns, now_ns) is fresh
 

@@ -16,8 +16,14 @@ from trivet.wire.v2_input import InferInput
 from trivet.wire.v2_request import InferMessage, RequestDecoder
 
 SIGNATURE = Signature(
-    (TensorSpec(name="x", datatype="FP32", shape=(-1, -1)), TensorSpec(name="t", datatype="INT64", shape=(-1, 1))),
-    (TensorSpec(name="y", datatype="FP32", shape=(-1, -1)), TensorSpec(name="z", datatype="FP32", shape=(-1, 1))),
+    (
+        TensorSpec(name="x", datatype="FP32", shape=(-1, -1)),
+        TensorSpec(name="t", datatype="INT64", shape=(-1, 1)),
+    ),
+    (
+        TensorSpec(name="y", datatype="FP32", shape=(-1, -1)),
+        TensorSpec(name="z", datatype="FP32", shape=(-1, 1)),
+    ),
     True,
 )
 TEXT = Signature(
@@ -62,7 +68,9 @@ def test_how_a_request_is_written_makes_no_difference(x: list[float], t: int) ->
     assert digest(as_json(x, t, is_reversed=True)) == plain
     assert digest(as_json(x, t, nested=True)) == plain
     assert digest(as_json(x, t, id="7", outputs=[{"name": "z"}])) == plain
-    assert digest(as_json(x, t, parameters={"timeout": 5, "priority": 1, "binary_data_output": False})) == plain
+    assert (
+        digest(as_json(x, t, parameters={"timeout": 5, "priority": 1, "binary_data_output": False})) == plain
+    )
 
 
 @settings(derandomize=True, deadline=None, max_examples=30)

@@ -149,6 +149,10 @@ class Fronts:
     def forget(self, request: "Request") -> None:
         self._on_way.pop(request, None)
 
+    @property
+    def all(self) -> Sequence[Front]:
+        return self._fronts
+
     def front(self, place: int) -> Front | None:
         return self._fronts[place] if place < len(self._fronts) else None
 
@@ -309,7 +313,8 @@ def answer_now(
         answered_by: the model, or the one of each row, where there are exits; by default the last one.
     """
     live = request.live
-    now_ns = MonotonicClock.now_ns() if now_ns is None else now_ns
+    if now_ns is None:
+        now_ns = MonotonicClock.now_ns() if live.fronts is None else live.fronts.now_ns()
     notes = request.notes = request.notes or Notes()
     notes.cache = cache
     request.formed_ns = request.started_ns = request.ended_ns = now_ns
