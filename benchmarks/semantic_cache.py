@@ -176,7 +176,6 @@ def main(args: Sequence[str] = ()) -> int:
     print(f"\n{markdown_table(heads, rows)}\n")
     if texts and not options.streams:
         lines = [replay(name, stream, options.requests, 0.01, seeds) for name, stream in texts.items()]
-        print(
-            f"Zipf's law, behind an exact cache:\n\n{markdown_table(['stream', 'budget', 'hits', 'of them exact', 'wrong', 'kept'], lines)}"
-        )
+        heads = ["stream", "budget", "hits", "of them exact", "wrong", "kept"]
+        print(f"Zipf's law, behind an exact cache:\n\n{markdown_table(heads, lines)}")
     return 0

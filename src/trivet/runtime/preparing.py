@@ -32,6 +32,7 @@ from trivet.runtime.resolving import (
     step_model,
 )
 from trivet.runtime.samples import Samples
+from trivet.runtime.semantic.preparing import PreparedSemantic, prepare_semantic
 from trivet.runtime.steps import StepStage, call_step, load_callable
 from trivet.runtime.streaming import FirstChunk
 from trivet.spec.configuration import Configuration, Resolution
@@ -75,6 +76,7 @@ class Prepared:
     version: str
     stages: list[PreparedModel | StepStage]
     takings: list[Taking]
+    semantic: PreparedSemantic | None = None
 
 
 def prepare(
@@ -96,13 +98,14 @@ def prepare(
             preparing.add_stage(index)
         check_exits(configuration.service, preparing.stages, preparing.takings)
         check_cached_stages(configuration.service, preparing.stages)
+        semantic = prepare_semantic(configuration, preparing.stages)
     except FieldError as error:
         preparing.close()
         raise located(configuration, error) from None
     except BaseException:
         preparing.close()
         raise
-    return Prepared(configuration, version, preparing.stages, preparing.takings)
+    return Prepared(configuration, version, preparing.stages, preparing.takings, semantic)
 
 
 class _Preparing:
