@@ -174,8 +174,9 @@ def main(args: Sequence[str] = ()) -> int:
             rows.append(compared(name, make, budget, seeds))
             print(" | ".join(rows[-1]), flush=True)
     print(f"\n{markdown_table(heads, rows)}\n")
-    if texts and not options.streams:
-        lines = [replay(name, stream, options.requests, 0.01, seeds) for name, stream in texts.items()]
+    replays = {name: stream for name, stream in texts.items() if name in chosen}
+    if replays:
+        lines = [replay(name, stream, options.requests, 0.01, seeds) for name, stream in replays.items()]
         heads = ["stream", "budget", "hits", "of them exact", "wrong", "kept"]
         print(f"Zipf's law, behind an exact cache:\n\n{markdown_table(heads, lines)}")
     return 0

@@ -6,7 +6,7 @@
 import re
 from dataclasses import dataclass
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|\d+(?:[.,:/]\d+)*")
+_WORD = re.compile(r"\d+(?:[.,:/]\d+)+|[^\W_]+(?:['’][^\W_]+)*")
 _NUMBERS = {
     word: str(value)
     for value, word in enumerate(
