@@ -11,6 +11,7 @@ from trivet.runtime.preparing import Prepared
 from trivet.runtime.preparing_caches import cached_stages
 from trivet.runtime.redis_store import RedisStore
 from trivet.runtime.runtime import Runtime
+from trivet.runtime.semantic.front import SemanticFront
 from trivet.runtime.shared_answers import SharedAnswers
 from trivet.runtime.stage_cache import StageCache, StageCaches, remembered
 from trivet.spec.cache import Cache, ExactCache
@@ -39,6 +40,8 @@ def make_fronts(
             fronts.append(ExactFront(rules, live, runtime, loop, local, urgency, shared))
         if service.cache.stages:
             stages = _stage_caches(prepared, live, runtime, local, rules)
+    if prepared.semantic is not None:  # after the exact one: who asks the same again needs no guess
+        fronts.append(SemanticFront(prepared.semantic, loop, live.counts, runtime.now_ns))
     if not fronts and stages is None:
         return None
     return Fronts(fronts, runtime, live.counts, stages)

@@ -38,6 +38,7 @@ from trivet.runtime.resolving import (
     step_model,
 )
 from trivet.runtime.samples import Samples
+from trivet.runtime.semantic.preparing import PreparedSemantic, prepare_semantic
 from trivet.runtime.service_signature import service_signature
 from trivet.runtime.steps import StepStage, call_step, load_callable
 from trivet.runtime.streaming import FirstChunk
@@ -91,6 +92,7 @@ class Prepared:
     rung_sources: list[list[Source]]  # of the inputs of each
     precomputed: PrecomputedFront | None = None
     certificate: Certificate | None = None  # of exits with a `max_loss`
+    semantic: PreparedSemantic | None = None
 
 
 def prepare(
@@ -117,6 +119,7 @@ def prepare(
             preparing.add_stand_in(name)
         check_fallbacks(configuration.service, preparing.stages, preparing.stand_ins)
         certificate = certificate_of(configuration)
+        semantic = prepare_semantic(configuration, preparing.stages)
         precomputed = _precomputed(configuration, preparing.stages, say)
     except FieldError as error:
         preparing.close()
@@ -134,6 +137,7 @@ def prepare(
         preparing.rung_sources,
         precomputed,
         certificate,
+        semantic,
     )
 
 

@@ -82,6 +82,17 @@ FAMILIES: Mapping[str, tuple[str, Kind]] = MappingProxyType(
             "gauge",
         ),
         "nv_cache_miss_duration_per_model": ("time of looking up what was not found, in us", "counter"),
+        "trivet_semantic_audits_total": (
+            "answers that the semantic cache could give and the pipeline gave, by whether they were alike",
+            "counter",
+        ),
+        "trivet_semantic_alarms_total": ("times that the semantic cache forgot everything", "counter"),
+        "trivet_semantic_encoder_failures_total": ("texts that the encoder could not read", "counter"),
+        "trivet_semantic_entries": ("requests that the semantic cache knows", "gauge"),
+        "trivet_semantic_claimed_wrong": ("expected wrong ones of all answers that it gave", "gauge"),
+        "trivet_semantic_topic_hits_total": ("answers that it gave, by topic", "counter"),
+        "trivet_semantic_topic_claimed_wrong": ("expected wrong ones of them, by topic", "gauge"),
+        "trivet_semantic_topic_audits_total": ("audits by topic and outcome", "counter"),
     }
 )
 _LABELS = ("model", "version", "configuration")

@@ -15,7 +15,9 @@ def check_pipeline(service: Service) -> None:
     if not service.pipeline:
         names = ", ".join(service.models)
         raise FieldError(("pipeline",), f"with several models ({names}), the pipeline says which runs when")
-    used = set() if service.degrade is None else set(service.degrade.names)
+    used: set[str | None] = set() if service.degrade is None else set(service.degrade.names)
+    if service.semantic_cache is not None:
+        used.add(service.semantic_cache.encoder_model)
     for index, stage in enumerate(service.pipeline):
         path: FieldPath = ("pipeline", index)
         if stage.features is not None:

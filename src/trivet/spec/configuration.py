@@ -149,7 +149,21 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
     if service.certified is not None:
         cascade = service.certified[1]
         content["cascade"] = _plain(cascade) | {"certificate": digests[cascade.certificate]}
+    if service.semantic_cache is not None:
+        content["semantic_cache"] = _semantic_content(service, digests)
     return content
+
+
+def _semantic_content(service: Service, digests: Digests) -> dict[str, Any]:
+    """The encoder as the model or the code that it is."""
+    declared = service.semantic_cache
+    assert declared is not None  # asked for by `hashed_content`
+    model = declared.encoder_model
+    encoder = (
+        _code(declared.encoder, digests) if model is None else _model_content(service.models[model], digests)
+    )
+    content: dict[str, Any] = _plain(declared)
+    return content | {"encoder": encoder}
 
 
 def _model_order(service: Service) -> list[str]:
@@ -263,6 +277,8 @@ def _named_files(service: Service) -> list[tuple[FieldPath, str]]:
             named.append((("decode", "labels"), service.decode.labels))
     if service.metric is not None and is_target(service.metric):
         named.append((("metric",), service.metric))
+    if service.semantic_cache is not None and is_target(service.semantic_cache.encoder):
+        named.append((("semantic_cache", "encoder"), service.semantic_cache.encoder))
     return named
 
 

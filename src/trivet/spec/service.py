@@ -18,6 +18,7 @@ from trivet.spec.levers import Auto, Count, Levers, Priorities, Slo
 from trivet.spec.openai import OpenAI
 from trivet.spec.precomputed import Precomputed
 from trivet.spec.remote import Remote
+from trivet.spec.semantic import SemanticCache
 from trivet.spec.signature import TensorSpec
 from trivet.spec.tuning import DeploymentHint, Tuning
 from trivet.spec.variants import Variants
@@ -191,6 +192,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     cost: what a core costs; plans and cost figures need it.
     openai: clients may ask it in OpenAI's words.
     degrade: cheaper models that stand in for the last model under load.
+    semantic_cache: requests that mean the same share an answer, inside a budget of wrong ones.
     """
 
     name: Text
@@ -210,6 +212,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     cost: Cost | None = None
     openai: OpenAI | None = None
     degrade: Degrade | None = None
+    semantic_cache: SemanticCache | None = None
     tune: Tuning | None = None
     deployment: DeploymentHint | None = None
 

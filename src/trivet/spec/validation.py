@@ -8,6 +8,7 @@ from trivet.spec._check_model import check_model
 from trivet.spec._check_pipeline import check_pipeline, check_signature_places
 from trivet.spec.cache import Cache
 from trivet.spec.fields import FieldError, FieldPath, close, nearest
+from trivet.spec.semantic import check_semantic_cache
 from trivet.spec.service import DECODERS, METRICS, Data, Model, Service
 from trivet.spec.signature import Signature, TensorSpec
 from trivet.spec.sources import is_target
@@ -38,6 +39,8 @@ def validate(service: Service) -> None:
     _check_promises(service)
     _check_judging(service)
     check_variants(service.variants)
+    if service.semantic_cache is not None:
+        check_semantic_cache(service.semantic_cache, service.models, service.inputs)
     if service.cache is not None:
         _check_cache(service.cache, service)
 

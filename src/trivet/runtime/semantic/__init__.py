@@ -1,0 +1,1 @@
+"""What carries out the decisions of pipeline/semantic: encoders, indexes, and the front that asks them."""

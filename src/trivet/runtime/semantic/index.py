@@ -1,0 +1,64 @@
+"""Where the nearest vectors are found."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivet.errors import ExtraMissingError
+
+_CONNECTIVITY = 16
+_EXPANSION_ADD = 64
+_EXPANSION_SEARCH = 48
+
+
+class Index(Protocol):
+    """Vectors of length 1 by key, searched by cosine."""
+
+    def __len__(self) -> int: ...
+
+    def add(self, key: int, vector: NDArray[np.float32]) -> None:
+        """Args: key: not in use.  vector: shape (size,)."""
+
+    def remove(self, key: int) -> None: ...
+
+    def search(self, vector: NDArray[np.float32], num: int) -> Sequence[tuple[float, int]]:
+        """(cosine, key) of up to `num` of the most similar, the most similar first; an approximate index may miss some."""
+
+
+class UsearchIndex:
+    """A graph of neighbours (HNSW) in half precision."""
+
+    def __init__(self, size: int) -> None:
+        """Args: size: of the vectors.  Raises: ExtraMissingError: the library is not installed."""
+        try:
+            from usearch.index import Index as Graph
+        except ImportError:
+            raise ExtraMissingError("a semantic cache", "semantic") from None
+        self._graph: Any = Graph(
+            ndim=size,
+            metric="cos",
+            dtype="f16",
+            connectivity=_CONNECTIVITY,
+            expansion_add=_EXPANSION_ADD,
+            expansion_search=_EXPANSION_SEARCH,
+        )
+
+    def __len__(self) -> int:
+        return len(self._graph)
+
+    def add(self, key: int, vector: NDArray[np.float32]) -> None:
+        self._graph.add(key, vector)
+
+    def remove(self, key: int) -> None:
+        self._graph.remove(key)
+
+    def search(self, vector: NDArray[np.float32], num: int) -> Sequence[tuple[float, int]]:
+        if not len(self._graph):
+            return []
+        found = self._graph.search(vector, num)
+        return [
+            (1.0 - distance, key)
+            for distance, key in zip(found.distances.tolist(), found.keys.tolist(), strict=True)
+        ]

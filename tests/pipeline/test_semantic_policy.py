@@ -1,0 +1,90 @@
+"""The semantic cache's policy on drawn streams: what it keeps, and what it does when the world changes."""
+
+import pytest
+
+from benchmarks._semantic_streams import drawn
+from benchmarks.semantic_cache import pooled
+from trivet.pipeline.semantic.looking import Look, look
+from trivet.pipeline.semantic.policy import Policy
+from trivet.pipeline.semantic.wording import read
+
+_BUDGET = 0.02
+_NUM = 2_500
+
+
+@pytest.mark.parametrize("kind", ["groups", "noise", "twins", "narrow"])
+def test_many_are_answered_and_few_are_wrong(kind: str) -> None:
+    outcome = pooled(drawn(kind, _NUM, 3), _BUDGET, 3)
+    assert outcome.hits > 0.1
+    assert outcome.worst <= _BUDGET
+
+
+@pytest.mark.parametrize("kind", ["renewed", "turned"])
+def test_it_starts_again_when_answers_change(kind: str) -> None:
+    outcome = pooled(drawn(kind, _NUM, 4), _BUDGET, 4)
+    assert outcome.num_alarms == 1
+    assert outcome.wrong <= _BUDGET
+
+
+def test_what_never_repeats_is_never_answered() -> None:
+    assert pooled(drawn("nonsense", 1_000, 1), _BUDGET, 1).hits == 0
+
+
+def test_the_same_seed_decides_the_same() -> None:
+    stream = drawn("groups", 1_200, 2)
+    assert pooled(stream, _BUDGET, 7) == pooled(stream, _BUDGET, 7)
+
+
+def _seen(similarity: float) -> Look:
+    from tests.pipeline.test_semantic_numbers import _entry
+
+    found = look(read("a"), [(similarity, _entry(0, "b", 1))], {})
+    assert found is not None
+    return found
+
+
+def test_nothing_is_given_before_something_is_known() -> None:
+    policy = Policy(0.2, 0.5)
+    for _ in range(500):
+        decision = policy.decide(_seen(1.0))
+        assert not decision.is_hit
+        assert decision.claimed == 1
+        policy.learn(decision, True)
+        assert policy.due() is None  # never wrong so far: nothing to tell right from wrong by
+    assert policy.spent == 0
+
+
+def _taught(seed: int = 0) -> Policy:
+    """Texts as near as 0.99 were always right, others never."""
+    policy = Policy(0.05, 0.2, seed)
+    for number in range(600):
+        is_near = number % 2 == 0
+        decision = policy.decide(_seen(0.99 if is_near else 0.3))
+        if not decision.is_hit:
+            policy.learn(decision, is_near)
+        fitting = policy.due()
+        if fitting is not None:
+            policy.adopt(fitting.run())
+    return policy
+
+
+def test_what_was_right_is_given_and_audited() -> None:
+    policy = _taught()
+    decisions = [policy.decide(_seen(0.99)) for _ in range(400)]
+    audits = sum(decision.is_audit for decision in decisions)
+    assert sum(decision.is_hit for decision in decisions) == 400 - audits
+    assert 40 <= audits <= 120  # about a fifth
+    assert not policy.decide(_seen(0.3)).is_hit
+
+
+def test_audits_that_go_wrong_raise_an_alarm_and_stale_knowledge_is_not_adopted() -> None:
+    policy = _taught()
+    late = None
+    while not policy.num_alarms:
+        decision = policy.decide(_seen(0.99))
+        if decision.is_audit:
+            policy.learn(decision, False)
+            late = policy.due() or late
+    assert late is not None
+    policy.adopt(late.run())
+    assert policy.decide(_seen(0.99)).claimed == 1
