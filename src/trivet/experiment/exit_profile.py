@@ -23,7 +23,7 @@ from trivet.spec.configuration import Configuration
 from trivet.spec.signature import Signature
 
 MAX_ROWS = 1000
-_PARTS_SEED = 0  # as variants are judged (judged_variants.py): on rows that none of them was made with
+PARTS_SEED = 0  # as variants are judged (judged_variants.py): on rows that none of them was made with
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -40,7 +40,7 @@ def exit_table(
     first = prepared.stages[0]
     given = configuration.service.inputs or ()
     signature = first.signature if isinstance(first, PreparedModel) else Signature(given, (), False)
-    parts = data_parts(configuration, signature, _PARTS_SEED)
+    parts = data_parts(configuration, signature, PARTS_SEED)
     rows = parts.judged_rows(MAX_ROWS)
     inputs = rows.inputs or parts.rows.inputs[:MAX_ROWS]
     walk = _Walk(prepared, configuration, signature)
