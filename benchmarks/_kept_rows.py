@@ -201,6 +201,9 @@ class KeptBench:
     def accuracy(self, choice: Choice) -> Figure | None:
         return self._rows.accuracies.get(choice)
 
+    def difference(self, choice: Choice) -> Figure | None:
+        return next((one.difference for one in self._rows.space.judged(choice).values()), None)
+
     def _block(self, choice: Choice, rate_rps: float, rng: np.random.Generator) -> BlockResult:
         known = self._rows.of(choice, "limit", "reference", "again")
         if not known:

@@ -127,6 +127,9 @@ class SimulatedBench:
     def accuracy(self, choice: Choice) -> Figure | None:
         return next(iter(self.space.judged(choice).values())).accuracy
 
+    def difference(self, choice: Choice) -> Figure | None:
+        return next(iter(self.space.judged(choice).values())).difference
+
     def block_of(
         self, choice: Choice, rate_rps: float, seconds: float, seed: Sequence[int], *, speed: float = 1.0
     ) -> BlockResult:

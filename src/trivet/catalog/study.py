@@ -25,6 +25,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     objective: rate: the largest rate within the SLO; latency: the least at the reference rate; cost: the least processor
         time a request there.
     accuracy_floor: the worst acceptable value of `metric` (for mae and rmse a ceiling).
+    accuracy_drop: how much worse it may get than the default's, on the same rows.
     throughput_rps: that must be answered within the SLO.
     safety_margin: the share of the largest rate that is kept free: a configuration promises (1 - margin) of it.
     """
@@ -33,6 +34,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     slo_latency_ns: int
     slo_percentile: float = 99.0
     accuracy_floor: float | None = None
+    accuracy_drop: float | None = None
     metric: str | None = None
     throughput_rps: float | None = None
     safety_margin: float = 0.1
@@ -79,7 +81,7 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """One configuration. predicted: by simulation, corrected by what live runs showed when it was last looked at.
 
     Figures: max_rate_rps, latency_p50_ms and latency_p99_ms (at the study's reference rate), accuracy,
-    cpu_ms_per_request, memory_mib.
+    accuracy_difference (minus the default's, on the same rows), cpu_ms_per_request, memory_mib.
     """
 
     id: int

@@ -1,9 +1,11 @@
 """Times of the engines of one configuration, alone on the cores of this process: the inner part of a service's profile.
 
-A process of its own, so that it runs where the server will run: it is given one `EngineJob` as JSON on stdin, writes a line
-for each point on stderr, and the `EngineTimes` as JSON on stdout.
+A process of its own, so that it runs where the server will run (`engine_process.py`): each line on stdin is an `EngineJob`
+as JSON, each on stdout the `EngineTimes` of one; what it does stands on stderr. Engines stay loaded between visits.
 """
 
+import contextlib
+import os
 import random
 import sys
 import threading
@@ -16,19 +18,23 @@ import msgspec
 
 from trivet.engine.contract import Engine
 from trivet.errors import EngineError, UserError
+from trivet.experiment.exit_profile import exit_table
 from trivet.experiment.profiled_inputs import Measurable, measurables
 from trivet.runtime.preparing import prepare
+from trivet.simulate.exit_table import ExitTable
 from trivet.simulate.times import sizes_up_to
 from trivet.spec.configuration import Configuration
 
 Rounds = list[list[int]]  # times in ns, one list for each visit
 MIN_RUNS = 3  # of one size: a median needs as many
 NUM_ROUNDS = 4  # visits of each size, so that a slow second of the machine is not one size's alone
+_LONG_NS = 20_000_000  # a run warms the caches for itself within a part of it
 
 
 class EngineJob(msgspec.Struct, frozen=True, kw_only=True):
-    """point_ns: for all sizes of one length.  longest_ns: larger batches than the first that takes as long are of no use.
-    lengths: at most so many of each model.  parallel: engines at once, at most."""
+    """point_ns: for all sizes of one length.  longest_ns: larger batches than the first that takes longer are of no use.
+    lengths: at most so many of each model.  parallel: engines at once, at most.  exits_ns: for what early exits do with the
+    data; 0: it is not asked for."""
 
     configuration: Configuration
     num_cores: int
@@ -36,6 +42,7 @@ class EngineJob(msgspec.Struct, frozen=True, kw_only=True):
     longest_ns: int
     lengths: int = 4
     parallel: int = 1
+    exits_ns: int = 0
     seed: int = 0
 
 
@@ -54,23 +61,40 @@ class EngineTimes(msgspec.Struct, frozen=True, kw_only=True):
 
     stages: dict[int, StageTimes]
     told: str = ""
+    exits: ExitTable | None = None
 
 
-def measure_engines(job: EngineJob, say: Callable[[str], None], now_ns: Callable[[], int]) -> EngineTimes:
-    """Raises: UserError: the configuration cannot be served; says why."""
-    prepared = prepare(job.configuration, "1", now_ns, say, max(1, job.num_cores - 1))
-    stages: dict[int, StageTimes] = {}
-    told = ""
-    try:
-        for index, stage in enumerate(measurables(prepared, job.configuration, now_ns)):
-            told = told or stage.told
+class Loaded:
+    """The stages of one configuration, ready to be run. `close` them.
+
+    Raises: UserError: the configuration cannot be served; says why.
+    """
+
+    def __init__(self, job: EngineJob, say: Callable[[str], None], now_ns: Callable[[], int]) -> None:
+        prepared = prepare(job.configuration, "1", now_ns, say, max(1, job.num_cores - 1))
+        self._prepared = prepared
+        self._engines = [engine for one in prepared.stages for engine in getattr(one, "engines", ())]
+        try:
+            self._stages = list(measurables(prepared, job.configuration, now_ns))
+        except BaseException:
+            self.close()
+            raise
+
+    def measure(self, job: EngineJob, say: Callable[[str], None], now_ns: Callable[[], int]) -> EngineTimes:
+        stages: dict[int, StageTimes] = {}
+        for index, stage in enumerate(self._stages):
             stages[index] = _stage(stage, job, say, now_ns)
             say(f"point {stage.name}: {len(stages[index].times)} lengths")
-    finally:
-        for one in prepared.stages:
-            for engine in getattr(one, "engines", ()):
-                engine.close()
-    return EngineTimes(stages=stages, told=told)
+        told = next((one.told for one in self._stages if one.told), "")
+        exits = None
+        if job.exits_ns:
+            exits = exit_table(self._prepared, job.configuration, job.exits_ns, now_ns)
+            say(f"point exits of {job.configuration.short_hash}")
+        return EngineTimes(stages=stages, told=told, exits=exits)
+
+    def close(self) -> None:
+        for engine in self._engines:
+            engine.close()
 
 
 def _stage(
@@ -100,17 +124,17 @@ def _spread_out(values: Sequence[int], num: int) -> list[int]:
 def _sizes(stage: Measurable, length: int, job: EngineJob, now_ns: Callable[[], int]) -> dict[int, Rounds]:
     """1, 2, 4, ... rows in turn, in another order each round, until the point's time is over."""
     runs: dict[int, Callable[[], Any]] = {}
+    is_long: dict[int, bool] = {}
     for rows in sizes_up_to(stage.max_rows):
         run = partial(stage.run, stage.batches[length](rows))
-        begun = now_ns()
         try:
-            run()  # the first run of a shape plans memory and is not like the others
+            first_ns = _once(run, now_ns)  # the first run of a shape plans memory and is not like the others
         except EngineError:
             if rows == 1:
                 raise
             break
-        runs[rows] = run
-        if now_ns() - begun > job.longest_ns:
+        runs[rows], is_long[rows] = run, first_ns > _LONG_NS
+        if first_ns > job.longest_ns and _once(run, now_ns) > job.longest_ns:
             break
     found: dict[int, Rounds] = {rows: [] for rows in runs}
     order = list(runs)
@@ -119,16 +143,25 @@ def _sizes(stage: Measurable, length: int, job: EngineJob, now_ns: Callable[[], 
     for _ in range(NUM_ROUNDS):
         shuffle.shuffle(order)
         for rows in order:
-            found[rows].append(_visit(runs[rows], visit_ns, now_ns))
+            found[rows].append(_visit(runs[rows], visit_ns, now_ns, is_warm=is_long[rows]))
     for rows, rounds in found.items():
         while sum(map(len, rounds)) < MIN_RUNS:
-            rounds.append(_visit(runs[rows], 0, now_ns))
+            rounds.append(_visit(runs[rows], 0, now_ns, is_warm=is_long[rows]))
     return found
 
 
-def _visit(run: Callable[[], Any], visit_ns: int, now_ns: Callable[[], int]) -> list[int]:
+def _once(run: Callable[[], Any], now_ns: Callable[[], int]) -> int:
+    begun = now_ns()
+    run()
+    return now_ns() - begun
+
+
+def _visit(
+    run: Callable[[], Any], visit_ns: int, now_ns: Callable[[], int], *, is_warm: bool = False
+) -> list[int]:
     """Times of one run after the other for so long; at least one."""
-    run()  # what ran before has taken the caches
+    if not is_warm:
+        run()  # what ran before has taken the caches
     times: list[int] = []
     end = (last := now_ns()) + visit_ns
     while last < end or not times:
@@ -164,17 +197,28 @@ def _at_once(
 
 
 def main() -> int:
-    job = msgspec.json.decode(sys.stdin.buffer.read(), type=EngineJob)
+    # A user's Python step may print: what is ours to say keeps the pipe, and everything else goes where errors go.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def say(text: str) -> None:
         sys.stderr.write(f"{text}\n")
 
-    try:
-        found = measure_engines(job, say, time.monotonic_ns)
-    except UserError as error:
-        say(str(error))
-        return 1
-    sys.stdout.buffer.write(msgspec.json.encode(found))
+    loaded: dict[str, Loaded] = {}
+    with contextlib.ExitStack() as stack:
+        for line in sys.stdin.buffer:
+            job = msgspec.json.decode(line, type=EngineJob)
+            key = job.configuration.hash
+            try:
+                if key not in loaded:
+                    loaded[key] = Loaded(job, say, time.monotonic_ns)
+                    stack.callback(loaded[key].close)
+                found = loaded[key].measure(job, say, time.monotonic_ns)
+            except UserError as error:
+                say(str(error))
+                return 1
+            answers.write(msgspec.json.encode(found) + b"\n")
+            answers.flush()
     return 0
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from trivet.catalog.records import Figure
 from trivet.experiment.laid_out import laid_out
@@ -71,6 +72,11 @@ def difference(original: Judgement, variant: Judgement) -> Figure:
     if before is None or after is None:
         apart = variant.overall.estimate - original.overall.estimate
         return plain_figure(apart, unit, f"no interval: {original.metric} has no value for one row")
+    return values_difference(before, after, unit)
+
+
+def values_difference(before: NDArray[np.float64], after: NDArray[np.float64], unit: str) -> Figure:
+    """The mean of `after` minus that of `before`, both shape (n,), a value a row; nan: it got no answer."""
     answered = ~(np.isnan(before) | np.isnan(after))
     if not answered.any():
         return plain_figure(0.0, unit, "no interval: no row was answered by both")

@@ -206,6 +206,7 @@ def _with_verdict(configuration: Configuration, known: JudgedVariant, made: Spee
         accuracy=known.accuracy,
         difference=known.difference,
         floor=service.slo.accuracy,
+        drop=service.slo.most_drop,
         answers_change=known.variant.answers_change,
         smaller_is_better=service.metric is not None and smaller_is_better(service.metric),
     )
@@ -218,11 +219,11 @@ def _figure(ratio: Ratio) -> Figure:
 
 def _path(configuration: Configuration, store: VariantStore) -> Path:
     """Where judgements are kept: by all that they depend on, but the day."""
-    data = configuration.service.data
+    data, slo = configuration.service.data, configuration.service.slo
     digest = (
         "" if why_no_data(configuration) or data is None else sample_digest(data, Path(configuration.root))
     )
-    key = canonical_json([_FORMAT, configuration.hash, digest, host.digest()])
+    key = canonical_json([_FORMAT, configuration.hash, digest, host.digest(), slo.accuracy, slo.most_drop])
     return store.folder / "judged" / f"{hashlib.sha256(key).hexdigest()}.json"
 
 

@@ -14,23 +14,33 @@ import msgspec
 import numpy as np
 
 from trivet import host
-from trivet.errors import UserError
+from trivet.experiment.data_parts import why_no_data
 from trivet.experiment.engine_points import EngineJob, EngineTimes
+from trivet.experiment.engine_process import EngineProcess, ProfilingError
 from trivet.experiment.hiccup_probe import Seen
 from trivet.experiment.host_costs import LivePoints, costs_of
 from trivet.experiment.live_points import NUM_USERS, asked, closed, nearly_idle, served, used
 from trivet.experiment.placement import Placement
-from trivet.experiment.simulated import rung_configurations, setup_of, stage_key, wanted_deadline_ns
+from trivet.experiment.simulated import (
+    has_exits,
+    rung_configurations,
+    setup_of,
+    stage_key,
+    table_key,
+    wanted_deadline_ns,
+)
 from trivet.host import affinity
 from trivet.runtime.engines import wanted_batch_size
-from trivet.simulate.profile import ModelTimes, ServiceProfile, read_profile, write_profile
+from trivet.simulate.profile import ModelTimes, ServiceProfile, reaches, read_profile, write_profile
 from trivet.simulate.times import mean_ns
 from trivet.spec.configuration import Configuration, with_service
+from trivet.spec.units import format_duration
 
 MAX_POINTS = 20
 POINT_S = 1.5
 _LIVE_POINTS = 3  # nearly idle, full, and the idle core's hiccups
 _PASSES = 2  # of the engines: before the live points and after them
+_EXIT_POINTS = 4  # as long: rows of data through a pipeline with early exits
 _MUCH = 0.02  # of the server's core, that others had meanwhile
 NS_PER_S = 1_000_000_000
 _PATIENCE_NS = 60 * NS_PER_S
@@ -38,9 +48,7 @@ _LONGEST_BUSY_NS = 600 * NS_PER_S  # of a process that is killed long before
 
 Progress = Callable[[str, int, int], None]
 
-
-class ProfilingError(UserError):
-    """A point could not be measured; the message is that of the process that tried."""
+__all__ = ["MAX_POINTS", "POINT_S", "ProfilingError", "distinct", "profile_service"]
 
 
 def profile_service(
@@ -51,14 +59,18 @@ def profile_service(
     point_s: float = POINT_S,
     path: Path | None = None,
     seed: int = 0,
+    longest_ns: int = 0,
     on_progress: Progress = lambda what, done, of: None,
 ) -> ServiceProfile:
     """Args: configurations: one for each variant and number of threads that matters; the first is served for the live
     points.  path: where the profile is kept; what a file there holds of this machine already is not measured again.
+    longest_ns: larger batches than the first that takes longer are of no use; 0: than the deadline allows.
     Raises: UserError: a configuration cannot be served.  ProfilingError: a point could not be measured.
     """
     every = [one for whole in configurations for one in (whole, *rung_configurations(whole))]
-    profiling = _Profiling(every, placement, max_points, int(point_s * NS_PER_S), path, seed, on_progress)
+    profiling = _Profiling(
+        every, placement, max_points, int(point_s * NS_PER_S), path, seed, longest_ns, on_progress
+    )
     return profiling.run()
 
 
@@ -71,8 +83,10 @@ class _Profiling:
         point_ns: int,
         path: Path | None,
         seed: int,
+        longest_ns: int,
         on_progress: Progress,
     ) -> None:
+        self._bound_ns = longest_ns
         self._configurations, self._placement = distinct(configurations), placement
         self._point_ns, self._path, self._seed = point_ns, path, seed
         # Many configurations share what time there is for engines: each pass of each then takes less.
@@ -83,13 +97,18 @@ class _Profiling:
         self._lengths = max(1, (max_points - _LIVE_POINTS) // num_visits)
         self._num_done = 0
         self._num_all = _LIVE_POINTS + num_visits
-        self._profile = self._begun()
+        self._process = EngineProcess(placement)
+        self._profile = msgspec.structs.replace(self._begun(), longest_ns=longest_ns)
 
     def run(self) -> ServiceProfile:
+        with self._process:
+            return self._run()
+
+    def _run(self) -> ServiceProfile:
         passes: dict[str, list[EngineTimes]] = {}
         missing = [one for one in self._configurations if not self._is_known(one)]
         for one in missing:
-            passes[one.hash] = [self._engines(one)]
+            passes[one.hash] = [self._engines(one, with_exits=True)]
             self._keep(one, passes[one.hash])
         if not self._profile.host.per_request_ns:
             self._live(self._configurations[0])
@@ -108,16 +127,26 @@ class _Profiling:
 
     def _is_known(self, configuration: Configuration) -> bool:
         """Whether all that it needs was measured already, batches as large as it allows included."""
-        longest_ns = wanted_deadline_ns(configuration)
+        longest_ns = self._longest_ns(configuration)
+        if self._wants_exits(configuration) and table_key(configuration) not in self._profile.exits:
+            return False
         for key, rows in _wanted(configuration):
             times = self._profile.models.get(key)
             if times is None:
                 return False
             for by_rows in times.samples.values():
                 most = max(by_rows)
-                if most < rows and times.same and times.batches and min(by_rows[most]) < longest_ns:
+                if most < rows and times.same and times.batches and not reaches(by_rows[most], longest_ns):
                     return False
         return True
+
+    @staticmethod
+    def _wants_exits(configuration: Configuration) -> bool:
+        return has_exits(configuration) and not why_no_data(configuration)
+
+    def _longest_ns(self, configuration: Configuration) -> int:
+        deadline_ns = wanted_deadline_ns(configuration)
+        return min(deadline_ns, self._bound_ns) if self._bound_ns else deadline_ns
 
     def _told(self, what: str) -> None:
         self._num_done += 1
@@ -125,19 +154,21 @@ class _Profiling:
 
     # --- engines ------------------------------------------------------------------------------------------------
 
-    def _engines(self, configuration: Configuration) -> EngineTimes:
+    def _engines(self, configuration: Configuration, *, with_exits: bool = False) -> EngineTimes:
         job = EngineJob(
             configuration=configuration,
             num_cores=self._num_cores,
             point_ns=self._engine_ns,
-            longest_ns=wanted_deadline_ns(configuration),
+            longest_ns=self._longest_ns(configuration),
             lengths=self._lengths,
             parallel=max(1, self._num_cores - 1),
+            exits_ns=_EXIT_POINTS * self._point_ns if with_exits and self._wants_exits(configuration) else 0,
             seed=self._seed + self._num_done,
         )
-        output = self._on_server_cores("trivet.experiment.engine_points", input_=msgspec.json.encode(job))
+        with self._generator_busy():
+            found = self._process.measure(job)
         self._told(f"engines of {configuration.short_hash} alone")
-        return msgspec.json.decode(output, type=EngineTimes)
+        return found
 
     def _keep(self, configuration: Configuration, passes: Sequence[EngineTimes]) -> None:
         found, speeds = joined(configuration, passes)
@@ -148,6 +179,8 @@ class _Profiling:
             for stage in one.stages.values()
             for num, factor in stage.at_once.items()
         }
+        tables = [one.exits for one in passes if one.exits is not None]
+        exits = {table_key(configuration): tables[0]} if tables else {}
         buckets = next((stage.buckets for stage in passes[0].stages.values() if stage.buckets), [])
         self._save(
             msgspec.structs.replace(
@@ -158,6 +191,7 @@ class _Profiling:
                 ),
                 lengths=buckets or self._profile.lengths,
                 measured_on=passes[0].told,
+                exits={**self._profile.exits, **exits},
             )
         )
 
@@ -168,9 +202,7 @@ class _Profiling:
         one_ns = round(sum([mean_ns(self._profile.models[stage.key], 1) for stage in setup.stages]))
         with served(_patient(configuration), self._placement, asked()) as made:
             before = used(made)
-            seen = msgspec.json.decode(
-                self._on_server_cores("trivet.experiment.hiccup_probe", str(2 * self._point_ns)), type=Seen
-            )
+            seen = self._hiccups()
             idle = before.shares(used(made))
             self._told("hiccups of the server's core")
             lone = nearly_idle(made, self._placement, one_ns, 2 * self._point_ns, self._seed, idle)
@@ -184,29 +216,31 @@ class _Profiling:
         costs = msgspec.structs.replace(
             costs, hiccups=seen.hiccups, observed_ns=seen.observed_ns, housekeeping=sum(idle)
         )
-        self._save(msgspec.structs.replace(self._profile, host=costs, notes=_notes(seen)))
+        self._save(msgspec.structs.replace(self._profile, host=costs, notes=_notes(seen, self._bound_ns)))
 
     def _save(self, profile: ServiceProfile) -> None:
         self._profile = profile
         if self._path is not None:
             write_profile(profile, self._path)
 
-    def _on_server_cores(self, module: str, *arguments: str, input_: bytes = b"") -> bytes:
-        """What a process of ours writes that runs where the server does. Raises: ProfilingError: it failed.
-
-        The load generator's core is busy meanwhile, as it is while load is offered: it may be the same processor's.
-        """
-        placement = self._placement
-        with contextlib.ExitStack() as stack:
-            if not placement.invalid:
-                stack.enter_context(_busy(placement.generator))
-                stack.enter_context(affinity(placement.server))
-            process = subprocess.run(
-                [sys.executable, "-m", module, *arguments], input=input_, capture_output=True, check=False
-            )
+    def _hiccups(self) -> Seen:
+        """Raises: ProfilingError: the probe failed."""
+        command = [sys.executable, "-m", "trivet.experiment.hiccup_probe", str(2 * self._point_ns)]
+        cores = () if self._placement.invalid else self._placement.server
+        with self._generator_busy(), affinity(cores):
+            process = subprocess.run(command, capture_output=True, check=False)
         if process.returncode:
             raise ProfilingError(process.stderr.decode(errors="replace").strip()[-2000:])
-        return process.stdout
+        return msgspec.json.decode(process.stdout, type=Seen)
+
+    @contextlib.contextmanager
+    def _generator_busy(self) -> Iterator[None]:
+        """The load generator's core is at work, as it is while load is offered: it may be the same processor's."""
+        if self._placement.invalid:
+            yield
+        else:
+            with _busy(self._placement.generator):
+                yield
 
 
 def _patient(configuration: Configuration) -> Configuration:
@@ -253,15 +287,20 @@ def _busy(core: int) -> Iterator[None]:
         process.wait()
 
 
-def _notes(seen: Seen) -> list[str]:
+def _notes(seen: Seen, bound_ns: int) -> list[str]:
     """What whoever reads a forecast should know of the profile."""
+    notes = []
+    if bound_ns:
+        notes.append(
+            f"batches that take longer than {format_duration(bound_ns)} were not measured: their times are in proportion"
+        )
     share = sum(length for _, length in seen.hiccups) / max(1, seen.observed_ns)
-    if share < _MUCH:
-        return []
-    return [
-        f"others had {share:.0%} of the server's core while it was profiled: forecasts are of a machine like that; "
-        "profile it again (--again) when it is quiet"
-    ]
+    if share >= _MUCH:
+        notes.append(
+            f"others had {share:.0%} of the server's core while it was profiled: forecasts are of a machine like that; "
+            "profile it again (--again) when it is quiet"
+        )
+    return notes
 
 
 def joined(

@@ -27,11 +27,11 @@ def setup_of(
     *,
     workers: int,
     num_cores: int,
-    exits: Sequence[int] = (),
+    exits: Sequence[int] | None = None,
 ) -> Setup:
     """The service as a server with so many workers would run it.
 
-    Args: num_cores: that the server's processes may use together.  exits: as in Setup.
+    Args: num_cores: that the server's processes may use together.  exits: as in Setup; None: as the profile has them.
     """
     service = configuration.service
     cores = host.engine_cores(workers, num_cores)
@@ -47,7 +47,7 @@ def setup_of(
         else deadline,
         slo_latency_ns=service.slo.latency_ns,
         slo_percentile=service.slo.percentile,
-        exits=tuple(exits),
+        exits=tuple(_exits(configuration, profile) if exits is None else exits),
         ladder=_ladder(configuration, profile, cores),
     )
 
@@ -83,6 +83,34 @@ def rung_configurations(configuration: Configuration) -> list[Configuration]:
         changed = msgspec.structs.replace(service, models=models, pipeline=tuple(stages), degrade=None)
         found.append(with_service(configuration, changed))
     return found
+
+
+def has_exits(configuration: Configuration) -> bool:
+    return any(stage.exit is not None for stage in configuration.service.pipeline)
+
+
+def table_key(configuration: Configuration) -> str:
+    """Of all that confidences and answers depend on: the stages' bytes and how exits read scores, not the thresholds."""
+    stages = []
+    for index, stage in enumerate(configuration.service.pipeline):
+        key = stage_key(configuration, index)
+        rule = None
+        if stage.exit is not None:
+            rule = [stage.exit.output, stage.exit.scores, stage.exit.confidence, stage.exit.calibration]
+        stages.append([key if stage.model is None else key.split("/", 1)[0], rule])
+    return hashlib.sha256(msgspec.json.encode(stages)).hexdigest()[:16]
+
+
+def thresholds_of(configuration: Configuration) -> dict[int, float]:
+    """By the place of the stage that an exit stands behind."""
+    pipeline = configuration.service.pipeline
+    return {place: stage.exit.at_least for place, stage in enumerate(pipeline) if stage.exit is not None}
+
+
+def _exits(configuration: Configuration, profile: ServiceProfile) -> Sequence[int]:
+    """Of each measured input; nothing where it was not measured: then all pass every stage."""
+    table = profile.exits.get(table_key(configuration)) if has_exits(configuration) else None
+    return () if table is None else table.exits(thresholds_of(configuration)).tolist()
 
 
 def stage_key(configuration: Configuration, index: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from trivet.catalog.records import Figure
 from trivet.experiment.variant_times import Times, best_rows, usual_length
+from trivet.spec.accuracy_drop import drop_in_words
 from trivet.stats.interval import Ratio
 from trivet.stats.paired import ratio_of_paired_blocks
 
@@ -69,6 +70,7 @@ def verdict(
     accuracy: Figure | None,
     difference: Figure | None,
     floor: float | None,
+    drop: float | None = None,
     answers_change: bool,
     smaller_is_better: bool,
 ) -> Verdict:
@@ -76,9 +78,15 @@ def verdict(
 
     Worse: slower; certainly beyond the accuracy that is promised; or with worse answers for nothing.
     Args: made: None: its speed is not that of one engine.  floor: the accuracy that the service promises.
+    drop: how much worse it may get.
     """
     if accuracy is not None and floor is not None and _is_beyond(accuracy, floor, smaller_is_better):
         return Verdict("worse", f"its answers are beyond the promised {floor:g}: {accuracy}", in_search=False)
+    if difference is not None and drop is not None:
+        least = drop if smaller_is_better else -drop
+        if _is_beyond(difference, least, smaller_is_better):
+            words = f"it loses more than the {drop_in_words(drop)} that are accepted: {difference}"
+            return Verdict("worse", words, in_search=False)
     changed = _answers_in_words(answers_change, accuracy, difference)
     if made is None:
         return Verdict("faster", f"its time depends on the request; {changed}", in_search=True)

@@ -19,8 +19,9 @@ from trivet.errors import UserError
 from trivet.load.arrivals import Arrivals, Curve, Recorded, Steps
 from trivet.load.rates import at_rate
 from trivet.simulate.profile import ServiceProfile
+from trivet.simulate.rate_search import bracket, halved
 from trivet.simulate.record import Simulated
-from trivet.simulate.server import NotProfiledError, drawn_lengths, simulated
+from trivet.simulate.server import NotProfiledError, Slo, drawn_lengths, simulated
 from trivet.simulate.setup import Setup
 from trivet.simulate.times import mean_ns, sizes_up_to
 from trivet.stats import student_t
@@ -199,36 +200,24 @@ class _Search:
         self._seed = int(rng.integers(1 << 62))
         # Whoever waits behind more than can be done within the budget is late: so many at once decide the whole run.
         allowed = (1 - setup.slo_percentile / 100) * len(self._gaps_ns)
+        self._slo = Slo(budget_ns, math.floor(allowed + _ROUNDING))
         self._most_waiting = int(allowed + _most_at_once(profile, setup, budget_ns)) + 1
         # So far apart hardly any request meets another: it gets no better with fewer.
         apart = max(_APART, 2 / (1 - setup.slo_percentile / 100))
         self._least_rps = NS_PER_S / (budget_ns * apart)
 
     def run(self, guess: float | None, precision: float) -> float:
-        low, high = self._bracket(guess or self._own_rps, 2.0 if guess is None else 1.1)
-        while high > low * (1 + precision):
-            middle = math.sqrt(low * high)
-            low, high = (middle, high) if self._holds(middle) else (low, middle)
+        first, growth = (self._own_rps, 2.0) if guess is None else (guess, 1.1)
+        low, high = bracket(self._holds, first, growth=growth, least=self._least_rps, most=_MOST_RPS)
+        if high >= _MOST_RPS:
+            raise NoRateError(f"the SLO holds even at {low:,.3g} requests a second: nothing bounds the rate")
+        if not low:
+            raise NoRateError(
+                f"the SLO (p{self._setup.slo_percentile:g} within {self._budget_ns / NS_PER_MS:g} ms) holds at no "
+                "rate: a lone request takes longer; allow more time, or take a faster variant"
+            )
+        low, high = halved(self._holds, low, high, precision)
         return math.sqrt(low * high)
-
-    def _bracket(self, rate: float, growth: float) -> tuple[float, float]:
-        """A rate that holds and one that does not."""
-        if self._holds(rate):
-            while self._holds(rate * growth):
-                rate, growth = rate * growth, growth * growth
-                if rate > _MOST_RPS:
-                    raise NoRateError(
-                        f"the SLO holds even at {rate:,.3g} requests a second: nothing bounds the rate"
-                    )
-            return rate, rate * growth
-        while not self._holds(max(rate / growth, self._least_rps)):
-            rate, growth = rate / growth, growth * growth
-            if rate <= self._least_rps:
-                raise NoRateError(
-                    f"the SLO (p{self._setup.slo_percentile:g} within {self._budget_ns / NS_PER_MS:g} ms) holds at no "
-                    "rate: a lone request takes longer; allow more time, or take a faster variant"
-                )
-        return max(rate / growth, self._least_rps), rate
 
     def _holds(self, rate_rps: float) -> bool:
         instants = (self._gaps_ns * (self._own_rps / rate_rps)).astype(np.int64)
@@ -241,6 +230,7 @@ class _Search:
             rng=rng,
             resample=True,
             most_waiting=self._most_waiting,
+            slo=self._slo,
         )
         within = run.is_ok() & (run.latency_ns() <= self._budget_ns)
         return float(within.mean()) >= self._setup.slo_percentile / 100
@@ -268,4 +258,5 @@ def _most_at_once(profile: ServiceProfile, setup: Setup, budget_ns: int) -> floa
 
 
 _MOST_RPS: Final = 1e8
+_ROUNDING: Final = 1e-6  # of a number of requests
 _APART: Final = 200.0  # of the SLO's latency, on average between requests

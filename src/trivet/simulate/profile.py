@@ -11,9 +11,11 @@ from pathlib import Path
 import msgspec
 
 from trivet.errors import SpecError
+from trivet.simulate.exit_table import ExitTable
 from trivet.simulate.setup import Setup, StageSetup
 
 NO_LENGTH = 0  # the bucket of a model without free sizes
+_ABOUT = 1.25
 
 
 class ModelTimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +76,9 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     lengths: the length bucket of each measured input, where the first model has free sizes; drawn from for requests.
     machine: `host.digest()` where it was measured; cores: that the server had.
+    longest_ns: batches were measured up to the first that takes longer; those beyond are taken in proportion. 0: as far as
+        the deadline allows.
+    exits: what the early exits of a pipeline do with the data, by the key of the pipeline.
     """
 
     service: str
@@ -84,6 +89,8 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
     cores: int = 1
     lengths: list[int] = []
     notes: list[str] = []
+    longest_ns: int = 0
+    exits: dict[str, ExitTable] = {}
 
     def covers(self, setup: Setup, lengths: Sequence[int] = ()) -> str:
         """Empty, or what a simulation would need and was not profiled: no forecast is made of it."""
@@ -103,10 +110,11 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
             return f"{stage.key} was not profiled; profiled: {', '.join(sorted(self.models)) or 'nothing'}"
         if stage.execution == "thread" and not self.host.hand_over_ns:
             return "handing a batch to an engine thread was not profiled"
+        longest_ns = min(setup.deadline_ns, self.longest_ns or setup.deadline_ns)
         for by_rows in times.samples.values():
             most = max(by_rows)
             # A batch that takes longer than a request may is never formed.
-            if stage.max_batch_size > most and min(by_rows[most]) < setup.deadline_ns:
+            if stage.max_batch_size > most and not reaches(by_rows[most], longest_ns):
                 return f"batches of {stage.max_batch_size} of {stage.key}: profiled up to {most} rows"
         at_once = min(stage.instances, max(1, setup.engine_cores // stage.threads))
         measured = max([1, *self.host.interference])
@@ -116,6 +124,14 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
         if known and lengths and max(lengths) > max(known):
             return f"requests of length {max(lengths)}: profiled up to {max(known)}"
         return ""
+
+
+def reaches(times_ns: Sequence[int], longest_ns: int) -> bool:
+    """Whether a batch takes so long that larger ones need not be measured.
+
+    Of two runs that took longer the next ones may be a little faster: that must not send anybody to measure again.
+    """
+    return min(times_ns) * _ABOUT >= longest_ns
 
 
 def model_key(

@@ -6,6 +6,8 @@ made up, from the profile. Requests go to the workers in turn, as connections ar
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,7 @@ from trivet.errors import UserError
 from trivet.pipeline.degrading import DEGRADED
 from trivet.simulate.hiccups import Hiccups
 from trivet.simulate.host import Host
+from trivet.simulate.lateness import Lateness
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.record import DROPPED, FAILED, OK, REFUSED, UNANSWERED, Simulated, gathered
 from trivet.simulate.setup import Setup
@@ -30,6 +33,15 @@ _OUTCOMES = {
     FAILED: ("failed", 504, "deadline"),
     UNANSWERED: ("unanswered", 0, ""),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """Of a run: of its requests from the `first` on so many, at most, may take longer than the budget."""
+
+    budget_ns: int
+    most_late: int
+    first: int = 0
 
 
 class NotProfiledError(UserError):
@@ -58,11 +70,12 @@ def simulated(
     rng: np.random.Generator,
     resample: bool = False,
     most_waiting: int | None = None,
+    slo: Slo | None = None,
 ) -> Simulated:
     """The same as arrays.
 
     Args: resample: the profile is taken as the sample that it is, and drawn again.  most_waiting: a worker where more
-    requests wait ends there: the others get no answer; None: all end.
+    requests wait ends there: the others get no answer; None: all end.  slo: a run that can keep it no more ends likewise.
     """
     reason = profile.covers(setup, [] if lengths is None or not len(lengths) else [int(lengths.max())])
     if reason:
@@ -75,6 +88,10 @@ def simulated(
     exits_of = exits[rng.integers(len(exits), size=len(arrivals_ns))] if len(exits) else None
     host = Host(profile.host, rng, speed=speed, resample=resample)
     there_ns = host.travel_ns // 2
+    lateness = None
+    if slo is not None:
+        from_ns = int(arrivals_ns[slo.first]) + there_ns if slo.first < len(arrivals_ns) else 0
+        lateness = Lateness(slo.budget_ns - host.travel_ns, slo.most_late, from_ns)
     records, busy_ns = [], 0.0
     for index in range(setup.workers):
         mine = slice(index, None, setup.workers)
@@ -88,7 +105,7 @@ def simulated(
         )
         arrived = (arrivals_ns[mine] + there_ns).tolist()
         its_lengths = None if lengths is None else lengths[mine].tolist()
-        records.append(worker.run(arrived, its_lengths, most_waiting))
+        records.append(worker.run(arrived, its_lengths, most_waiting, lateness))
         busy_ns += worker.busy_ns
     if len(arrivals_ns):
         busy_ns += profile.host.housekeeping * float(arrivals_ns[-1] - arrivals_ns[0])

@@ -142,7 +142,9 @@ def stages_of(
     for index, one in enumerate(made):
         if isinstance(one, ModelStage):
             one.place = index
-            one.spare_ns = -chain.run(index, 0).deadline_ns
+            one.spare_ns = (
+                _rest_ns(made, index, setup.exits) if setup.exits else -chain.run(index, 0).deadline_ns
+            )
             models.append(one)
         else:
             (models[-1].steps if models else first).append(one)
@@ -158,6 +160,20 @@ def _ladder(declared: ModelStage | Step, stand_ins: Sequence[ModelStage | Step])
         rung.place, rung.spare_ns = found[0].place, found[0].spare_ns
         rung.is_last, rung.steps, rung.is_rung = found[0].is_last, found[0].steps, True
     return found
+
+
+def _rest_ns(made: Sequence[ModelStage | Step], index: int, exits: Sequence[int]) -> int:
+    """What is kept for the stages behind `index`, each weighted by the share of those here that gets there.
+
+    A server learns the shares from the rows that it decides; here they are those of the measured inputs.
+    """
+    last = max(place for place, one in enumerate(made) if isinstance(one, ModelStage))
+    here = [place for place in exits if place >= index] or [last]
+    rest_ns = 0.0
+    for place in range(index + 1, len(made)):
+        share = 1.0 if place > last else sum(one >= place for one in here) / len(here)
+        rest_ns += share * made[place].expected_ns()
+    return round(rest_ns)
 
 
 def _model_stage(

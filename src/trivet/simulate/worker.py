@@ -16,6 +16,7 @@ from trivet.schedule import Batch, Drop
 from trivet.simulate.degrading import SimulatedLadder
 from trivet.simulate.hiccups import NEVER, Hiccups
 from trivet.simulate.host import Host
+from trivet.simulate.lateness import LOOK_EVERY, Lateness
 from trivet.simulate.record import DROPPED, FAILED, REFUSED, Record
 from trivet.simulate.stages import ModelStage, SimulatedRequest, Stages
 
@@ -78,13 +79,18 @@ class Worker:
         self.busy_ns = 0.0  # core time of the loop and the engines
 
     def run(
-        self, arrivals_ns: list[int], lengths: list[int] | None, most_waiting: int | None = None
+        self,
+        arrivals_ns: list[int],
+        lengths: list[int] | None,
+        most_waiting: int | None = None,
+        lateness: Lateness | None = None,
     ) -> Record:
-        """Each request of the worker until it has its outcome, or until more wait than are of interest.
+        """Each request of the worker until it has its outcome, or until more wait, or are late, than are of interest.
 
         Instants ascend; they are those at the worker's socket.
         """
         limit = NEVER if most_waiting is None else most_waiting
+        counted, look_at = 0, NEVER if lateness is None else LOOK_EVERY
         self._arrivals = [*arrivals_ns, NEVER, NEVER]
         self._lengths = lengths
         self._record = Record(len(arrivals_ns))
@@ -92,6 +98,11 @@ class Worker:
         while self._again or arrivals[self._next] <= self._now or self._sleep():
             begun = self._now
             self._again = False
+            if self._next >= look_at and lateness is not None:
+                counted = lateness.count(self._record, arrivals, counted, begun)
+                look_at = self._next + LOOK_EVERY
+                if lateness.left < 0:
+                    break
             if arrivals[self._next] <= begun:
                 if self._is_simple and arrivals[self._next + 1] > begun and self._is_served_alone(begun):
                     continue
@@ -290,21 +301,21 @@ class Worker:
             if end > job.end_by_ns:
                 now += answer_ns
                 record.lost(place, now, FAILED)
-            elif is_last or (exits is not None and exits[place] <= stage.place):
+            elif is_last:
                 now += answer_ns
                 done[place] = now
+            elif exits is not None and exits[place] <= stage.place:
+                now = self._leave(place, now)
             else:
                 now = self._carry_on(job, stage, now)
         self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
 
     def _carry_on(self, request: SimulatedRequest, stage: ModelStage, now: int) -> int:
-        """Over the steps behind a model to the next one, or to the answer; when the loop is done with it."""
-        now += int(sum([step.times.draw(1) for step in stage.steps]))
+        """Over the steps behind a model to the next one, or to the end; when the loop is done with it."""
         index = request.stage + 1
         if index == len(self._models):
-            now += self._host.answer_ns
-            self._record.done_ns[request.place] = now
-            return now
+            return self._leave(request.place, now)
+        now += int(sum([step.times.draw(1) for step in stage.steps]))
         following = self._models[index]
         request.stage = index
         request.queue = following.queue(0 if self._lengths is None else self._lengths[request.place])
@@ -318,6 +329,12 @@ class Worker:
         if not is_taken:
             now += self._host.answer_ns
             self._record.lost(request.place, now, REFUSED)
+        return now
+
+    def _leave(self, place: int, now: int) -> int:
+        """Behind the last model, or where an exit stands for it: over the steps at the end to the answer."""
+        now += int(sum([step.times.draw(1) for step in self._models[-1].steps])) + self._host.answer_ns
+        self._record.done_ns[place] = now
         return now
 
     # --- engine threads -----------------------------------------------------------------------------------------

@@ -4,6 +4,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from trivet.errors import SpecError
+from trivet.spec.accuracy_drop import parse_drop
+from trivet.spec.fields import FieldError
 from trivet.spec.units import Duration
 
 Auto = Literal["auto"]
@@ -43,6 +46,7 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         request's own timeout comes first. auto: max(100 ms, 4 times the profiled time of a batch of one).
     accuracy: the worst acceptable value of `metric`: a floor; for mae and rmse, where less is better, a
         ceiling.
+    accuracy_drop: how much worse `metric` may get than that of the service as declared, on the same rows: `2 points`.
     throughput: requests a second that must be answered within the budget.
     """
 
@@ -50,7 +54,19 @@ class Slo(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     latency_ns: Duration | None = msgspec.field(default=None, name="latency")
     deadline_ns: Auto | Duration = msgspec.field(default="auto", name="deadline")
     accuracy: float | None = None
+    accuracy_drop: float | str | None = None
     throughput: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.accuracy_drop is not None:
+            try:
+                msgspec.structs.force_setattr(self, "accuracy_drop", parse_drop(self.accuracy_drop))
+            except SpecError as error:
+                raise FieldError(("accuracy_drop",), str(error)) from None
+
+    @property
+    def most_drop(self) -> float | None:
+        return None if self.accuracy_drop is None else float(self.accuracy_drop)
 
 
 class Priorities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

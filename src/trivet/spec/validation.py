@@ -112,6 +112,7 @@ def _check_promises(service: Service) -> None:
 
 def _check_judging(service: Service) -> None:
     metric, decode, accuracy = service.metric, service.decode, service.slo.accuracy
+    held = "accuracy" if accuracy is not None else "accuracy_drop"
     if metric is not None:
         _check_word(metric, METRICS, ("metric",))
     if decode is not None:
@@ -122,13 +123,15 @@ def _check_judging(service: Service) -> None:
             )
     if service.data is not None:
         _check_data(service.data, service.inputs)
-    if accuracy is None:
+    if accuracy is None and service.slo.accuracy_drop is None:
         return
     if service.data is None or metric is None:
         missing = "data" if service.data is None else "metric"
         raise FieldError(
-            ("slo", "accuracy"), f"an accuracy can be held only where it is measured; add `{missing}:`"
+            ("slo", held), f"an accuracy can be held only where it is measured; add `{missing}:`"
         )
+    if accuracy is None:
+        return
     low, high = _BOUNDED_METRICS.get(metric, (float("-inf"), float("inf")))
     if not low <= accuracy <= high:
         raise FieldError(("slo", "accuracy"), f"{metric} lies between {low} and {high}, got {accuracy:g}")

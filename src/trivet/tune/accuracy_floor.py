@@ -19,6 +19,11 @@ def clears(accuracy: Figure, floor: float, *, larger_is_better: bool = True) -> 
     return None
 
 
+def lowest_difference(drop: float, larger_is_better: bool) -> float:
+    """The floor of a difference, where accuracy may get worse by `drop`; of errors a ceiling."""
+    return -drop if larger_is_better else drop
+
+
 def rows_to_clear(accuracy: float, floor: float) -> int | None:
     """The least number of rows of which a share `accuracy` right has an interval above the floor.
 

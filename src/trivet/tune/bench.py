@@ -57,6 +57,10 @@ class Bench(Protocol):
         """Of the choice's variants, as they were judged once; None: no metric or no labels."""
         ...
 
+    def difference(self, choice: Choice) -> Figure | None:
+        """Of its accuracy to the default's, on the same rows; None: not judged, or its answers are the same."""
+        ...
+
     def now_ns(self) -> int:
         """Monotonic: the budget is kept by it."""
         ...

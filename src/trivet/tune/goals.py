@@ -11,7 +11,7 @@ from trivet.errors import UserError
 from trivet.experiment.judged_variants import JudgedVariant
 from trivet.spec.service import Service
 from trivet.spec.units import format_duration
-from trivet.tune.accuracy_floor import clears, rows_in_words
+from trivet.tune.accuracy_floor import clears, lowest_difference, rows_in_words
 from trivet.tune.legs import more_accurate_is_larger
 from trivet.tune.space import Space
 
@@ -33,6 +33,7 @@ def goal_of(service: Service, objective: Objective | None, slo_latency_ns: int) 
         slo_latency_ns=slo_latency_ns,
         slo_percentile=service.slo.percentile,
         accuracy_floor=service.slo.accuracy,
+        accuracy_drop=service.slo.most_drop,
         metric=service.metric,
         throughput_rps=service.slo.throughput,
         safety_margin=tuning.margin if tuning is not None else 0.1,
@@ -53,16 +54,27 @@ def value(figures: Mapping[str, float], objective: Objective) -> float:
     return sign * math.log(figure) if figure > 0 else -math.inf
 
 
-def floor_standing(accuracy: Figure | None, goal: Goal, *, answers_change: bool) -> int:
+def floor_standing(
+    accuracy: Figure | None, goal: Goal, *, answers_change: bool, difference: Figure | None = None
+) -> int:
     """2: the accuracy may be recommended; 1: nothing tells yet; 0: it may not.
 
     Without a floor nothing says how far answers may change: only those of the original may be recommended then.
+    Args: difference: to the default's, on the same rows.
     """
-    if goal.accuracy_floor is None:
+    if goal.accuracy_floor is None and goal.accuracy_drop is None:
         return 0 if answers_change else 2
-    if accuracy is None:
-        return 1
-    verdict = clears(accuracy, goal.accuracy_floor, larger_is_better=more_accurate_is_larger(goal))
+    larger = more_accurate_is_larger(goal)
+    standings = [2]
+    if goal.accuracy_floor is not None:
+        standings.append(_standing(accuracy, goal.accuracy_floor, larger))
+    if goal.accuracy_drop is not None and answers_change:
+        standings.append(_standing(difference, lowest_difference(goal.accuracy_drop, larger), larger))
+    return min(standings)
+
+
+def _standing(figure: Figure | None, floor: float, larger_is_better: bool) -> int:
+    verdict = None if figure is None else clears(figure, floor, larger_is_better=larger_is_better)
     return 1 if verdict is None else 2 if verdict else 0
 
 

@@ -10,6 +10,7 @@ from trivet.catalog.study import Goal, Trial
 from trivet.spec.service import SMALLER_IS_BETTER
 
 LATENCY, RATE, ACCURACY, COST = "latency_p99_ms", "max_rate_rps", "accuracy", "cpu_ms_per_request"
+DIFFERENCE = "accuracy_difference"  # to the default's, on the same rows: no leg of its own
 Source = Literal["measured", "predicted"]
 
 

@@ -25,6 +25,17 @@ OF_A_MODEL = (
     "graph_optimization",
     "spinning",
 )
+# The threshold of an early exit behind a model; `declared`: as service.yaml, or whoever built the variant, has it.
+EXIT, DECLARED = "exit", "declared"
+FIRST_THRESHOLDS = (
+    0.5,
+    0.7,
+    0.8,
+    0.9,
+    0.95,
+    0.99,
+)  # until a profile says what share of the rows leaves at which
+CHANGE_ANSWERS = frozenset({"variant", EXIT})
 # What simulation cannot tell apart, as it works on profiled times: tried live beside the best, one at a time.
 LIVE_ONLY = frozenset({"graph_optimization", "spinning"})
 MAX_BATCH_SIZE = 64
@@ -50,6 +61,11 @@ class Lever:
     @property
     def live_only(self) -> bool:
         return self.lever in LIVE_ONLY
+
+
+def changes_answers(lever: str) -> bool:
+    """Args: lever: by name, `model.exit` where a service has several models."""
+    return lever.rpartition(".")[2] in CHANGE_ANSWERS
 
 
 def candidates(

@@ -9,7 +9,7 @@ from trivet.spec.levers import Levers
 from trivet.spec.tuning import KEPT, Bounds, LeverRule
 from trivet.spec.units import parse_duration_ns
 from trivet.tune.choice import Value
-from trivet.tune.lever import DURATIONS, OF_CORES, Lever, levers_with
+from trivet.tune.lever import DECLARED, DURATIONS, EXIT, OF_CORES, Lever, levers_with
 
 
 def ruled(
@@ -75,6 +75,11 @@ def check_value(lever: str, value: Value, num_cores: int, path: FieldPath) -> No
     if lever == "engine":
         if value not in ("onnxruntime", "openvino"):
             raise FieldError(path, f"engine: expected onnxruntime or openvino, got {value!r}")
+        return
+    if lever == EXIT:
+        is_share = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+        if value != DECLARED and not is_share:
+            raise FieldError(path, f"exit: expected a confidence from 0 to 1, or {DECLARED}, got {value!r}")
         return
     if lever in OF_CORES and isinstance(value, int) and not 1 <= value <= num_cores:
         raise FieldError(

@@ -29,13 +29,15 @@ from trivet.simulate.setup import Setup
 from trivet.spec.configuration import Configuration
 from trivet.tune.bench import BlockResult
 from trivet.tune.choice import Choice
+from trivet.tune.exit_figures import exit_accuracy, exit_difference
 from trivet.tune.screen import answers_of
 from trivet.tune.served import Kept, Served
 from trivet.tune.space import Space
 
 LIVE_POINTS, PASSES = 3, 2  # of a profile: the server's own, and how often each engine is visited
 MAX_SEND_LAG_NS = 1_000_000  # of a block that counts, at the 99th percentile
-START_S = 1.0  # of a process that measures engines, beside the time of its points
+START_S = 1.0  # of an engine, beside the time of its points
+NUM_OF_BUDGET = 30  # points as long as one that a profile's budget would have room for
 _ORDER = 1  # the purpose of a seed: who goes first in a block
 
 
@@ -87,7 +89,8 @@ class LiveBench:
     def profile(self, choices: Sequence[Choice], *, budget_ns: int) -> ServiceProfile:
         """As many of the choices as fit, the first ones first."""
         seconds = budget_ns / 1e9
-        fitting = int((seconds - LIVE_POINTS * 2 * POINT_S) / (POINT_S + PASSES * START_S))
+        point_s = min(POINT_S, seconds / NUM_OF_BUDGET)
+        fitting = int((seconds - LIVE_POINTS * 2 * point_s) / (point_s + START_S))
         most = max(1, min((MAX_POINTS - LIVE_POINTS) // PASSES, fitting, len(choices)))
         first = self._with_thread(choices[0])
         configurations = [self._space.configuration(choice)[0] for choice in (first, *choices[1:most])]
@@ -95,6 +98,9 @@ class LiveBench:
             configurations,
             self._placement,
             max_points=max(MAX_POINTS, LIVE_POINTS + PASSES * most),
+            point_s=point_s,
+            # A batch that takes longer breaks the SLO for all that are in it: how much longer is of no interest.
+            longest_ns=self._goal.slo_latency_ns,
             path=self._profile_path,
             seed=self._seed,
             on_progress=lambda what, done, of: self._say(f"profile {done} of {of}: {what}"),
@@ -142,7 +148,13 @@ class LiveBench:
         return {choice: found[choice] for choice in choices}
 
     def accuracy(self, choice: Choice) -> Figure | None:
-        """As the variant was judged; of what was not judged, as its first trial found."""
+        """As the variant was judged; of what was not judged, as its first trial found; of other thresholds of exits as the
+        profile has it until then."""
+        if self._space.changes_exit(choice):
+            known = self._accuracies.get(answers_of(choice))
+            if known is None and self._profile is not None:
+                known = exit_accuracy(self._space.configuration(choice)[0], self._profile)
+            return known
         changed = [
             one for one in self._space.judged(choice).values() if one.variant.answers_change and one.accuracy
         ]
@@ -151,6 +163,17 @@ class LiveBench:
         if not changed and (known := self._original()) is not None:
             return known
         return self._accuracies.get(answers_of(choice))
+
+    def difference(self, choice: Choice) -> Figure | None:
+        if self._space.changes_exit(choice):
+            if self._profile is None:
+                return None
+            configuration, default = (
+                self._space.configuration(one)[0] for one in (choice, self._space.default)
+            )
+            return exit_difference(configuration, default, self._profile)
+        changed = [one for one in self._space.judged(choice).values() if one.variant.answers_change]
+        return changed[0].difference if len(changed) == 1 else None
 
     def _original(self) -> Figure | None:
         judged = self._space.judged(self._space.default).values()
@@ -185,8 +208,10 @@ class LiveBench:
         served = Served(configuration, workers, self._placement, self._kept, asked(workers))
         try:
             self._running[choice] = served.__enter__()
-            if self.accuracy(choice) is None and answers_of(choice) not in self._accuracies:
-                self._accuracies[answers_of(choice)] = served.accuracy()
+            changes_exit = self._space.changes_exit(choice)
+            if answers_of(choice) not in self._accuracies and (changes_exit or self.accuracy(choice) is None):
+                # On rows that no exit was made with: all others would flatter it.
+                self._accuracies[answers_of(choice)] = served.accuracy(unseen=changes_exit)
         except UserError as error:
             self._stop([choice])
             return str(error)

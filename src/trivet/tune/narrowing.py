@@ -7,14 +7,17 @@ from itertools import product
 import numpy as np
 
 from trivet.catalog.study import LeftOut
+from trivet.experiment.simulated import has_exits, table_key
 from trivet.schedule.deferral import MIN_GAIN
 from trivet.simulate.profile import ModelTimes, ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.tune.choice import Choice, Value
+from trivet.tune.lever import EXIT
 from trivet.tune.space import Lever, Space
 
 # The levers that service times depend on; all others are decided by the scheduler, which simulation has.
 TIMED = ("variant", "engine", "threads")
+LEAVING = (0.3, 0.5, 0.7, 0.8, 0.9, 0.97)  # shares of the rows: the thresholds of an exit that are looked at
 WORTH = 0.98  # of the time a row of smaller batches: a batch that is not faster by this much is no gain
 
 
@@ -32,8 +35,12 @@ def profiled_choices(space: Space) -> list[Choice]:
 
 
 def narrowed(space: Space, profile: ServiceProfile, setup_of: Callable[[Choice], Setup]) -> Space:
-    """The space without batch limits, and waiting for batches, that gain nothing for any profiled choice."""
+    """The space without batch limits, and waiting for batches, that gain nothing for any profiled choice.
+
+    Thresholds of exits are those at which certain shares of the measured rows leave.
+    """
     levers, left_out = list(space.levers), list(space.left_out)
+    levers = [found for lever in levers if (found := _with_thresholds(lever, space, profile, left_out))]
     for model in space.base.service.models:
         gains = _gains(space, profile, setup_of, model)
         if not gains:
@@ -50,6 +57,30 @@ def narrowed(space: Space, profile: ServiceProfile, setup_of: Callable[[Choice],
             kept += [replace(lever, values=values)] if len(values) > 1 else []
         levers = kept
     return replace(space, levers=tuple(levers), left_out=tuple(left_out))
+
+
+def _with_thresholds(
+    lever: Lever, space: Space, profile: ServiceProfile, left_out: list[LeftOut]
+) -> Lever | None:
+    """The lever of an exit with values that make a difference here; None: nothing tells which do."""
+    if lever.lever != EXIT:
+        return lever
+    found: set[float] = set()
+    for choice in profiled_choices(space):
+        configuration = space.configuration(choice)[0]
+        table = profile.exits.get(table_key(configuration)) if has_exits(configuration) else None
+        if table is None:
+            continue
+        for place, stage in enumerate(configuration.service.pipeline):
+            if place in table.confidences and space.stands_for(stage.model or "") == lever.model:
+                found.update(table.thresholds(place, LEAVING))
+    if not found:
+        left_out.append(LeftOut(name=lever.name, why="no data tells how sure the exit is of what"))
+        return None
+    tuning = space.base.service.tune
+    if tuning is not None and {lever.name, lever.lever} & set(tuning.levers):
+        return lever
+    return replace(lever, values=(lever.default, *sorted(found)))
 
 
 def _after(lever: Lever, limit: int, best: float) -> tuple[str, tuple[Value, ...]]:

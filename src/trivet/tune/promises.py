@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal, TrialBlock
-from trivet.tune.accuracy_floor import clears, rows_in_words
-from trivet.tune.legs import ACCURACY, COST, LATENCY, RATE, more_accurate_is_larger
+from trivet.spec.accuracy_drop import drop_in_words
+from trivet.tune.accuracy_floor import clears, lowest_difference, rows_in_words
+from trivet.tune.legs import ACCURACY, COST, DIFFERENCE, LATENCY, RATE, more_accurate_is_larger
 
 NS_PER_MS = 1e6
 
@@ -61,7 +62,9 @@ def checks(
     found = [_latency(figures, goal), _promise(blocks, goal), _throughput(figures, goal)]
     if goal.accuracy_floor is not None:
         found.append(_accuracy(figures, goal, goal.accuracy_floor, num_rows, trust_estimates))
-    elif answers_change:
+    if goal.accuracy_drop is not None and answers_change:
+        found.append(_drop(figures, goal, goal.accuracy_drop, num_rows, trust_estimates))
+    if goal.accuracy_floor is None and goal.accuracy_drop is None and answers_change:
         found.append(
             Check("accuracy floor", math.inf, "it changes answers, and no accuracy floor says how far it may")
         )
@@ -121,6 +124,30 @@ def _throughput(figures: Mapping[str, Figure], goal: Goal) -> Check:
     shortfall = math.inf if promised == 0 else max(0.0, goal.throughput_rps / promised - 1)
     words = f"{promised:.4g} requests/s are promised, {goal.throughput_rps:g} are asked for"
     return Check("throughput", shortfall, words)
+
+
+def _drop(
+    figures: Mapping[str, Figure], goal: Goal, drop: float, num_rows: int | None, trust_estimates: bool
+) -> Check:
+    """On the same rows as the default's: what both get wrong says nothing."""
+    name, larger = "accuracy drop", more_accurate_is_larger(goal)
+    floor, accepted = lowest_difference(drop, larger), drop_in_words(drop)
+    figure = figures.get(DIFFERENCE)
+    if figure is None:
+        return Check(
+            name, math.inf, f"nothing says whether it loses at most {accepted}: not judged beside the default"
+        )
+    verdict = clears(figure, floor, larger_is_better=larger)
+    sign = 1 if larger else -1
+    if verdict or (trust_estimates and sign * figure.estimate >= sign * floor):
+        return Check(name)
+    worst = figure.low if larger else figure.high
+    distance = math.inf if worst is None else abs(floor - worst) / max(abs(floor), 1e-9)
+    told = f"a difference of {figure} on the same rows"
+    if verdict is False:
+        return Check(name, distance, f"{told} is more than the {accepted} that are accepted")
+    rows = rows_in_words(figure, floor, num_rows=num_rows, is_share=False, larger_is_better=larger)
+    return Check(name, distance, f"{told} cannot tell whether it is within {accepted}: {rows}")
 
 
 def _accuracy(

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 
 from trivet.catalog.study import Goal
 from trivet.simulate.profile import ServiceProfile
+from trivet.simulate.rate_search import bracket, halved
 from trivet.simulate.server import NotProfiledError
 from trivet.simulate.setup import Setup
 from trivet.tune.choice import Choice
 from trivet.tune.goals import value
+from trivet.tune.lever import changes_answers
 from trivet.tune.simulated_load import NS_PER_S, Point, SimulatedLoad
 
 FIRST, SECOND = 800, 3_000  # requests of one simulation, of the first and the second round
@@ -110,7 +112,8 @@ class Screen:
         at_least: float | None = None
         if best is not None and self._goal.objective == "rate":
             at_least = BEHIND * best
-            if not self._short.at(setup, at_least).holds(self._goal.slo_latency_ns):
+            within_ns = self._goal.slo_latency_ns
+            if not self._short.at(setup, at_least, within_ns=within_ns).holds(within_ns):
                 return Screened(choice, setup, {})
         figures = _at_reference(self._short.at(setup, self.reference_rps)) if self.reference_rps else {}
         if (
@@ -121,7 +124,7 @@ class Screen:
             return Screened(choice, setup, figures)
         budget_ns = self._goal.slo_latency_ns
         rate, _ = largest_rate(
-            self._profile, setup, self._short, budget_ns, FIRST_PRECISION, at_least=at_least
+            self._profile, setup, self._short, budget_ns, FIRST_PRECISION, guess=best, at_least=at_least
         )
         found = Screened(choice, setup, {"max_rate_rps": rate, **figures})
         self._note_best(found)
@@ -159,31 +162,26 @@ def largest_rate(
     guess: float | None = None,
     at_least: float | None = None,
 ) -> tuple[float, list[Point]]:
-    """The largest rate that holds the SLO (0: none does), by bisection on a log scale, and what was simulated.
+    """The largest rate that holds the SLO (0: none does), and what was simulated on the way to it.
 
     Args: guess: where the search begins.  at_least: known to hold.
     """
     points: list[Point] = []
 
     def holds(rate_rps: float) -> bool:
-        points.append(load.at(setup, rate_rps))
+        if at_least is not None and rate_rps <= at_least:
+            return True
+        points.append(load.at(setup, rate_rps, within_ns=slo_latency_ns))
         return points[-1].holds(slo_latency_ns)
 
     bound = engine_bound_rps(profile, setup)
-    if at_least is not None:
-        low, high = at_least, max(bound, at_least)
+    if guess is None:
+        first, growth = bound / 2, 2.0
     else:
-        low, high = (guess / NEARBY, guess * NEARBY) if guess else (bound / 2, bound)
-        while not holds(low):
-            low, high = low / 2, low
-            if low < bound * LOWEST_SHARE:
-                return 0.0, points
-    while guess and high < bound and holds(high):
-        low, high = high, min(bound, high * NEARBY**2)
-    while high / low > 1 + precision:
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low, points
+        first, growth = min(guess, bound / NEARBY), NEARBY
+    least = bound * LOWEST_SHARE if at_least is None else at_least
+    low, high = bracket(holds, max(first, least), growth=growth, least=least, most=max(bound, least))
+    return (halved(holds, low, high, precision)[0] if low else 0.0), points
 
 
 def screen(
@@ -257,7 +255,7 @@ def engine_bound_rps(profile: ServiceProfile, setup: Setup) -> float:
 
 def answers_of(choice: Choice) -> tuple[object, ...]:
     """The levers that change answers: choices with the same ones are as accurate as each other."""
-    return tuple(choice[lever] for lever in choice if lever.rpartition(".")[2] == "variant")
+    return tuple(choice[lever] for lever in choice if changes_answers(lever))
 
 
 def _mean(values: Sequence[int]) -> float:

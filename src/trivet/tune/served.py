@@ -13,12 +13,14 @@ from typing import Self
 from trivet.catalog.catalog import Catalog
 from trivet.catalog.environment import Environment
 from trivet.catalog.records import Figure
+from trivet.experiment.data_parts import data_parts, why_no_data
+from trivet.experiment.exit_profile import PARTS_SEED
 from trivet.experiment.figures import figures
 from trivet.experiment.live_points import absolute
 from trivet.experiment.measured import Measured, measure_result
 from trivet.experiment.offered import job
 from trivet.experiment.pairs import block_values
-from trivet.experiment.passes import accuracy_figures, ask_alone, judge_labelled
+from trivet.experiment.passes import Judged, accuracy_figures, ask_alone, judge_labelled, judge_rows
 from trivet.experiment.placement import Placement
 from trivet.experiment.recording import Recording, draft_of
 from trivet.experiment.side import Side, side
@@ -98,10 +100,22 @@ class Served:
         path.write_text(configuration_yaml(self._configuration, root, workers=self._workers).text)
         return path
 
-    def accuracy(self) -> Figure | None:
-        """Judged through the server; None where there are no labels, or no metric."""
-        judged = None if self._side is None else judge_labelled(self._side, MAX_LABELLED)
+    def accuracy(self, *, unseen: bool = False) -> Figure | None:
+        """Judged through the server; None where there are no labels, or no metric.
+
+        Args: unseen: only on rows that no variant was fitted or chosen by.
+        """
+        judged = None
+        if self._side is not None:
+            judged = self._judged_unseen(self._side) if unseen else judge_labelled(self._side, MAX_LABELLED)
         return None if judged is None else accuracy_figures(judged).get("accuracy")
+
+    def _judged_unseen(self, made: Side) -> Judged | None:
+        configuration, service = self._configuration, self._configuration.service
+        if made.signature is None or why_no_data(configuration) or service.metric is None:
+            return None
+        rows = data_parts(configuration, made.signature, PARTS_SEED).judged_rows(MAX_LABELLED)
+        return judge_rows(made, configuration, rows) if rows.labels else None
 
     def block(self, workload: Workload, tags: Mapping[str, str]) -> tuple[BlockResult, bool]:
         """One block as a run of its own, and whether it was stopped (Ctrl-C)."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.record import OK
-from trivet.simulate.server import simulated
+from trivet.simulate.server import Slo, simulated
 from trivet.simulate.setup import Setup
 from trivet.stats.percentile import percentile_ns
 
@@ -41,14 +41,24 @@ class SimulatedLoad:
         self._seed = seed
         gaps = np.random.default_rng((seed, _GAPS)).exponential(size=num_requests)
         self._instants = np.cumsum(gaps)
+        self._first = int(num_requests * WARMUP_SHARE)
 
-    def at(self, setup: Setup, rate_rps: float) -> Point:
-        """Raises: NotProfiledError: the profile does not cover the setup."""
+    def at(self, setup: Setup, rate_rps: float, *, within_ns: int | None = None) -> Point:
+        """Args: within_ns: all that is asked is whether the SLO's percentile is within it: a run that cannot any more ends.
+
+        Raises: NotProfiledError: the profile does not cover the setup.
+        """
         arrivals_ns: NDArray[np.int64] = (self._instants * (NS_PER_S / rate_rps)).astype(np.int64)
         rng = np.random.default_rng((self._seed, _SERVICE))
-        run = simulated(self._profile, setup, arrivals_ns, rng=rng)
+        run = simulated(
+            self._profile,
+            setup,
+            arrivals_ns,
+            rng=rng,
+            slo=None if within_ns is None else self._slo(setup, within_ns),
+        )
         latencies = np.where(run.outcome == OK, run.done_ns - run.intended_ns, NEVER_NS)
-        steady = latencies[int(len(latencies) * WARMUP_SHARE) :]
+        steady = latencies[self._first :]
         return Point(
             rate_rps=rate_rps,
             slo_ms=_ms(steady, setup.slo_percentile / 100),
@@ -56,6 +66,10 @@ class SimulatedLoad:
             p99_ms=_ms(steady, 0.99),
             cpu_ms=run.busy_ns / len(latencies) / NS_PER_MS,
         )
+
+    def _slo(self, setup: Setup, within_ns: int) -> Slo:
+        num = len(self._instants) - self._first
+        return Slo(within_ns, num - math.ceil(setup.slo_percentile / 100 * num), self._first)
 
 
 def _ms(latencies: NDArray[np.int64], p: float) -> float:

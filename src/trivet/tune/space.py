@@ -12,10 +12,20 @@ from trivet.experiment.judged_variants import JudgedVariant
 from trivet.host import engine_cores
 from trivet.spec.configuration import Configuration, with_service
 from trivet.spec.fields import FieldError, nearest
-from trivet.spec.service import Model
+from trivet.spec.service import Model, Service, Stage
 from trivet.spec.tuning import Tuning
 from trivet.tune.choice import Choice, Value
-from trivet.tune.lever import OF_A_MODEL, Lever, candidates, declared_value, levers_with, powers_up_to
+from trivet.tune.lever import (
+    DECLARED,
+    EXIT,
+    FIRST_THRESHOLDS,
+    OF_A_MODEL,
+    Lever,
+    candidates,
+    declared_value,
+    levers_with,
+    powers_up_to,
+)
 from trivet.tune.lever_rules import ruled
 from trivet.variants.variant import ORIGINAL, Variant
 
@@ -78,6 +88,8 @@ class Space:
         if used > max(1, cores) and not self._is_default(choice, ("threads", "instances", "workers"), model):
             return False
         changed = {name for name in OF_A_MODEL if value(name) != self.default.get(self.name_of(name, model))}
+        if value(EXIT) != self.default.get(self.name_of(EXIT, model)) and not self._has_exit(choice, model):
+            return False
         if value("max_batch_size") == 1 and "deferral" in changed:
             return False
         if value("execution") == "inline" and "instances" in changed:
@@ -95,6 +107,17 @@ class Space:
     def _is_default(self, choice: Choice, levers: Sequence[str], model: str) -> bool:
         names = [self.name_of(lever, model) if lever in OF_A_MODEL else lever for lever in levers]
         return all(choice.get(name) == self.default.get(name) for name in names)
+
+    def _has_exit(self, choice: Choice, model: str) -> bool:
+        """Whether rows may leave early behind the model, or inside what stands for it."""
+        judged = self.judged(choice).get(model)
+        if judged is not None and judged.variant.stages is not None:
+            return _brings_exit(judged)
+        return _declares_exit(self.base.service, model)
+
+    def changes_exit(self, choice: Choice) -> bool:
+        """Whether any exit has another threshold than the declared one."""
+        return any(choice.get(lever.name) != lever.default for lever in self.levers if lever.lever == EXIT)
 
     def name_of(self, lever: str, model: str) -> str:
         """`threads`, or `model.threads` where the service has several models."""
@@ -118,7 +141,8 @@ class Space:
         """What a server would be given, and with how many workers."""
         base = self._with_variants(choice)
         models = {name: self._with_levers(name, model, choice) for name, model in base.service.models.items()}
-        service = msgspec.structs.replace(base.service, models=models)
+        pipeline = tuple(self._with_threshold(stage, choice) for stage in base.service.pipeline)
+        service = msgspec.structs.replace(base.service, models=models, pipeline=pipeline)
         return with_service(base, service), int(choice.get("workers", 1))
 
     def _with_variants(self, choice: Choice) -> Configuration:
@@ -135,13 +159,35 @@ class Space:
 
     def _with_levers(self, name: str, model: Model, choice: Choice) -> Model:
         """A model that a variant brought (the stages of an early exit) has the levers of the one that it stands for."""
-        declared = self.base.service.models
-        of = name if name in declared else next((one for one in declared if name.startswith(one)), name)
+        declared, of = self.base.service.models, self.stands_for(name)
         values = {lever: choice[key] for lever in OF_A_MODEL if (key := self.name_of(lever, of)) in choice}
         engine = values.pop("engine", model.engine)
         if of in declared and model.engine != declared[of].engine:
             engine = model.engine  # a variant that was made for its engine
         return msgspec.structs.replace(model, engine=engine, levers=levers_with(model.levers, values))
+
+    def stands_for(self, name: str) -> str:
+        """The declared model that a model is, or is a part of."""
+        declared = self.base.service.models
+        return name if name in declared else next((one for one in declared if name.startswith(one)), name)
+
+    def _with_threshold(self, stage: Stage, choice: Choice) -> Stage:
+        if stage.exit is None or stage.model is None:
+            return stage
+        at_least = choice.get(self.name_of(EXIT, self.stands_for(stage.model)), DECLARED)
+        if at_least == DECLARED:
+            return stage
+        return msgspec.structs.replace(
+            stage, exit=msgspec.structs.replace(stage.exit, at_least=float(at_least))
+        )
+
+
+def _declares_exit(service: Service, model: str) -> bool:
+    return any(stage.exit is not None and stage.model == model for stage in service.pipeline)
+
+
+def _brings_exit(judged: JudgedVariant) -> bool:
+    return any("exit" in tree for tree in judged.variant.stages or ())
 
 
 def space_of(
@@ -203,6 +249,15 @@ def _all_levers(
                 model=name,
                 values=values,
                 default=ORIGINAL,
+                kind="answers",
+            )
+        if _declares_exit(service, name) or any(map(_brings_exit, variants.get(name, {}).values())):
+            yield Lever(
+                name=f"{prefix}{EXIT}",
+                lever=EXIT,
+                model=name,
+                values=(DECLARED, *FIRST_THRESHOLDS),
+                default=DECLARED,
                 kind="answers",
             )
         for lever in OF_A_MODEL:

@@ -16,6 +16,7 @@ from trivet.tune.bench import Bench
 from trivet.tune.budget import Budget
 from trivet.tune.choice import Choice
 from trivet.tune.goals import OBJECTIVES, floor_standing
+from trivet.tune.legs import ACCURACY, DIFFERENCE
 from trivet.tune.screen import Screened, Screening
 from trivet.tune.space import Space
 from trivet.variants.variant import ORIGINAL
@@ -77,7 +78,13 @@ class State:
         """How surely a choice may be recommended, by its answers: as goals.floor_standing."""
         judged = self.space.judged(choice).values()
         changes = any(one.variant.name != ORIGINAL and one.variant.answers_change for one in judged)
-        return floor_standing(self.bench.accuracy(choice), self.goal, answers_change=changes)
+        changes = changes or self.space.changes_exit(choice)
+        return floor_standing(
+            self.bench.accuracy(choice),
+            self.goal,
+            answers_change=changes,
+            difference=self.bench.difference(choice),
+        )
 
     def beliefs(self) -> Beliefs:
         """From all records so far; what differs only in levers that simulation does not know has one forecast."""
@@ -197,9 +204,8 @@ def measured_figures(state: State, beliefs: Beliefs, choice: Choice) -> dict[str
             found[name] = Figure(
                 estimate=interval.estimate, low=interval.low, high=interval.high, unit=UNITS[name]
             )
-    accuracy = state.bench.accuracy(choice)
-    if found and accuracy is not None:
-        found["accuracy"] = accuracy
+    if found:
+        found |= _judged_figures(state, choice)
     return found | _promise_kept(state.records.blocks.get(choice, ()))
 
 
@@ -229,8 +235,12 @@ def predicted_figures(state: State, beliefs: Beliefs, choice: Choice) -> dict[st
                 high=math.exp(mean + Z * spread),
                 unit=UNITS[name],
             )
-    accuracy = state.bench.accuracy(choice) if found else None
-    return found if accuracy is None else found | {"accuracy": accuracy}
+    return found | _judged_figures(state, choice) if found else found
+
+
+def _judged_figures(state: State, choice: Choice) -> dict[str, Figure]:
+    found = {ACCURACY: state.bench.accuracy(choice), DIFFERENCE: state.bench.difference(choice)}
+    return {name: figure for name, figure in found.items() if figure is not None}
 
 
 def restored(study: Study, records: Records, ended: dict[Choice, str]) -> ServiceProfile | None:

@@ -14,6 +14,7 @@ import msgspec
 
 from trivet.catalog.study import Study, Trial
 from trivet.errors import SpecError
+from trivet.spec.accuracy_drop import drop_in_words
 from trivet.spec.configuration import SHORT_LENGTH, Configuration
 from trivet.spec.service import Service
 from trivet.spec.service_file import load_configuration
@@ -90,6 +91,8 @@ def header_lines(study: Study, trial: Trial, configuration_hash: str) -> list[st
     floor = (
         "" if goal.accuracy_floor is None else f", {goal.metric or 'accuracy'} floor {goal.accuracy_floor:g}"
     )
+    if goal.accuracy_drop is not None:
+        floor += f", at most {drop_in_words(goal.accuracy_drop)} worse than the service as declared"
     lines = [
         f"Written by trivet tune: study {study.id or 'not kept'}, {trial_in_words(trial, study.levers)}.",
         f"Configuration {configuration_hash}.",
