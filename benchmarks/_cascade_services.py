@@ -1,4 +1,4 @@
-"""The ladder of Banking77 as services: the cascade with thresholds of its own, and each rung alone. Measured in the server."""
+"""The ladder of Banking77 as services: the cascade with thresholds of its own, and each rung alone. Measured live."""
 
 import json
 from collections.abc import Mapping, Sequence

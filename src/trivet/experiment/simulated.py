@@ -9,6 +9,7 @@ import msgspec
 from trivet import host
 from trivet.runtime import profile as profiles
 from trivet.runtime.engines import num_threads, wanted_batch_size
+from trivet.runtime.preparing_exits import certificate_of
 from trivet.runtime.profile import Batching, Profile
 from trivet.runtime.resolving import profile_path, resolve_model, step_execution, step_model
 from trivet.runtime.samples import Samples
@@ -102,9 +103,16 @@ def table_key(configuration: Configuration) -> str:
 
 
 def thresholds_of(configuration: Configuration) -> dict[int, float]:
-    """By the place of the stage that an exit stands behind."""
+    """By the place of the stage that an exit stands behind; of a certified cascade those that it begins with.
+
+    Raises: SpecError: a certificate that cannot be read, or speaks of something else.
+    """
     pipeline = configuration.service.pipeline
-    return {place: stage.exit.at_least for place, stage in enumerate(pipeline) if stage.exit is not None}
+    exits = {place: stage.exit for place, stage in enumerate(pipeline) if stage.exit is not None}
+    certificate = certificate_of(configuration)
+    if certificate is not None:
+        return dict(zip(exits, certificate.points[-1].thresholds, strict=True))
+    return {place: rule.threshold for place, rule in exits.items()}
 
 
 def _exits(configuration: Configuration, profile: ServiceProfile) -> Sequence[int]:

@@ -29,7 +29,7 @@ def make_fronts(
     Args: shared_store: the worker's, made when it is first wanted; None: there is none.
     """
     service = prepared.configuration.service
-    fronts: list[Front] = []
+    fronts: list[Front] = [*live.front_list]
     stages: StageCaches | None = None
     if service.cache is not None:
         rules = service.cache.exact or ExactCache()
@@ -42,6 +42,7 @@ def make_fronts(
             stages = _stage_caches(prepared, live, runtime, local, rules)
     if prepared.semantic is not None:  # after the exact one: who asks the same again needs no guess
         fronts.append(SemanticFront(prepared.semantic, loop, live.counts, runtime.now_ns))
+    fronts += live.last_fronts
     if not fronts and stages is None:
         return None
     return Fronts(fronts, runtime, live.counts, stages)
