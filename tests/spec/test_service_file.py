@@ -218,7 +218,7 @@ MODEL = "models:\n  m:\n    file: m.onnx\n"
         ),
         (
             MODEL + "pipeline:\n  - model: m\n  - {}\n",
-            "service.yaml:6: a stage is exactly one of preprocess, model",
+            "service.yaml:6: a stage is exactly one of preprocess, features, model",
         ),
         (
             MODEL + "pipeline:\n  - {model: m, preprocess: 'a:b'}\n",
