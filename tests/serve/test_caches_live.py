@@ -72,7 +72,9 @@ def metric(server: ServerProcess, name: str, *labels: str) -> float:
     """Sum of the lines of a family with all these labels."""
     with urllib.request.urlopen(f"http://{server.control}/metrics") as answer:
         lines = answer.read().decode().splitlines()
-    found = [line for line in lines if re.match(rf"{name}\{{", line) and all(label in line for label in labels)]
+    found = [
+        line for line in lines if re.match(rf"{name}\{{", line) and all(label in line for label in labels)
+    ]
     return sum(float(line.rpartition(" ")[2]) for line in found)
 
 
@@ -159,7 +161,9 @@ def test_rows_say_which_cache_has_answered(folder: Path) -> None:
     for place, cache in enumerate(table["cache"]):
         hit = cache == "exact"
         assert (table["batch_size"][place] == 0) == (table["compute_ns"][place] == 0) == hit
-        assert [table[name][place] for name in ("instead", "upstream", "attempts", "cost_nano", "outcome")] == [
+        assert [
+            table[name][place] for name in ("instead", "upstream", "attempts", "cost_nano", "outcome")
+        ] == [
             "",
             "",
             -1,
