@@ -11,6 +11,7 @@ from trivet.pipeline.exits import ExitPoint
 from trivet.pipeline.wiring import Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import free_axes
+from trivet.runtime.costing import Costing
 from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
 from trivet.runtime.feature_store import FeatureStore
 from trivet.runtime.live import LiveModel, LiveService
@@ -68,6 +69,10 @@ def install(
         max_priority=service.priorities.levels,
         platform=_platform(service),
     )
+    if service.cost is not None:
+        live.costing = Costing(service.cost, live.counts)
+        for model in live.models:
+            model.nano_per_ns = service.cost.nano_per_core_ns() * max(1, model.resolution.threads)
     if prepared.precomputed is not None:
         prepared.precomputed.begin(loop, live.counts, now_ns)
         live.front_list.append(prepared.precomputed)

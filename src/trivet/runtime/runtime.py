@@ -12,6 +12,7 @@ from trivet.clock import MonotonicClock
 from trivet.errors import DeadlineError, RefusedError, RequestError
 from trivet.pipeline.chain import Run
 from trivet.runtime.conversion import as_inputs
+from trivet.runtime.costing import charge
 from trivet.runtime.executors import Executor, Outcome
 from trivet.runtime.exiting import part_ways
 from trivet.runtime.front import Fronts
@@ -237,6 +238,8 @@ class Runtime:
         self, model: LiveModel, formed_ns: int, requests: list[Request], rows: int, outcome: Outcome
     ) -> None:
         """Give each request of a batch of `rows` its part of what came of it."""
+        if model.nano_per_ns:
+            charge(model, requests, rows, outcome.ended_ns - outcome.started_ns)
         if outcome.outputs is None:
             assert outcome.error is not None  # exactly one of the two is set
             for request in requests:
