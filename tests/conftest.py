@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.redis_server import redis_url  # noqa: F401  # a fixture for all
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:

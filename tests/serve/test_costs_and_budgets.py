@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from tests.serve.http_support import Answer, Front, infer, request, write_echo
 from tests.serve.test_precomputed_live import publish_answers
 from trivet.errors import SpecError
+from trivet.load.server_timing import phase_columns
 from trivet.runtime.costing import charge
 from trivet.serve.http.budgets import Budgets
 from trivet.serve.http.tenants import Tenants
 from trivet.serve.known_tenants import check_prices
 from trivet.serve.messages import KnownTenant, Served, ServedService
+from trivet.serve.sampling import Sampler
 from trivet.serve.spending import Spending, open_page
 from trivet.spec.service_file import load_configuration
 
@@ -204,3 +207,17 @@ def test_budgets_need_prices_in_one_currency(folder: Path) -> None:
         check_prices(TENANTS, services(priced(folder), dollars))
     check_prices(TENANTS, services(priced(folder), folder / "echo.yaml"))
     check_prices(TENANTS[1:], services(folder / "echo.yaml"))
+
+
+def test_who_asks_for_times_is_told_the_cost_and_a_row_holds_it(folder: Path) -> None:
+    path = priced(folder, "precomputed: {table: answers.parquet}\n")
+    publish_answers(path)
+    front = Front([path])
+    rows: list[Any] = []
+    kept: Any = SimpleNamespace(put=lambda sample: rows.append(sample.row), is_full=False)
+    front.router.answering.sampler = Sampler(kept, share=1.0, seed=0, traces=False)
+    asked = [front.connect().ask(infer(value, headers=[b"X-Trivet-Timing: 1"])) for value in (b"1", b"7")]
+    told = [phase_columns([answer.headers["server-timing"].encode()]) for answer in asked]
+    assert [columns["cost_nano"][0] for columns in told] == [row.cost_nano for row in rows]
+    assert (rows[0].cost_nano, rows[1].cost_nano > 0) == (0, True)
+    assert [row.cache for row in rows] == ["precomputed", "miss"]

@@ -62,6 +62,9 @@ def cli() -> None:
 @click.option(
     "--enable-load-unload", is_flag=True, help="Clients may load and unload models of repositories."
 )
+@click.option(
+    "--cache-url", metavar="URL", help="A Redis or Valkey in which servers share answers of exact caches."
+)
 def serve(services: tuple[str, ...], config: Path | None, **options: Any) -> None:
     """Serve services until SIGTERM or Ctrl-C.
 

@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from trivet.clock import MonotonicClock
 from trivet.errors import DeadlineError, RequestError, UnsupportedError
 from trivet.pipeline.wiring import REQUEST
+from trivet.runtime.counts import Counts
 from trivet.runtime.notes import Notes
 from trivet.runtime.results import Results
 from trivet.schedule.job import DONE
+from trivet.spec.row import CACHE_OUTCOMES
 
 if TYPE_CHECKING:
     from trivet.runtime.request import Reply, Request, StreamReply
     from trivet.runtime.runtime import Runtime
+    from trivet.runtime.stage_cache import StageCaches
 
 # Of an answer in chunks: what fronts are told of as a whole. Longer ones are passed on and not kept.
 _MAX_CHUNKS = 4096
@@ -60,11 +63,36 @@ class Front(Protocol):
 class Fronts:
     """The fronts of one live configuration, in the order in which they are asked."""
 
-    __slots__ = ("_fronts", "_on_way", "_runtime", "num_held")
+    __slots__ = (
+        "_fronts",
+        "_has_caches",
+        "_hit_us",
+        "_hits",
+        "_miss_us",
+        "_misses",
+        "_on_way",
+        "_runtime",
+        "num_held",
+        "stages",
+    )
 
-    def __init__(self, fronts: Sequence[Front], runtime: "Runtime") -> None:
+    def __init__(
+        self,
+        fronts: Sequence[Front],
+        runtime: "Runtime",
+        counts: Counts | None = None,
+        stages: "StageCaches | None" = None,
+    ) -> None:
+        """Args: counts: of the configuration. stages: whose outputs are remembered."""
         self._fronts = tuple(fronts)
+        self._has_caches = any(front.name in CACHE_OUTCOMES for front in fronts)
         self._runtime = runtime
+        self.stages = stages
+        counts = counts or Counts()
+        self._hits = counts.of("nv_cache_num_hits_per_model")
+        self._misses = counts.of("nv_cache_num_misses_per_model")
+        self._hit_us = counts.of("nv_cache_hit_duration_per_model")
+        self._miss_us = counts.of("nv_cache_miss_duration_per_model")
         self._on_way: dict[Request, _Asked] = {}  # in the pipeline
         self.num_held = 0  # requests that a front has taken and neither answered nor let go
 
@@ -94,9 +122,11 @@ class Fronts:
 
     def submit(self, asked: "_Asked", request: "Request") -> None:
         """No front knows the answer."""
-        if self._fronts:
+        if self._has_caches:
             notes = request.notes = request.notes or Notes()
             notes.cache = notes.cache or "miss"
+            self._misses.value += 1
+            self._miss_us.value += (self._runtime.now_ns() - request.arrival_ns) / 1000
         self._on_way[request] = asked
         if request.stage == REQUEST:
             try:
@@ -104,7 +134,15 @@ class Fronts:
             except RequestError as error:
                 self._runtime.fail(request, error, "OTHER")
                 return
-        self._runtime.submit(request)
+        if self.stages is None:
+            self._runtime.submit(request)
+        else:
+            self.stages.submit(request)
+
+    def hit(self, request: "Request", now_ns: int) -> None:
+        """A front answers it."""
+        self._hits.value += 1
+        self._hit_us.value += (now_ns - request.arrival_ns) / 1000
 
     def released(self) -> None:
         """A request is not held any more."""
@@ -113,6 +151,10 @@ class Fronts:
 
     def forget(self, request: "Request") -> None:
         self._on_way.pop(request, None)
+
+    @property
+    def all(self) -> Sequence[Front]:
+        return self._fronts
 
     def front(self, place: int) -> Front | None:
         return self._fronts[place] if place < len(self._fronts) else None
@@ -253,6 +295,11 @@ def _stacked(chunks: Sequence[Mapping[str, NDArray[Any]]] | None) -> Results | N
     return Results(outputs, True, len(chunks))
 
 
+def tenant_of(request: "Request") -> str:
+    """Whose request it is; empty where there are no tenants."""
+    return "" if request.options is None else request.options.tenant
+
+
 def answer_now(
     request: "Request",
     tensors: Mapping[str, NDArray[Any]],
@@ -269,7 +316,8 @@ def answer_now(
         answered_by: the model, or the one of each row, where there are exits; by default the last one.
     """
     live = request.live
-    now_ns = MonotonicClock.now_ns() if now_ns is None else now_ns
+    if now_ns is None:
+        now_ns = MonotonicClock.now_ns() if live.fronts is None else live.fronts.now_ns()
     notes = request.notes = request.notes or Notes()
     notes.cache = cache
     request.formed_ns = request.started_ns = request.ended_ns = now_ns
@@ -282,6 +330,8 @@ def answer_now(
             request, DeadlineError(f"the deadline passed {late_ms:.1f} ms before the answer was ready")
         )
         return
+    if live.fronts is not None:
+        live.fronts.hit(request, now_ns)
     if live.exits is not None:
         request.exit = answered_by or live.exits.last_model.name
     if live.streams:

@@ -117,6 +117,7 @@ class LiveService:
         # What is asked first, and what is asked when no other front knows the answer; see Runtime.add.
         self.front_list: list[Front] = []
         self.last_fronts: list[Front] = []
+        self.noted_encoders: dict[tuple[str, ...], ResponseEncoder] = {}  # by what an answer says of its way
         self.fronts: Fronts | None = None  # what may answer before the pipeline; set when it is put to work
         self.costing: Costing | None = None  # where the service has prices; set when it is put to work
         self._scheduler = scheduler
@@ -132,7 +133,10 @@ class LiveService:
         self._starts_with_model = isinstance(stages[0], LiveModel) and not wiring.kept(REQUEST)
 
     def _exit_encoder(self, names: str) -> ResponseEncoder:
-        return ResponseEncoder(self.name, self.version, self.signature, self.hash[:12], names)
+        return self.encoder_saying(names, {})
+
+    def encoder_saying(self, exit_: str, parameters: Mapping[str, str]) -> ResponseEncoder:
+        return ResponseEncoder(self.name, self.version, self.signature, self.hash[:12], exit_, parameters)
 
     def _forget_idle_queues(self) -> None:
         """Forget the queues in which nobody waits, with what was learned of their shapes."""

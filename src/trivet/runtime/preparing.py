@@ -20,6 +20,7 @@ from trivet.runtime.conversion import as_arrays
 from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
 from trivet.runtime.loading_features import load_features
 from trivet.runtime.precomputed_front import PrecomputedFront
+from trivet.runtime.preparing_caches import check_cached_stages
 from trivet.runtime.preparing_exits import check_exits
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
@@ -100,6 +101,7 @@ def prepare(
             preparing.add_stage(index)
         check_exits(configuration.service, preparing.stages, preparing.takings)
         precomputed = _precomputed(configuration, preparing.stages, say)
+        check_cached_stages(configuration.service, preparing.stages)
     except FieldError as error:
         preparing.close()
         raise located(configuration, error) from None

@@ -55,7 +55,7 @@ class Runtime:
             self._models[model.scheduled] = model
         fronts = [*live.front_list, *live.last_fronts]
         if fronts and live.fronts is None:
-            live.fronts = Fronts(fronts, self)
+            live.fronts = Fronts(fronts, self, live.counts)
 
     def retire(self, live: LiveService) -> None:
         """Free a configuration's engines as soon as the requests it has taken are answered; it gets no new ones."""
@@ -302,7 +302,11 @@ class Runtime:
         request.queue, request.rows = request.live.place(command.index, inputs, request.priority)
         request.arrival_ns = self.now_ns()
         request.deadline_ns = command.deadline_ns
-        self.submit(request)
+        fronts = request.live.fronts
+        if fronts is not None and fronts.stages is not None:
+            fronts.stages.submit(request)
+        else:
+            self.submit(request)
 
     def _refuse(self, request: Request, refusal: Refusal) -> None:
         self.fail(request, refused(refusal), "REJECTED")

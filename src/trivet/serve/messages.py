@@ -57,6 +57,7 @@ class Start(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     drain_timeout_ns: int
     sampling: Sampling | None = None
     tenants: tuple[KnownTenant, ...] = ()
+    cache_url: str | None = None
 
 
 class SetLive(msgspec.Struct, tag=True, frozen=True):

@@ -14,6 +14,25 @@ FAMILIES: Mapping[str, tuple[str, Kind]] = MappingProxyType(
     {
         "trivet_cache_lookups_total": ("requests that a cache was asked about, by kind", "counter"),
         "trivet_cache_hits_total": ("requests that a cache answered, by kind", "counter"),
+        "trivet_cache_joined_total": (
+            "requests that waited for the answer to an equal one, which was being computed",
+            "counter",
+        ),
+        "trivet_cache_bytes": ("memory of kept answers and stages", "gauge"),
+        "trivet_cache_entries": ("kept answers and stages", "gauge"),
+        "trivet_cache_shared_up": ("workers that use the store which servers share", "gauge"),
+        "trivet_cache_shared_lookups_total": (
+            "lookups in the store which servers share, by outcome",
+            "counter",
+        ),
+        "trivet_cache_shared_stores_total": (
+            "answers for the store which servers share, by outcome",
+            "counter",
+        ),
+        "trivet_stage_cache_lookups_total": ("times that a stage's inputs were looked up", "counter"),
+        "trivet_stage_cache_hits_total": ("times that a stage's outputs were at hand", "counter"),
+        "trivet_instead_total": ("answers of what stood in for the pipeline as declared", "counter"),
+        "trivet_upstream_answers_total": ("answers that a remote server gave, by server", "counter"),
         "nv_cache_num_hits_per_model": ("requests answered from a cache", "counter"),
         "nv_cache_num_misses_per_model": ("requests that no cache could answer", "counter"),
         "nv_cache_hit_duration_per_model": ("time of looking up what was found, in us", "counter"),

@@ -64,6 +64,7 @@ def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None =
         background=None if settings is None else BackgroundKeeper(settings, _say),
         tenants=tenants,
         spending_fd=_spending_page(deployment, tenants),
+        cache_url=deployment.cache_url or os.environ.get("TRIVET_CACHE_URL"),
     )
     # The workers read their modules while this process reads the services' files.
     supervisor.launch()

@@ -120,7 +120,7 @@ def digest(answer: bytes) -> bytes:
 def _common(request: Request) -> dict[str, Any]:
     options, live = request.options, request.live
     key = request.message.id or (None if options is None else options.request_id) or ""
-    return {
+    columns: dict[str, Any] = {
         "intended_ns": request.received_ns,
         "sent_ns": request.received_ns,
         "deadline_ns": request.end_by_ns,
@@ -130,6 +130,13 @@ def _common(request: Request) -> dict[str, Any]:
         "priority": request.priority,
         "tenant": "" if options is None else options.tenant,
     }
+    notes = request.notes
+    if notes is not None:
+        columns |= {"cache": notes.cache, "instead": notes.instead, "upstream": notes.upstream}
+        columns["attempts"] = notes.attempts or ABSENT
+    if live.costing is not None:
+        columns["cost_nano"] = 0 if notes is None else notes.cost_nano
+    return columns
 
 
 def _ran(request: Request) -> dict[str, Any]:

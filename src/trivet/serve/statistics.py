@@ -3,25 +3,39 @@
 from collections.abc import Sequence
 from typing import Any
 
-from trivet.serve.gathering import Snapshot, merged
+from trivet.serve.gathering import Snapshot, merged, merged_counts
 
 
 def model_stats(
     snapshots: Sequence[Snapshot], name: str | None = None, version: str | None = None
 ) -> dict[str, Any]:
-    """`{"model_stats": [...]}`: one entry a service version. A service has no cache here: its hits and misses are 0."""
+    """`{"model_stats": [...]}`: one entry a service version."""
     entries: dict[tuple[str, str], dict[str, Any]] = {}
     for (model, number, _), counters in merged(snapshots).items():
         if name in (None, model) and version in (None, number):
             entry = entries.setdefault((model, number), _empty(model, number))
             _add(entry, counters)
+    for (model, number, _), counts in merged_counts(snapshots).items():
+        if (model, number) in entries:
+            _add_cached(entries[model, number]["inference_stats"], counts)
     return {"model_stats": [entries[key] for key in sorted(entries)]}
+
+
+def _add_cached(stats: dict[str, Any], counts: dict[str, Any]) -> None:
+    """Requests that fronts answered, and those that they did not know."""
+    for kind, count, duration_us in _CACHED:
+        stats[kind]["count"] += sum(counts.get(count, {}).values())
+        stats[kind]["ns"] += int(1000 * sum(counts.get(duration_us, {}).values()))
 
 
 def _duration(count: int = 0, ns: int = 0) -> dict[str, int]:
     return {"count": count, "ns": ns}
 
 
+_CACHED = (
+    ("cache_hit", "nv_cache_num_hits_per_model", "nv_cache_hit_duration_per_model"),
+    ("cache_miss", "nv_cache_num_misses_per_model", "nv_cache_miss_duration_per_model"),
+)
 _KINDS = (
     "success",
     "fail",

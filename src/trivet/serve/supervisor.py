@@ -109,6 +109,7 @@ class Supervisor:
         background: BackgroundKeeper | None = None,
         tenants: tuple[KnownTenant, ...] = (),
         spending_fd: int | None = None,
+        cache_url: str | None = None,
     ) -> None:
         self.services: list[ServedService] = []  # what a new worker is told to serve
         self.num_workers = num_workers
@@ -125,6 +126,7 @@ class Supervisor:
         self.background = background
         self._tenants = tenants
         self._spending_fd = spending_fd  # the page of serve/spending.py; None: no tenant has a budget
+        self._cache_url = cache_url
         self._board_fd = boards.create(num_workers)
         self.board = Board(self._board_fd, num_workers)
         self._inboxes = (
@@ -223,6 +225,7 @@ class Supervisor:
                 drain_timeout_ns=self._drain_timeout_ns,
                 sampling=None if self.background is None else self.background.settings.sampling,
                 tenants=self._tenants,
+                cache_url=self._cache_url,
             )
         )
 

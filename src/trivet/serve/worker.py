@@ -12,8 +12,9 @@ import signal
 import socket
 import threading
 import traceback
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -22,7 +23,9 @@ from trivet import host
 from trivet.errors import TrivetError, UserError
 from trivet.runtime.installing import install
 from trivet.runtime.live import LiveService
+from trivet.runtime.making_fronts import make_fronts, wants_shared_store
 from trivet.runtime.preparing import Prepared, prepare
+from trivet.runtime.redis_store import RedisStore, check_store
 from trivet.runtime.runtime import Runtime
 from trivet.runtime.table import LiveTable
 from trivet.schedule import Scheduler
@@ -92,6 +95,7 @@ class Worker:
         self._num_forwarded = 0
         self._pauses = GcPauses()
         self._pauses.watch()
+        self._store: RedisStore | None = None
         self._draining = False
         self._terms: Start | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -207,7 +211,20 @@ class Worker:
         outlet.flush()
         self._loop.call_later(_ROWS_S, self._flush_rows, outlet)
 
+    def _shared_store(self) -> Callable[[], RedisStore] | None:
+        url = self._start_terms.cache_url
+        return None if url is None else partial(self._store_at, url)
+
+    def _store_at(self, url: str) -> RedisStore:
+        """The store that servers share, connected when the first service wants it."""
+        if self._store is None:
+            self._store = RedisStore(url, self._loop, self.runtime.now_ns, self.say)
+            self._store.start()
+        return self._store
+
     def _prepare(self, configuration: Configuration, version: str) -> Prepared:
+        if self._start_terms.cache_url is not None and wants_shared_store(configuration.service.cache):
+            check_store(self._start_terms.cache_url)
         return prepare(configuration, version, self.runtime.now_ns, self.say, self._num_cores)
 
     def _install(self, service: ServedService, prepared: Sequence[Prepared]) -> None:
@@ -227,6 +244,7 @@ class Worker:
             )
             if live.costing is not None and router.budgets is not None:
                 live.costing.spend = router.budgets.spend
+            live.fronts = make_fronts(one, live, self.runtime, self._loop, self._shared_store())
             self.runtime.add(live)
             now[live.hash] = live
         entries = [(now[served.configuration.hash], served.share) for served in service.entries]
@@ -312,8 +330,10 @@ class Worker:
         # One more turn, so that the last message is written.
         self._loop.call_soon(self.done.set)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self._channel.close()
+        if self._store is not None:
+            await self._store.close()
         if self._router is not None:
             for live in self._router.live():
                 self.runtime.retire(live)
@@ -331,7 +351,7 @@ async def _run(arguments: argparse.Namespace) -> None:
     loop.add_signal_handler(signal.SIGTERM, worker.drain)
     await worker.connect(arguments.channel)
     await worker.done.wait()
-    worker.close()
+    await worker.close()
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -68,6 +68,13 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
             ]
         )
 
+    def stage_digest(self, place: int) -> str:
+        """One digest for all that the stage at `place` of the pipeline is made of, whatever stands beside it."""
+        digests = _digests(self.files)
+        stage = self.service.pipeline[place]
+        content = _stage_content(stage, [stage.model or ""], digests)
+        return _sha256([content, stage.model and _model_content(self.service.models[stage.model], digests)])
+
     def model_path(self, model: str) -> Path:
         """The file of a native model. Raises: KeyError: no such model.  SpecError: it is Python code."""
         declared = self.service.models[model].file

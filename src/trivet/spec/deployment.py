@@ -75,6 +75,8 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     otel_endpoint: an OpenTelemetry collector that gets the sampled requests as traces, by OTLP over HTTP: the
         address to which /v1/traces is added; None: OTEL_EXPORTER_OTLP_ENDPOINT of the environment, else nowhere.
     enable_load_unload: clients may load and unload models of the repository folders.
+    cache_url: a Redis or Valkey that servers share, for the answers of services with an exact cache: `redis://HOST:PORT/0`;
+        None: TRIVET_CACHE_URL of the environment, else each worker keeps its own only.
     tenants: the owners of API keys by name; where there are any, a request without a known key is answered 401.
     """
 
@@ -92,6 +94,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     rows_share: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
     otel_endpoint: str | None = msgspec.field(default=None, name="otel")
     enable_load_unload: bool = False
+    cache_url: str | None = None
     tenants: Mapping[str, Tenant] = {}
 
 

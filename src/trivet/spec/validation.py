@@ -5,6 +5,7 @@ Each check raises FieldError with the path of the setting to change.
 
 from trivet.spec._check_model import check_model
 from trivet.spec._check_pipeline import check_pipeline, check_signature_places
+from trivet.spec.cache import Cache
 from trivet.spec.fields import FieldError, FieldPath, close, nearest
 from trivet.spec.service import DECODERS, METRICS, Data, Model, Service
 from trivet.spec.signature import Signature, TensorSpec
@@ -35,6 +36,8 @@ def validate(service: Service) -> None:
     _check_promises(service)
     _check_judging(service)
     check_variants(service.variants)
+    if service.cache is not None:
+        _check_cache(service.cache, service)
 
 
 def check_signature(name: str, model: Model, signature: Signature) -> None:
@@ -124,6 +127,22 @@ def _check_judging(service: Service) -> None:
     low, high = _BOUNDED_METRICS.get(metric, (float("-inf"), float("inf")))
     if not low <= accuracy <= high:
         raise FieldError(("slo", "accuracy"), f"{metric} lies between {low} and {high}, got {accuracy:g}")
+
+
+def _check_cache(cache: Cache, service: Service) -> None:
+    if cache.exact is None and not cache.stages:
+        raise FieldError(("cache",), "nothing is remembered: add `exact: {}` for whole answers, or `stages:`")
+    if cache.exact is not None and cache.exact.ttl_ns == 0:
+        raise FieldError(
+            ("cache", "exact", "ttl"), "an answer that is old at once is never given again; leave it out"
+        )
+    known = [stage.target for stage in service.pipeline]
+    for index, name in enumerate(cache.stages):
+        path: FieldPath = ("cache", "stages", index)
+        if name not in known:
+            raise FieldError(path, f"no stage of the pipeline is called {name!r}{nearest(name, known)}")
+        if name in cache.stages[:index]:
+            raise FieldError(path, f"stage {name!r} is named twice")
 
 
 def _check_data(data: Data, inputs: tuple[TensorSpec, ...] | None) -> None:

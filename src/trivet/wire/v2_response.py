@@ -25,14 +25,22 @@ _BinaryHead = tuple[bytes, list[tuple[str, int]]]  # the JSON part; the outputs 
 class ResponseEncoder:
     """Writes the infer answers of one service.
 
-    Args: exit_: who gave these answers, where a service has early exits.
+    Args: exit_: who gave these answers, where a service has early exits. parameters: what else they say.
     """
 
     def __init__(
-        self, name: str, version: str, signature: Signature, configuration: str, exit_: str = ""
+        self,
+        name: str,
+        version: str,
+        signature: Signature,
+        configuration: str,
+        exit_: str = "",
+        parameters: Mapping[str, str] | None = None,
     ) -> None:
         self._signature = signature
-        parameters = {"configuration": configuration} | ({"exit": exit_} if exit_ else {})
+        parameters = (
+            {"configuration": configuration} | ({"exit": exit_} if exit_ else {}) | dict(parameters or {})
+        )
         self._head = msgspec.json.encode(
             {"model_name": name, "model_version": version, "parameters": parameters}
         )[:-1]

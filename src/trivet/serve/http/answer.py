@@ -8,6 +8,7 @@ from trivet.runtime.live_exits import exit_word
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.serve.http.encoding import SMALLEST_COMPRESSED, compress
+from trivet.serve.http.noted import note_headers, note_timing, noted_encoder
 from trivet.serve.http.options import Options
 from trivet.serve.http.response import binary_answer, json_answer, json_response
 from trivet.wire.tensor import Buffer
@@ -19,8 +20,12 @@ def encode_answer(request: Request, results: Results, start: int, encode_from_ns
     Raises: BadRequestError: an output cannot travel as the request wants it.
     """
     live, message, options = request.live, request.message, request.options
-    encoder = live.encoder if live.exits is None else live.exits.encoder(request)
     headers = b"" if options is None else _headers(request, results, options, encode_from_ns)
+    if request.notes is not None:
+        encoder = noted_encoder(request)
+        headers += note_headers(request.notes)
+    else:
+        encoder = live.encoder if live.exits is None else live.exits.encoder(request)
     parts: Sequence[Buffer]
     if request.rows == 1 and results.batch_axis:
         if message.binary_outputs is not False:
@@ -60,14 +65,16 @@ def encode_chunk(request: Request, results: Results) -> bytes:
 
     Raises: BadRequestError: an output cannot travel as JSON.
     """
-    parts, _ = request.live.encoder.encode(results.outputs, request.message)
+    encoder = request.live.encoder if request.notes is None else noted_encoder(request)
+    parts, _ = encoder.encode(results.outputs, request.message)
     return b"".join(parts)
 
 
 def stream_headers(request: Request, encode_from_ns: int) -> bytes:
     """What a streaming answer says before its first chunk, whole lines; the times are those until then."""
     options: Options | None = request.options
-    return b"" if options is None else _headers(request, Results({}, False, 1), options, encode_from_ns)
+    headers = b"" if options is None else _headers(request, Results({}, False, 1), options, encode_from_ns)
+    return headers if request.notes is None else headers + note_headers(request.notes)
 
 
 def server_timing(request: Request, results: Results, encode_from_ns: int) -> bytes:
@@ -79,11 +86,15 @@ def server_timing(request: Request, results: Results, encode_from_ns: int) -> by
             request.live.short_hash,
         )
     exits = b"" if request.live.exits is None else b"exit;desc=%b, " % _token(exit_word(request))
-    return b"Server-Timing: parse;dur=%b, queue;dur=%b, encode;dur=%b, %b%b" % (
+    notes = b"" if request.notes is None else note_timing(request.notes)
+    if request.live.costing is not None:
+        notes += b"cost;desc=%d, " % (0 if request.notes is None else request.notes.cost_nano)
+    return b"Server-Timing: parse;dur=%b, queue;dur=%b, encode;dur=%b, %b%b%b" % (
         _MILLISECONDS[(request.arrival_ns - request.received_ns) // 1000],
         _MILLISECONDS[(request.started_ns - request.arrival_ns) // 1000],
         _MILLISECONDS[(encode_from_ns - request.ended_ns) // 1000],
         exits,
+        notes,
         results.said,
     )
 

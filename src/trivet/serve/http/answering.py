@@ -7,6 +7,7 @@ from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.runtime.runtime import Runtime
 from trivet.serve.http.answer import encode_answer, encode_chunk, stream_headers
+from trivet.serve.http.noted import count_notes
 from trivet.serve.http.response import error_response, status_of
 from trivet.serve.http.streamed import StreamedAnswer
 from trivet.spec.deployment import Statuses
@@ -45,6 +46,8 @@ class Answering:
         else:
             self._encoded_ns = done_ns = self._now_ns()
             counters.answered(request, from_ns, done_ns)
+            if request.notes is not None:
+                count_notes(request)
             if self.sampler is not None:
                 self.sampler.answered(request, data, from_ns, done_ns, is_gone=connection.is_closing)
         connection.resolve(request, data)
@@ -79,6 +82,8 @@ class Answering:
         if request.live.costing is not None:
             request.live.costing.over(request, answered=error is None)
         if error is None:
+            if request.notes is not None:
+                count_notes(request)
             done_ns = self._now_ns()
             request.live.models[-1].counters.answered(request, request.ended_ns, done_ns)
             if self.sampler is not None:

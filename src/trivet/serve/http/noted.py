@@ -1,0 +1,70 @@
+"""What an answer says of a request that took another way than its pipeline: parameters, headers, Server-Timing, counts."""
+
+import functools
+import re
+from typing import TYPE_CHECKING
+
+from trivet.runtime.notes import Notes
+from trivet.wire.v2_response import ResponseEncoder
+
+if TYPE_CHECKING:
+    from trivet.runtime.request import Request
+
+# Clients cause some of the combinations (rows that part ways): of ever new ones only so many are remembered.
+_MAX_ENCODERS = 256
+_NO_VALUE = re.compile(r"[^A-Za-z0-9._:/+-]")
+
+
+def noted_encoder(request: "Request") -> ResponseEncoder:
+    """What writes an answer with the parameters `cache`, `instead` and `upstream`, where they say something."""
+    live, notes = request.live, request.notes
+    assert notes is not None  # who asks has looked
+    answered_by = ""
+    if live.exits is not None:
+        answered_by = request.exit if isinstance(request.exit, str) else ",".join(request.exit)
+    key = (answered_by, notes.cache, notes.instead, notes.upstream)
+    found = live.noted_encoders.get(key)
+    if found is None:
+        if len(live.noted_encoders) >= _MAX_ENCODERS:
+            live.noted_encoders.clear()
+        words = {"cache": notes.cache, "instead": notes.instead, "upstream": notes.upstream}
+        said = {name: word for name, word in words.items() if word}
+        found = live.noted_encoders[key] = live.encoder_saying(answered_by, said)
+    return found
+
+
+def note_headers(notes: Notes) -> bytes:
+    """Whole lines."""
+    return _headers(notes.cache, notes.instead, notes.upstream)
+
+
+def note_timing(notes: Notes) -> bytes:
+    """Members of a Server-Timing header, each with a comma behind it."""
+    return _timing(notes.cache, notes.instead, notes.upstream)
+
+
+def count_notes(request: "Request") -> None:
+    """An answer was given that another way has led to. Caches count their own."""
+    notes, counts = request.notes, request.live.counts
+    assert notes is not None  # as above
+    if notes.instead:
+        counts.add("trivet_instead_total", instead=notes.instead)
+    if notes.upstream:
+        counts.add("trivet_upstream_answers_total", upstream=notes.upstream)
+
+
+@functools.lru_cache(maxsize=1024)
+def _headers(cache: str, instead: str, upstream: str) -> bytes:
+    words = (("Cache", cache), ("Instead", instead), ("Upstream", upstream))
+    return "".join([f"X-Trivet-{name}: {_value(word)}\r\n" for name, word in words if word]).encode("ascii")
+
+
+@functools.lru_cache(maxsize=1024)
+def _timing(cache: str, instead: str, upstream: str) -> bytes:
+    words = (("cache", cache), ("instead", instead), ("upstream", upstream))
+    return "".join([f'{name};desc="{_value(word)}", ' for name, word in words if word]).encode("ascii")
+
+
+def _value(word: str) -> str:
+    """What may stand in a header as it is; what may not is replaced."""
+    return _NO_VALUE.sub("_", word)
