@@ -112,6 +112,9 @@ class Parts:
         if not table.num_rows:
             reason = next(part.first_error for part in self.done.values())
             raise UserError(f"no row was answered, so there is no table; the first error: {reason}")
+        # Equal inputs stand once; the last answer is the one that counts.
+        places = {key: place for place, key in enumerate(table.column("key").to_pylist())}
+        table = table.take(arrow.array(sorted(places.values())))
         job = self.job
         header = AnswersHeader(
             configuration=job.configuration,
@@ -125,7 +128,7 @@ class Parts:
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
         shutil.rmtree(self._folder)
-        return len(set(table.column("key").to_pylist()))
+        return int(table.num_rows)
 
 
 def _job_in(folder: Path) -> Job | None:

@@ -18,6 +18,7 @@ from trivet.pipeline.wiring import Wiring
 from trivet.runtime.auditing import watch
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import free_axes
+from trivet.runtime.costing import Costing
 from trivet.runtime.degrading import LiveLadder, Source
 from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
 from trivet.runtime.fallbacks import Fixed, Kept, Stale, StandIn, Way, kept_keys
@@ -101,6 +102,10 @@ def install(
         kept=kept_places(service, prepared.stages) or None,
         ladder=ladder,
     )
+    if service.cost is not None:
+        live.costing = Costing(service.cost, live.counts)
+        for model in live.every_model:
+            model.nano_per_ns = service.cost.nano_per_core_ns() * max(1, model.resolution.threads)
     if prepared.precomputed is not None:
         prepared.precomputed.begin(loop, live.counts, now_ns)
         live.front_list.append(prepared.precomputed)

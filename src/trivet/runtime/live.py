@@ -14,6 +14,7 @@ from trivet.pipeline.wiring import REQUEST, Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import FreeAxes, bucket_of_shapes
 from trivet.runtime.conversion import as_inputs
+from trivet.runtime.costing import Costing
 from trivet.runtime.counters import ModelCounters
 from trivet.runtime.counts import Counts
 from trivet.runtime.degrading import LiveLadder
@@ -61,6 +62,7 @@ class LiveModel:
     fallbacks: Sequence[Way] = ()  # who answers when it has failed, in order
     ladder: LiveLadder | None = None  # of which it is a rung
     counters: ModelCounters = field(default_factory=ModelCounters)
+    nano_per_ns: float = 0.0  # what its engines cost; 0: nobody asks
 
     def expected_ns(self) -> int:
         return self.batch1_ns
@@ -145,6 +147,7 @@ class LiveService:
         self.front_list: list[Front] = []
         self.last_fronts: list[Front] = []
         self.fronts: Fronts | None = None  # what may answer before the pipeline; set when it is put to work
+        self.costing: Costing | None = None  # where the service has prices; set when it is put to work
         self._scheduler = scheduler
         self._default_priority = default_priority
         self._max_priority = max_priority

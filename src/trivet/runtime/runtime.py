@@ -12,6 +12,7 @@ from trivet.clock import MonotonicClock
 from trivet.errors import DeadlineError, RefusedError, RequestError
 from trivet.pipeline.chain import Run
 from trivet.runtime.conversion import as_inputs
+from trivet.runtime.costing import charge
 from trivet.runtime.executors import Executor, Outcome
 from trivet.runtime.exiting import part_ways
 from trivet.runtime.fallbacks import rescue
@@ -56,7 +57,7 @@ class Runtime:
             self._models[model.scheduled] = model
         fronts = [*live.front_list, *live.last_fronts]
         if fronts and live.fronts is None:
-            live.fronts = Fronts(fronts, self)
+            live.fronts = Fronts(fronts, self, live.counts)
 
     def retire(self, live: LiveService) -> None:
         """Free a configuration's engines as soon as the requests it has taken are answered; it gets no new ones."""
@@ -266,6 +267,8 @@ class Runtime:
                 note_call(request, outcome.notes)
         if model.ladder is not None:
             model.ladder.settled(model, requests, outcome)
+        if model.nano_per_ns:
+            charge(model, requests, rows, outcome.ended_ns - outcome.started_ns)
         if outcome.outputs is None:
             assert outcome.error is not None  # exactly one of the two is set
             for request in requests:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from trivet.engine.contract import StreamingEngine, Tensors
 from trivet.errors import DeadlineError, RequestError
+from trivet.runtime.costing import charge
 from trivet.runtime.executors import Executor
 from trivet.runtime.fallbacks import rescue
 from trivet.runtime.notes import Notes, note_call
@@ -96,6 +97,10 @@ class Stream:
     def ended(self, error: RequestError | None, *, executor_lost: bool) -> None:
         """The engine has let go of it."""
         now_ns = self._runtime.now_ns()
+        if self.model.nano_per_ns:
+            charge(self.model, [self.request], 1, now_ns - self._started_ns)
+            if self._is_stopped and (costing := self.request.live.costing) is not None:
+                costing.also(self.request)
         first_ns = self._first_ns or now_ns  # an answer without chunks is ready at its end
         learned_ns = first_ns - self._started_ns if error is None else None
         if not self._is_stopped:

@@ -46,6 +46,18 @@ FAMILIES: Mapping[str, tuple[str, Kind]] = MappingProxyType(
             "answer tables that could not be used: missing, unreadable, mismatch",
             "counter",
         ),
+        "trivet_cost_total": (
+            "what requests cost, in the service's currency, by tenant and the way they took (pipeline, exit, exact, ...)",
+            "counter",
+        ),
+        "trivet_cost_requests_total": ("requests that `trivet_cost_total` is the cost of", "counter"),
+        "trivet_cost_saved_total": (
+            "what shortcuts saved against the mean cost of the whole pipeline so far",
+            "counter",
+        ),
+        "trivet_model_cost_total": ("what each model's engines or calls cost", "counter"),
+        "trivet_budget_refused_total": ("requests of tenants whose budget of the day is spent", "counter"),
+        "trivet_budget_soft_total": ("requests of tenants past their soft budget of the day", "counter"),
         "trivet_feature_lookups_total": (
             "entities that were looked up: hit, stale, missing, unavailable (the table or store cannot be used)",
             "counter",
