@@ -244,9 +244,15 @@ def test_the_fallback_upstream_answers_when_the_others_hang(tmp_path: Path) -> N
     run(tmp_path, [bad], with_spare, f"timeout: 20ms, fallback: [{{upstream: '{spare.url}'}}]", "5s")
 
 
-def test_a_key_is_sent_and_never_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "behaviour",
+    [says(401, b"wrong key: sk-secret-123"), says(200, b'{"error": "wrong key: sk-secret-123"}')],
+)
+def test_a_key_is_sent_and_never_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour
+) -> None:
     monkeypatch.setenv("FAR_KEY", "sk-secret-123")
-    upstream = Upstream(says(401, b"wrong key: sk-secret-123"))
+    upstream = Upstream(behaviour)
     text = SERVICE.format(urls=f'"{upstream.url}"', failures="", deadline="5s")
     ready = prepared(tmp_path, text.replace("model: m\n", "model: m\n      key_env: FAR_KEY\n"))
 
