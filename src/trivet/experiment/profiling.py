@@ -15,6 +15,7 @@ import numpy as np
 
 from trivet import host
 from trivet.experiment.data_parts import why_no_data
+from trivet.experiment.elsewhere import refuse_remote
 from trivet.experiment.engine_points import EngineJob, EngineTimes
 from trivet.experiment.engine_process import EngineProcess, ProfilingError
 from trivet.experiment.hiccup_probe import Seen
@@ -67,6 +68,7 @@ def profile_service(
     longest_ns: larger batches than the first that takes longer are of no use; 0: than the deadline allows.
     Raises: UserError: a configuration cannot be served.  ProfilingError: a point could not be measured.
     """
+    refuse_remote(configurations)
     every = [one for whole in configurations for one in (whole, *rung_configurations(whole))]
     profiling = _Profiling(
         every, placement, max_points, int(point_s * NS_PER_S), path, seed, longest_ns, on_progress

@@ -11,7 +11,8 @@ from typing import Any
 from trivet.engine.remote.client import Client
 from trivet.engine.remote.contract import Dialect, TryError
 from trivet.errors import BadRequestError, DeadlineError, RequestError, UnavailableError, UpstreamError
-from trivet.pipeline.attempts import Answered, Break, Caller, Command, Failure, GaveUp, Send, Try
+from trivet.pipeline.attempts import Caller
+from trivet.pipeline.tries import Answered, Break, Command, Failure, GaveUp, Send, Try
 from trivet.runtime.counts import Counts
 from trivet.runtime.executors import unexpected
 from trivet.runtime.notes import Notes
@@ -139,7 +140,8 @@ class RemoteCall:
         try:
             await self._ask(attempt)
         except TryError as error:
-            failure = Failure(error.why, f"{attempt.upstream.name}: {error}", error.retry_after_ns)
+            told = self._pool.client.told(attempt.upstream.name, error)
+            failure = Failure(error.why, told, error.retry_after_ns)
         except Exception as error:  # a mistake of ours: this try fails, the call goes on
             failure = Failure("rubbish", str(unexpected(error)))
         self._tasks.pop(attempt, None)
