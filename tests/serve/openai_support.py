@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -87,6 +88,16 @@ def raw(inputs):
 raw.inputs, raw.outputs = texts("request"), texts("response")
 """
 
+PAGE = Path(__file__).parents[2] / "docs" / "openai.md"
+KINDS = {
+    "talk": "{kind: chat, names: [org/talker]}",
+    "whole": "chat",
+    "complete": "completions",
+    "embed": "embeddings",
+    "one": "embeddings",
+    "raw": "chat",
+}
+
 
 def write_service(folder: Path, name: str, kind: str) -> Path:
     """The service `name` in `folder`, a file of its own."""
@@ -122,3 +133,18 @@ def counters(server: ServerProcess, name: str) -> dict[str, Any]:
         services = json.load(answer)["workers"][0]["services"]
     found: dict[str, Any] = next(one for one in services if one["name"] == name)["models"][0]
     return found
+
+
+def write_services(folder: Path) -> None:
+    """A file for each of `KINDS`, the example of the page, one that keeps answers, and one that is not asked this way."""
+    for name, kind in KINDS.items():
+        write_service(folder, name, kind)
+    kept = write_service(folder, "kept", "chat")
+    kept.write_text(
+        kept.read_text().replace("model.py:kept", "model.py:talk") + "cache: {exact: {size: 1MiB}}\n"
+    )
+    for name, language in (("parrot.yaml", "yaml\n# service.yaml"), ("parrot.py", "python\n# parrot.py")):
+        found = re.search(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        assert found is not None
+        (folder / name).write_text(found[1])
+    (folder / "hidden.yaml").write_text("name: hidden\nmodels: {hidden: {python: 'model.py:complete'}}\n")

@@ -11,37 +11,18 @@ from typing import Any
 import openai
 import pytest
 
-from tests.serve.openai_support import counters, drain, say, words_pipe, write_service
+from tests.serve.openai_support import KINDS, PAGE, counters, drain, say, words_pipe
 from tests.support.server import ServerProcess
 
-PAGE = Path(__file__).parents[2] / "docs" / "openai.md"
-KINDS = {
-    "talk": "{kind: chat, names: [org/talker]}",
-    "whole": "chat",
-    "complete": "completions",
-    "embed": "embeddings",
-    "one": "embeddings",
-    "raw": "chat",
-}
+
+@pytest.fixture(scope="module")
+def folder(openai_folder: Path) -> Path:
+    return openai_folder
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("openai")
-    for name, kind in KINDS.items():
-        write_service(folder, name, kind)
-    for name, language in (("parrot.yaml", "yaml\n# service.yaml"), ("parrot.py", "python\n# parrot.py")):
-        found = re.search(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
-        assert found is not None
-        (folder / name).write_text(found[1])
-    (folder / "hidden.yaml").write_text("name: hidden\nmodels: {hidden: {python: 'model.py:complete'}}\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[ServerProcess]:
-    with ServerProcess([str(path) for path in sorted(folder.glob("*.yaml"))], folder) as running:
-        yield running
+def server(openai_server: ServerProcess) -> ServerProcess:
+    return openai_server
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +191,9 @@ def test_embeddings_of_one_text_and_of_a_batch(client: openai.OpenAI, model: str
 
 
 def test_models_are_those_that_are_asked_this_way(client: openai.OpenAI) -> None:
-    assert sorted(model.id for model in client.models.list()) == sorted([*KINDS, "org/talker", "parrot"])
+    assert sorted(model.id for model in client.models.list()) == sorted(
+        [*KINDS, "kept", "org/talker", "parrot"]
+    )
     assert client.models.retrieve("org/talker").owned_by == "trivet"
     with pytest.raises(openai.NotFoundError, match="unknown model 'hidden'"):
         client.models.retrieve("hidden")
