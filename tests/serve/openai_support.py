@@ -13,6 +13,7 @@ from tests.support.server import ServerProcess
 CODE = """
 import json
 import numpy as np
+from trivet.errors import BadRequestError
 
 def texts(*names):
     return [{"name": name, "datatype": "BYTES", "shape": [1]} for name in names]
@@ -22,6 +23,8 @@ log = open("log", "a", buffering=1)
 # Says the words of the last message; before each one it waits for a word of its own where that is wanted.
 def talk(inputs):
     options = json.loads(inputs["options"][0])
+    if "top_k" in options:
+        raise BadRequestError("no top_k here")
     said = json.loads(inputs["messages"][0])[-1]["content"].split(" ")
     words = open("words") if options.get("waits") else None
     made = 0

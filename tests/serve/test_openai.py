@@ -254,6 +254,15 @@ def test_a_refusal_has_openais_form(
     assert error.value.response.headers["x-request-id"].startswith("req_")
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_generator_may_refuse_what_it_does_not_follow(client: openai.OpenAI, streamed: bool) -> None:
+    with pytest.raises(openai.BadRequestError, match="no top_k here") as error:
+        client.chat.completions.create(
+            model="talk", messages=say("a"), stream=streamed, extra_body={"top_k": 1}
+        )
+    assert error.value.type == "invalid_request_error"
+
+
 def test_a_method_that_is_not_allowed(client: openai.OpenAI) -> None:
     with pytest.raises(openai.APIStatusError) as error:
         client.get("/chat/completions", cast_to=object)
