@@ -8,7 +8,7 @@ from trivet.runtime.live_exits import exit_word
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.serve.http.encoding import SMALLEST_COMPRESSED, compress
-from trivet.serve.http.noted import note_headers, note_timing, noted_encoder
+from trivet.serve.http.noted import note_timing, noted_encoder
 from trivet.serve.http.openai.dialect import Dialect
 from trivet.serve.http.options import Options
 from trivet.serve.http.response import binary_answer, event_answer, json_answer, json_response
@@ -25,8 +25,8 @@ def encode_answer(request: Request, results: Results, start: int, encode_from_ns
         return _in_dialect(request, results, start, encode_from_ns)
     headers = b"" if options is None else _headers(request, results, options, encode_from_ns)
     if request.notes is not None:
-        encoder = noted_encoder(request)
-        headers += note_headers(request.notes)
+        encoder, said = noted_encoder(request)
+        headers += said
     else:
         encoder = live.encoder if live.exits is None else live.exits.encoder(request)
     parts: Sequence[Buffer]
@@ -52,7 +52,7 @@ def _in_dialect(request: Request, results: Results, start: int, encode_from_ns: 
     outputs = results.part(start, request.rows)
     headers = _headers(request, results, options, encode_from_ns)
     if request.notes is not None:
-        headers += note_headers(request.notes)
+        headers += noted_encoder(request)[1]
     if options.events:
         return event_answer(dialect.events(outputs), headers)
     return _answer(options, [dialect.whole(outputs)], None, headers)
@@ -83,7 +83,7 @@ def encode_chunk(request: Request, results: Results) -> bytes | None:
     options: Options | None = request.options
     if options is not None and options.dialect is not None:
         return options.dialect.piece(results.outputs)
-    encoder = request.live.encoder if request.notes is None else noted_encoder(request)
+    encoder = request.live.encoder if request.notes is None else noted_encoder(request)[0]
     parts, _ = encoder.encode(results.outputs, request.message)
     return b"".join(parts)
 
@@ -92,7 +92,7 @@ def stream_headers(request: Request, encode_from_ns: int) -> bytes:
     """What a streaming answer says before its first chunk, whole lines; the times are those until then."""
     options: Options | None = request.options
     headers = b"" if options is None else _headers(request, Results({}, False, 1), options, encode_from_ns)
-    return headers if request.notes is None else headers + note_headers(request.notes)
+    return headers if request.notes is None else headers + noted_encoder(request)[1]
 
 
 def server_timing(request: Request, results: Results, encode_from_ns: int) -> bytes:
