@@ -142,6 +142,25 @@ def test_a_bad_upstream_costs_one_error_in_time(
     run(tmp_path, [upstream], work)
 
 
+def test_a_client_that_leaves_breaks_its_call_off(tmp_path: Path) -> None:
+    upstream = Upstream(hangs)
+
+    async def work(served: Served) -> None:
+        answer = served.submit(ROW)
+        async with asyncio.timeout(5):
+            while not upstream.seen:
+                await asyncio.sleep(0)
+            assert answer.request is not None
+            assert served.runtime.cancel(answer.request)
+            await upstream.all_closed.wait()
+        assert not answer.done.is_set()
+        assert served.live.num_unanswered() == 0
+        assert served.live.models[0].counters.failed == {"CANCELED": 1}
+        assert len(served.live.models[0].idle) == 128
+
+    run(tmp_path, [upstream], work, deadline="20s")
+
+
 def test_nobody_listens(tmp_path: Path) -> None:
     upstream = Upstream(doubles)
     upstream._socket.close()
@@ -225,9 +244,15 @@ def test_the_fallback_upstream_answers_when_the_others_hang(tmp_path: Path) -> N
     run(tmp_path, [bad], with_spare, f"timeout: 20ms, fallback: [{{upstream: '{spare.url}'}}]", "5s")
 
 
-def test_a_key_is_sent_and_never_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "behaviour",
+    [says(401, b"wrong key: sk-secret-123"), says(200, b'{"error": "wrong key: sk-secret-123"}')],
+)
+def test_a_key_is_sent_and_never_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, behaviour: Behaviour
+) -> None:
     monkeypatch.setenv("FAR_KEY", "sk-secret-123")
-    upstream = Upstream(says(401, b"wrong key: sk-secret-123"))
+    upstream = Upstream(behaviour)
     text = SERVICE.format(urls=f'"{upstream.url}"', failures="", deadline="5s")
     ready = prepared(tmp_path, text.replace("model: m\n", "model: m\n      key_env: FAR_KEY\n"))
 

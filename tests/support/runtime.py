@@ -105,7 +105,7 @@ def serve(
         runtime = Runtime(loop, Scheduler(num_cores), now_ns)
         live = install(ready, runtime.scheduler, loop, now_ns, say)
         runtime.add(live)
-        executors = [executor for model in live.models for executor in model.idle]
+        executors = [executor for model in live.every_model for executor in model.idle]
         try:
             await work(Served(runtime, live, now_ns))
         finally:

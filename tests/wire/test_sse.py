@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trivet.wire.openai import ChatAnswer, read_chat, read_embeddings
-from trivet.wire.sse import EventReader, read_events
+from trivet.wire.sse import Event, EventReader, read_events
 from trivet.wire.v2_client import BadResponseError
 
 LINE = st.text(st.characters(exclude_characters="\r\n", exclude_categories=("Cs",)), max_size=8)
@@ -144,3 +144,8 @@ def test_an_event_without_end_is_given_up() -> None:
     assert reader.feed(b"x" * 2**22) == []
     with pytest.raises(OverflowError, match="more than 4194304 bytes"):
         reader.feed(b"x")
+
+
+def test_a_line_that_never_ends_costs_no_more_than_its_length() -> None:
+    # By the square of its length this would take minutes.
+    assert list(read_events(b"data: a\n\ndata: " + b"x" * 2**20)) == [Event(b"a", 9)]

@@ -15,6 +15,7 @@ import numpy as np
 
 from trivet import host
 from trivet.errors import UserError
+from trivet.experiment.elsewhere import refuse_remote
 from trivet.experiment.engine_points import EngineJob, EngineTimes
 from trivet.experiment.hiccup_probe import Seen
 from trivet.experiment.host_costs import LivePoints, costs_of
@@ -57,6 +58,7 @@ def profile_service(
     points.  path: where the profile is kept; what a file there holds of this machine already is not measured again.
     Raises: UserError: a configuration cannot be served.  ProfilingError: a point could not be measured.
     """
+    refuse_remote(configurations)
     profiling = _Profiling(
         configurations, placement, max_points, int(point_s * NS_PER_S), path, seed, on_progress
     )

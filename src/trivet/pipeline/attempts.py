@@ -23,6 +23,7 @@ Why = Literal["timeout", "connection", "status", "refused", "rubbish", "request"
 _NO_END = 1 << 62
 # What an upstream has to be given before a timeout is its fault: twice what it usually takes; before that is known, this.
 _FAIR_NS = 20_000_000
+_LOOK_AGAIN_NS = 1_000_000
 _MAX_PAUSE_NS = 60_000_000_000  # no Retry-After of an upstream keeps us away for longer
 
 
@@ -263,7 +264,12 @@ class Call:
         self._hedge_at_ns = None
         busy = [attempt.upstream for attempt in self.running]
         other = self._caller.upstreams.choose_other(now_ns, busy)
-        if other is None or not self._caller.hedges.spend():
+        if other is None:
+            return []
+        if not self._caller.hedges.spend():
+            # What is only a little late will be here soon; what is very late is still running when there is budget again.
+            after_ns = self._caller.hedge_after_ns() or 0
+            self._hedge_at_ns = now_ns + max(after_ns, _LOOK_AGAIN_NS)
             return []
         self._hedged = True
         return [self._send(other, now_ns, is_hedge=True)]

@@ -16,7 +16,6 @@ class Budget:
         self._left = 0.0
         self.num_requests = 0
         self.num_spent = 0
-        self.num_refused = 0
 
     def earn(self) -> None:
         """One request more."""
@@ -27,7 +26,6 @@ class Budget:
         """Take one try out of the budget; False: it is used up."""
         # The invariant is checked in whole numbers: sums of shares are not exact.
         if self._left < 1 - 1e-9 or self.num_spent + 1 > self._share * self.num_requests:
-            self.num_refused += 1
             return False
         self._left = max(0.0, self._left - 1)
         self.num_spent += 1

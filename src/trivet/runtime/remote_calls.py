@@ -139,7 +139,8 @@ class RemoteCall:
         try:
             await self._ask(attempt)
         except TryError as error:
-            failure = Failure(error.why, f"{attempt.upstream.name}: {error}", error.retry_after_ns)
+            told = self._pool.client.told(attempt.upstream.name, error)
+            failure = Failure(error.why, told, error.retry_after_ns)
         except Exception as error:  # a mistake of ours: this try fails, the call goes on
             failure = Failure("rubbish", str(unexpected(error)))
         self._tasks.pop(attempt, None)

@@ -5,6 +5,7 @@ many executors as there may be calls at once.
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+from typing import TYPE_CHECKING
 
 from trivet.engine.python.engine import CHUNKS_AHEAD
 from trivet.engine.remote.contract import Asking, Outputs, TryError
@@ -13,6 +14,9 @@ from trivet.pipeline.attempts import Failure, Try
 from trivet.runtime.executors import Done, Executor, Outcome, Work, unexpected
 from trivet.runtime.remote_calls import RemoteCall, RemotePool, request_error
 from trivet.runtime.stream_executor import Sink
+
+if TYPE_CHECKING:
+    from trivet.runtime.request import Request
 
 
 def remote_executors(pool: RemotePool, num: int) -> list[Executor]:
@@ -34,6 +38,7 @@ class RemoteExecutor:
         self._pool = pool
         self._close = close
         self._stream: _Stream | None = None
+        self._batch: _Batch | None = None
 
     def start(self, build: Work, done: Done, answer_by_ns: int) -> None:
         started_ns = self._pool.now_ns()
@@ -41,7 +46,13 @@ class RemoteExecutor:
         if isinstance(asking, RequestError):
             done(Outcome(None, asking, started_ns, self._pool.now_ns()))
         else:
-            _Batch(self._pool, asking, done, answer_by_ns).start()
+            self._batch = _Batch(self._pool, asking, done, answer_by_ns)
+            self._batch.start()
+
+    def abandon(self) -> None:
+        """Nobody waits for the batch any more: break it off; its `done` follows."""
+        if self._batch is not None:
+            self._batch.abandon()
 
     def open(self, build: Work, sink: Sink, first_by_ns: int) -> None:
         """Begin a stream. Args: first_by_ns: nobody waits for the first chunk after this instant."""
@@ -76,6 +87,30 @@ class RemoteExecutor:
             return unexpected(error)
 
 
+class LoneCall:
+    """A request that is alone in its batch, on its way at an upstream; stands where the runtime looks (`Request.split`).
+
+    Args: requests: of the batch, as they will be answered: this one.
+    """
+
+    __slots__ = ("_executor", "_requests")
+
+    def __init__(self, executor: RemoteExecutor, requests: "list[Request]") -> None:
+        self._executor = executor
+        self._requests = requests
+        requests[0].split = self
+
+    def cancel(self) -> None:
+        """Nobody waits for it: its upstream sees that, and nobody is answered."""
+        self.over()
+        self._requests.clear()
+        self._executor.abandon()
+
+    def over(self) -> None:
+        for request in self._requests:
+            request.split = None
+
+
 class _Batch:
     """One batch, answered whole."""
 
@@ -89,6 +124,11 @@ class _Batch:
 
     def start(self) -> None:
         self._call.start()
+
+    def abandon(self) -> None:
+        self._call.cancel()
+        outcome = Outcome(None, UpstreamError("broken off"), self._started_ns, self._pool.now_ns())
+        self._pool.loop.call_soon(self._done, outcome)
 
     async def _ask(self, attempt: Try) -> None:
         pool, name = self._pool, attempt.upstream.name

@@ -17,6 +17,7 @@ from trivet.runtime.exiting import part_ways
 from trivet.runtime.fallbacks import rescue
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.notes import note_call
+from trivet.runtime.remote_executor import LoneCall, RemoteExecutor
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.runtime.retrying import Retry, may_retry
@@ -168,9 +169,16 @@ class Runtime:
             Stream(self, model, batch, executor).start()
             return
         requests: list[Request] = batch.jobs  # type: ignore[assignment]  # every job here is a Request
+        lone = None
+        if model.remote is not None and len(requests) == 1:
+            requests = [*requests]
+            assert isinstance(executor, RemoteExecutor)  # installed for every remote model
+            lone = LoneCall(executor, requests)
         build = partial(model.builder.build, [request.inputs for request in requests], batch.rows)
 
         def done(outcome: Outcome) -> None:
+            if lone is not None:
+                lone.over()
             if outcome.error is not None and may_retry(outcome, len(requests)):
                 self._retry(model, batch, executor, requests, outcome)
                 return

@@ -21,7 +21,9 @@ def read_events(body: bytes) -> Iterator[Event]:
     """The events of a body in order. One that no empty line ends is not given: it never came whole."""
     lines: list[bytes] = []
     start = len(_BYTE_ORDER_MARK) if body.startswith(_BYTE_ORDER_MARK) else 0
-    for match in _LINE.finditer(body, start):
+    # Not behind the last line end: a line without one would be searched again from each of its bytes.
+    stop = max(body.rfind(b"\n"), body.rfind(b"\r")) + 1
+    for match in _LINE.finditer(body, start, stop):
         line = match[1]
         if not line:
             if lines:

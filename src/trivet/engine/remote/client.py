@@ -1,7 +1,7 @@
 """Tries over HTTP, with aiohttp: one request, one answer or one `TryError`, whatever the upstream does.
 
 Nothing is kept of a try that is cancelled: its connection is closed, so that the upstream sees that nobody waits. The key
-goes into one header and nowhere else; what an upstream says back is searched for it.
+goes into one header and nowhere else; `told` searches for it what an upstream says back.
 """
 
 import asyncio
@@ -84,6 +84,11 @@ class Client:
         except (ValueError, RecursionError):
             raise TryError("rubbish", f"{path} is not JSON") from None
 
+    def told(self, name: str, error: TryError) -> str:
+        """What may be said of a failed try of an upstream: it may have said the key back."""
+        text = f"{name}: {error}"
+        return text if self._key is None else text.replace(self._key, "***")
+
     async def close(self) -> None:
         session, self._session = self._session, None
         if session is not None:
@@ -124,13 +129,11 @@ class Client:
 
     def _check_status(self, response: "aiohttp.ClientResponse", body: bytes) -> None:
         if response.status != 200:
-            if self._key is not None:
-                body = body.replace(self._key.encode(), b"***")
             raise status_error(response.status, response.headers, body)
 
     def _connection(self, error: Exception) -> TryError:
         text = str(error) or type(error).__name__
-        return TryError("connection", text if self._key is None else text.replace(self._key, "***"))
+        return TryError("connection", text)
 
 
 async def _whole(response: "aiohttp.ClientResponse") -> bytes:

@@ -97,7 +97,7 @@ class RemoteEngine:
                     except TimeoutError:
                         said.append(f"{upstream.name}: no answer within {seconds:g} s")
                     except TryError as error:
-                        said.append(f"{upstream.name}: {error}")
+                        said.append(client.told(upstream.name, error))
             finally:
                 await client.close()
             raise TryError("connection", "; ".join(said))
