@@ -146,6 +146,11 @@ def write_services(folder: Path) -> None:
     kept.write_text(
         kept.read_text().replace("model.py:kept", "model.py:talk") + "cache: {exact: {size: 1MiB}}\n"
     )
+    several = write_service(folder, "several", "completions")
+    several.write_text(
+        several.read_text().replace("model.py:several", "model.py:complete")
+        + "cache: {exact: {size: 1MiB}}\n"
+    )
     for name, language in (("parrot.yaml", "yaml\n# service.yaml"), ("parrot.py", "python\n# parrot.py")):
         found = re.search(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
         assert found is not None

@@ -177,6 +177,14 @@ def test_one_prompt_of_several_that_fails_fails_them_all_once(client: openai.Ope
     assert client.completions.create(model="complete", prompt="a").choices[0].text == "A"
 
 
+def test_several_prompts_come_from_the_cache_where_each_does(client: openai.OpenAI) -> None:
+    seen = []
+    for prompts in (["a", "b"], ["b", "a"], ["a", "c"]):
+        answer = client.completions.with_raw_response.create(model="several", prompt=prompts)
+        seen.append((answer.headers.get("x-trivet-cache"), [one.text for one in answer.parse().choices]))
+    assert seen == [("miss", ["A", "B"]), ("exact", ["B", "A"]), ("miss", ["A", "C"])]
+
+
 @pytest.mark.parametrize("model", ["embed", "one"])
 @pytest.mark.parametrize("encoding", ["float", "base64"])
 def test_embeddings_of_one_text_and_of_a_batch(client: openai.OpenAI, model: str, encoding: Any) -> None:
@@ -192,7 +200,7 @@ def test_embeddings_of_one_text_and_of_a_batch(client: openai.OpenAI, model: str
 
 def test_models_are_those_that_are_asked_this_way(client: openai.OpenAI) -> None:
     assert sorted(model.id for model in client.models.list()) == sorted(
-        [*KINDS, "kept", "org/talker", "parrot"]
+        [*KINDS, "kept", "org/talker", "parrot", "several"]
     )
     assert client.models.retrieve("org/talker").owned_by == "trivet"
     with pytest.raises(openai.NotFoundError, match="unknown model 'hidden'"):
