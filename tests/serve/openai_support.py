@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +13,7 @@ from tests.support.server import ServerProcess
 CODE = """
 import json
 import numpy as np
+from trivet.errors import BadRequestError
 
 def texts(*names):
     return [{"name": name, "datatype": "BYTES", "shape": [1]} for name in names]
@@ -21,6 +23,8 @@ log = open("log", "a", buffering=1)
 # Says the words of the last message; before each one it waits for a word of its own where that is wanted.
 def talk(inputs):
     options = json.loads(inputs["options"][0])
+    if "top_k" in options:
+        raise BadRequestError("no top_k here")
     said = json.loads(inputs["messages"][0])[-1]["content"].split(" ")
     words = open("words") if options.get("waits") else None
     made = 0
@@ -87,6 +91,16 @@ def raw(inputs):
 raw.inputs, raw.outputs = texts("request"), texts("response")
 """
 
+PAGE = Path(__file__).parents[2] / "docs" / "openai.md"
+KINDS = {
+    "talk": "{kind: chat, names: [org/talker]}",
+    "whole": "chat",
+    "complete": "completions",
+    "embed": "embeddings",
+    "one": "embeddings",
+    "raw": "chat",
+}
+
 
 def write_service(folder: Path, name: str, kind: str) -> Path:
     """The service `name` in `folder`, a file of its own."""
@@ -122,3 +136,23 @@ def counters(server: ServerProcess, name: str) -> dict[str, Any]:
         services = json.load(answer)["workers"][0]["services"]
     found: dict[str, Any] = next(one for one in services if one["name"] == name)["models"][0]
     return found
+
+
+def write_services(folder: Path) -> None:
+    """A file for each of `KINDS`, the example of the page, one that keeps answers, and one that is not asked this way."""
+    for name, kind in KINDS.items():
+        write_service(folder, name, kind)
+    kept = write_service(folder, "kept", "chat")
+    kept.write_text(
+        kept.read_text().replace("model.py:kept", "model.py:talk") + "cache: {exact: {size: 1MiB}}\n"
+    )
+    several = write_service(folder, "several", "completions")
+    several.write_text(
+        several.read_text().replace("model.py:several", "model.py:complete")
+        + "cache: {exact: {size: 1MiB}}\n"
+    )
+    for name, language in (("parrot.yaml", "yaml\n# service.yaml"), ("parrot.py", "python\n# parrot.py")):
+        found = re.search(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        assert found is not None
+        (folder / name).write_text(found[1])
+    (folder / "hidden.yaml").write_text("name: hidden\nmodels: {hidden: {python: 'model.py:complete'}}\n")

@@ -11,37 +11,18 @@ from typing import Any
 import openai
 import pytest
 
-from tests.serve.openai_support import counters, drain, say, words_pipe, write_service
+from tests.serve.openai_support import KINDS, PAGE, counters, drain, say, words_pipe
 from tests.support.server import ServerProcess
 
-PAGE = Path(__file__).parents[2] / "docs" / "openai.md"
-KINDS = {
-    "talk": "{kind: chat, names: [org/talker]}",
-    "whole": "chat",
-    "complete": "completions",
-    "embed": "embeddings",
-    "one": "embeddings",
-    "raw": "chat",
-}
+
+@pytest.fixture(scope="module")
+def folder(openai_folder: Path) -> Path:
+    return openai_folder
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("openai")
-    for name, kind in KINDS.items():
-        write_service(folder, name, kind)
-    for name, language in (("parrot.yaml", "yaml\n# service.yaml"), ("parrot.py", "python\n# parrot.py")):
-        found = re.search(rf"```{language}\n(.*?)```", PAGE.read_text(), re.DOTALL)
-        assert found is not None
-        (folder / name).write_text(found[1])
-    (folder / "hidden.yaml").write_text("name: hidden\nmodels: {hidden: {python: 'model.py:complete'}}\n")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[ServerProcess]:
-    with ServerProcess([str(path) for path in sorted(folder.glob("*.yaml"))], folder) as running:
-        yield running
+def server(openai_server: ServerProcess) -> ServerProcess:
+    return openai_server
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +177,14 @@ def test_one_prompt_of_several_that_fails_fails_them_all_once(client: openai.Ope
     assert client.completions.create(model="complete", prompt="a").choices[0].text == "A"
 
 
+def test_several_prompts_come_from_the_cache_where_each_does(client: openai.OpenAI) -> None:
+    seen = []
+    for prompts in (["a", "b"], ["b", "a"], ["a", "c"]):
+        answer = client.completions.with_raw_response.create(model="several", prompt=prompts)
+        seen.append((answer.headers.get("x-trivet-cache"), [one.text for one in answer.parse().choices]))
+    assert seen == [("miss", ["A", "B"]), ("exact", ["B", "A"]), ("miss", ["A", "C"])]
+
+
 @pytest.mark.parametrize("model", ["embed", "one"])
 @pytest.mark.parametrize("encoding", ["float", "base64"])
 def test_embeddings_of_one_text_and_of_a_batch(client: openai.OpenAI, model: str, encoding: Any) -> None:
@@ -210,7 +199,9 @@ def test_embeddings_of_one_text_and_of_a_batch(client: openai.OpenAI, model: str
 
 
 def test_models_are_those_that_are_asked_this_way(client: openai.OpenAI) -> None:
-    assert sorted(model.id for model in client.models.list()) == sorted([*KINDS, "org/talker", "parrot"])
+    assert sorted(model.id for model in client.models.list()) == sorted(
+        [*KINDS, "kept", "org/talker", "parrot", "several"]
+    )
     assert client.models.retrieve("org/talker").owned_by == "trivet"
     with pytest.raises(openai.NotFoundError, match="unknown model 'hidden'"):
         client.models.retrieve("hidden")
@@ -269,6 +260,15 @@ def test_a_refusal_has_openais_form(
     assert (error.value.status_code, told["param"], told["code"]) == (status, param, code)
     assert told["type"] == "invalid_request_error"
     assert error.value.response.headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_a_generator_may_refuse_what_it_does_not_follow(client: openai.OpenAI, streamed: bool) -> None:
+    with pytest.raises(openai.BadRequestError, match="no top_k here") as error:
+        client.chat.completions.create(
+            model="talk", messages=say("a"), stream=streamed, extra_body={"top_k": 1}
+        )
+    assert error.value.type == "invalid_request_error"
 
 
 def test_a_method_that_is_not_allowed(client: openai.OpenAI) -> None:

@@ -7,33 +7,19 @@ from typing import Any
 import openai
 import pytest
 
-from tests.serve.openai_support import counters, drain, say, words_pipe, write_service
+from tests.serve.openai_support import counters, drain, say, words_pipe
 from tests.support.server import ServerProcess
 
 FRONTS = {"chat": ("llm", "talk", "chat"), "vectors": ("vectors", "embed", "embeddings")}
 
 
 @pytest.fixture(scope="module")
-def far_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("far")
-    write_service(folder, "talk", "chat")
-    write_service(folder, "embed", "embeddings")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def far(far_folder: Path) -> Iterator[ServerProcess]:
-    with ServerProcess(["talk.yaml", "embed.yaml"], far_folder) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def server(far: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def server(openai_server: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("near")
     for name, (model, theirs, operation) in FRONTS.items():
         (folder / f"{name}.yaml").write_text(
             f"name: {name}\nslo: {{deadline: 20s}}\nopenai: {operation}\nmodels:\n  {model}:\n    remote:\n"
-            f"      {{protocol: openai, operation: {operation}, model: {theirs}, upstreams: ['http://{far.address}']}}\n"
+            f"      {{protocol: openai, operation: {operation}, model: {theirs}, upstreams: ['http://{openai_server.address}']}}\n"
         )
     with ServerProcess([f"{name}.yaml" for name in FRONTS], folder) as running:
         yield running
@@ -57,8 +43,8 @@ def test_a_chat_whole_and_streamed(client: openai.OpenAI) -> None:
     assert usage.usage.completion_tokens == 2
 
 
-def test_pieces_pass_both_servers_as_they_are_made(client: openai.OpenAI, far_folder: Path) -> None:
-    with words_pipe(far_folder) as words:
+def test_pieces_pass_both_servers_as_they_are_made(client: openai.OpenAI, openai_folder: Path) -> None:
+    with words_pipe(openai_folder) as words:
         words.write(b"go\n")
         answer: Any = client.chat.completions.create(
             model="chat", messages=say("a b c"), stream=True, extra_body={"waits": True}
@@ -71,18 +57,18 @@ def test_pieces_pass_both_servers_as_they_are_made(client: openai.OpenAI, far_fo
 
 
 def test_a_client_that_leaves_stops_the_far_generator(
-    client: openai.OpenAI, server: ServerProcess, far: ServerProcess, far_folder: Path
+    client: openai.OpenAI, server: ServerProcess, openai_server: ServerProcess, openai_folder: Path
 ) -> None:
-    with words_pipe(far_folder) as words:
+    with words_pipe(openai_folder) as words:
         words.write(b"go\n")
         answer: Any = client.chat.completions.create(
             model="chat", messages=say("w " * 999 + "w"), stream=True, extra_body={"waits": True}
         )
         assert next(answer).choices[0].delta.content == "w "
         answer.close()
-        while "of 1000\n" not in (far_folder / "log").read_text():
+        while "of 1000\n" not in (openai_folder / "log").read_text():
             words.write(b"go\n")
-            counters(far, "talk")  # each look is a round trip to the worker
+            counters(openai_server, "talk")  # each look is a round trip to the worker
         drain(words)
     assert "CANCELED" in counters(server, "chat")["counters"]["failed"]
 
@@ -102,3 +88,19 @@ def test_an_error_behind_a_piece_ends_both_streams(client: openai.OpenAI) -> Non
 def test_embeddings_in_one_call(client: openai.OpenAI) -> None:
     answer = client.embeddings.create(model="vectors", input=["a", "bbb"])
     assert [one.embedding[:2] for one in answer.data] == [[1, 1], [3, 0]]
+
+
+def test_an_answer_that_was_kept_serves_whole_and_streamed(
+    openai_server: ServerProcess, openai_folder: Path
+) -> None:
+    text = "kept " * 42 + "kept"
+    near = openai.OpenAI(base_url=f"http://{openai_server.address}/v1", api_key="any", max_retries=0)
+    with near:
+        first: Any = near.chat.completions.create(model="kept", messages=say(text), stream=True)
+        assert [event.choices[0].delta.content for event in first] == ["kept "] * 43 + [None]
+        whole = near.chat.completions.with_raw_response.create(model="kept", messages=say(text))
+        assert whole.headers["x-trivet-cache"] == "exact"
+        assert whole.parse().choices[0].message.content == text + " "
+        again: Any = near.chat.completions.create(model="kept", messages=say(text), stream=True)
+        assert [event.choices[0].delta.content for event in again] == ["kept "] * 43 + [None]
+    assert (openai_folder / "log").read_text().count("of 43\n") == 1

@@ -52,6 +52,9 @@ class Outbox:
             self._channel.send(Error(batch_id, self.told(error, f"batch {batch_id}")))
 
     def end(self, stream_id: int, error: BaseException | None = None) -> None:
+        if isinstance(error, BadRequestError):  # as above
+            self._channel.send(End(stream_id, describe(error), bad_request=True))
+            return
         text = None if error is None else self.told(error, f"stream {stream_id}")
         self._channel.send(End(stream_id, text))
 

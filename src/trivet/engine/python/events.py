@@ -45,10 +45,10 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class StreamEnded:
-    """Nothing more comes of this stream; without an error its answer is complete, or was cancelled."""
+    """Nothing more comes of this stream; without an error (as of `Failed`) its answer is complete, or was cancelled."""
 
     stream_id: int
-    error: EngineError | None
+    error: EngineError | BadRequestError | None
 
 
 @dataclass(frozen=True, slots=True)

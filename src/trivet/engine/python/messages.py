@@ -86,8 +86,11 @@ class Chunk(_Message, tag=4, frozen=True):
 
 
 class End(_Message, tag=5, frozen=True):
+    """`bad_request`: as of `Error`."""
+
     stream_id: int
     error: str | None
+    bad_request: bool = False
 
 
 ToChild = Load | Run | Open | Grant | Cancel | Stop

@@ -202,7 +202,8 @@ class PythonProcess:
                 return events.Failed(message.batch_id, kind(message.error)) if known else None
             case messages.End():
                 known = self._in_flight.forget_stream(message.stream_id)
-                failure = None if message.error is None else EngineError(message.error)
+                kind = BadRequestError if message.bad_request else EngineError
+                failure = None if message.error is None else kind(message.error)
                 return events.StreamEnded(message.stream_id, failure) if known else None
             case messages.Loaded():
                 self.signature = message.signature

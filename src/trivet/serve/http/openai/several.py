@@ -3,6 +3,7 @@
 Few of them are on their way at a time, so that a long list of one client stands in nobody's way.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -94,6 +95,7 @@ class Several:
             name: array.reshape(1, -1).copy() for name, array in outputs.items()
         }
         whole = self.whole
+        _note(whole, request)
         whole.formed_ns = whole.formed_ns or request.formed_ns
         whole.started_ns = whole.started_ns or request.started_ns
         whole.ended_ns, whole.batch_rows = request.ended_ns, request.batch_rows
@@ -130,3 +132,18 @@ class Several:
     def _over(self) -> None:
         self._is_over = True
         self.whole.split = None
+
+
+def _note(whole: Request, part: Request) -> None:
+    """What is told of a part is told of the whole; a cache has answered it only where it has answered every part."""
+    told, notes = whole.notes, part.notes
+    if notes is None:
+        return
+    if told is None:
+        whole.notes = replace(notes)
+        return
+    told.cache = notes.cache if notes.cache == told.cache else "miss"
+    told.instead = told.instead or notes.instead
+    told.upstream = told.upstream or notes.upstream
+    told.attempts += notes.attempts
+    told.cost_nano += notes.cost_nano
