@@ -162,7 +162,11 @@ def _write_classifier(folder: Path, name: str, weights: Floats, bias: Floats) ->
     from onnx import TensorProto, helper, numpy_helper
 
     model = onnx.load(folder / f"{name}.encoder.onnx")
-    vector = next(one.name for one in model.graph.output if len(one.type.tensor_type.shape.dim) == 2)
+    vector = next(
+        one.name
+        for one in model.graph.output
+        if len(one.type.tensor_type.shape.dim) == 2 and one.type.tensor_type.elem_type == TensorProto.FLOAT
+    )
     graph = model.graph
     graph.initializer.extend(
         [numpy_helper.from_array(weights, "head.weights"), numpy_helper.from_array(bias, "head.bias")]

@@ -13,7 +13,9 @@ from trivet.errors import SpecError
 from trivet.pipeline.degrading import EASE
 from trivet.runtime.degrading import LiveLadder
 from trivet.runtime.local_store import LocalStore
+from trivet.runtime.resolving import known_resolutions
 from trivet.runtime.stage_cache import StageCache, StageCaches
+from trivet.spec.service_file import load_configuration
 from trivet.wire.v2_input import InferInput
 from trivet.wire.v2_request import InferMessage
 
@@ -296,3 +298,13 @@ def test_what_a_stand_in_answers_is_not_kept_as_the_declared_models(folder: Path
         assert [ask(30), ask(1000), ask(1)] == ["tiny", "full", "full"]
 
     stood(ladder(folder), work)
+
+
+def test_what_auto_became_for_a_stand_in_is_known_once_it_is_profiled(tmp_path: Path) -> None:
+    write_ladder(tmp_path)
+    (tmp_path / "service.yaml").write_text(LADDER)
+    configuration = load_configuration(tmp_path / "service.yaml")
+    ready = ladder(tmp_path)
+    found = known_resolutions(configuration)
+    assert [*found] == ["full", "half", "tiny"]
+    assert found["tiny"] == ready.rungs[1].resolution

@@ -136,7 +136,7 @@ def step_profile_path(configuration: Configuration, index: int, data_digest: str
 def known_resolutions(
     configuration: Configuration, num_cores: int | None = None
 ) -> dict[str, Resolution | None]:
-    """What `auto` becomes for each model and step on this machine; None while it has no profile here.
+    """What `auto` becomes for each model, who stands in included, and step on this machine; None while it has no profile.
 
     Args: num_cores: that the engines of one worker may use; None: of the only worker.
     """
@@ -160,6 +160,9 @@ def known_resolutions(
             found[stage.target] = None if profile is None else resolve_model(model, profile, cores)
         else:
             found[stage.target] = model
+    for name in service.degrade.names if service.degrade is not None else ():
+        profile = profiles.read(profile_path(configuration, service.last_model, digest, name), Profile)
+        found[name] = None if profile is None else resolve_model(service.models[name], profile, cores)
     return found
 
 
