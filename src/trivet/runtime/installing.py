@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from trivet.engine.contract import Engine
 from trivet.engine.python.engine import PythonEngine
 from trivet.engine.python.process import PythonProcess
 from trivet.errors import SpecError
-from trivet.pipeline.exits import ExitPoint
+from trivet.pipeline.exits import ExitPoint, RoutePoint
+from trivet.pipeline.routing import Routing, read_router
 from trivet.pipeline.wiring import Wiring
 from trivet.runtime.auditing import watch
 from trivet.runtime.batch import BatchBuilder
@@ -20,6 +22,7 @@ from trivet.runtime.process_executor import ProcessExecutor
 from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
+from trivet.spec.route import first_model
 from trivet.spec.service import Service
 from trivet.spec.signature import Signature
 
@@ -51,6 +54,11 @@ def install(
         else stage
         for stage in prepared.stages
     ]
+    routed = None if service.route is None else first_model(service)
+    if routed is not None:
+        cheap = stages[routed]
+        assert isinstance(cheap, LiveModel)  # by its name
+        cheap.exit = RoutePoint(cheap.name, has_rows=cheap.signature.batch_axis)
     longest_ns = sum(stage.expected_ns() for stage in stages)
     declared = default_deadline_ns if service.slo.deadline_ns == "auto" else service.slo.deadline_ns
     signature = _signature(service, stages)
@@ -69,8 +77,14 @@ def install(
         max_priority=service.priorities.levels,
         platform=_platform(service),
     )
-    if prepared.certificate is not None and service.certified is not None:
-        watch(live, prepared.certificate, service.certified[1], say)
+    certificate = prepared.certificate
+    if certificate is not None and service.route is not None and routed is not None:
+        # Nothing here is audited: texts that differ may both be right, and nobody labels live traffic.
+        router = read_router(Path(prepared.configuration.root, service.route.router))
+        at_least = certificate.points[-1].thresholds[0]
+        live.routing = Routing(router, service.route.input, routed, at_least)
+    elif certificate is not None and service.certified is not None:
+        watch(live, certificate, service.certified[1], say)
     return live
 
 

@@ -18,7 +18,7 @@ from trivet.pipeline.wiring import Taking
 from trivet.runtime import profile as profiles
 from trivet.runtime.conversion import as_arrays
 from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
-from trivet.runtime.preparing_exits import certificate_of, check_exits
+from trivet.runtime.preparing_exits import certificate_of, check_exits, check_routed
 from trivet.runtime.preparing_steps import check_ends, declared_signature, profile_step
 from trivet.runtime.profile import Batching, Profile
 from trivet.runtime.profile_inputs import ProfileInputs, data_profile, random_profile
@@ -96,6 +96,7 @@ def prepare(
         for index in range(len(configuration.service.pipeline)):
             preparing.add_stage(index)
         check_exits(configuration.service, preparing.stages, preparing.takings)
+        check_routed(configuration.service, preparing.stages, preparing.takings, preparing.brought)
         certificate = certificate_of(configuration)
     except FieldError as error:
         preparing.close()
@@ -114,6 +115,7 @@ class _Preparing:
     ) -> None:
         self.stages: list[PreparedModel | StepStage] = []
         self.takings: list[Taking] = []
+        self.brought: dict[str, TensorSpec] = {}  # by requests
         self._configuration = configuration
         self._service = configuration.service
         self._root = Path(configuration.root)
@@ -257,6 +259,7 @@ class _Preparing:
                     ("pipeline", 0), "a service that begins with Python code declares `inputs:` at the top"
                 )
             self._samples.begin(signature)
+            self.brought = {spec.name: spec for spec in signature.inputs}
             self._given = {spec.name: spec for spec in signature.inputs}
 
     def _end(

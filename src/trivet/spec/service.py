@@ -13,6 +13,7 @@ from trivet.spec.failures import Failures
 from trivet.spec.fields import FieldError
 from trivet.spec.levers import Auto, Count, Levers, Priorities, Slo
 from trivet.spec.remote import Remote
+from trivet.spec.route import Route
 from trivet.spec.signature import TensorSpec
 from trivet.spec.tuning import DeploymentHint, Tuning
 from trivet.spec.variants import Variants
@@ -173,6 +174,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     metric: accuracy, f1, auc, mae, rmse, cosine, or `module:function` that returns one value a row.
     cache: what is remembered of answers and stages; None: nothing.
     cascade: how exits with a `max_loss` are certified and watched; None: by default, where there are any.
+    route: which of two models answers, decided before either runs.
     cost: what a core costs; plans and cost figures need it.
     """
 
@@ -189,6 +191,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     variants: Variants = {}
     cache: Cache | None = None
     cascade: Cascade | None = None
+    route: Route | None = None
     cost: Cost | None = None
     tune: Tuning | None = None
     deployment: DeploymentHint | None = None
@@ -206,8 +209,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     @property
     def certified(self) -> tuple[float, Cascade] | None:
-        """What its exits may lose together, and how that is certified; None: no exit declares it."""
-        max_loss = max_loss_of(stage.exit for stage in self.pipeline)
+        """What its exits, or its route, may lose together, and how that is certified; None: nothing declares it."""
+        exits = max_loss_of(stage.exit for stage in self.pipeline)
+        max_loss = exits if self.route is None else self.route.max_loss
         return None if max_loss is None else (max_loss, self.cascade or Cascade())
 
     @property
