@@ -1,4 +1,4 @@
-"""The ladder of Banking77 as services: the cascade with thresholds of its own, and each rung alone. Measured live."""
+"""The ladder of Banking77 as services: the cascade with its thresholds, and each rung alone. Measured live."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,6 @@ import numpy as np
 from benchmarks._ladder import MAX_TOKENS, STEP, Ladder
 from benchmarks._trivet import Trivet
 from trivet.experiment.asking import ask_all
-from trivet.load.connection import Target
 from trivet.load.job import HttpRequest
 
 _STEPS = (
@@ -89,13 +88,13 @@ def cpu_per_request(
     try:
         for name, path in services.items():
             running[name] = Trivet.serve(name, [path], cores=[core], first=asked[name][0])
-            ask_all(Target.parse(running[name].target), asked[name][:100], num_connections=1)
+            ask_all(running[name].target, asked[name][:100], num_connections=1)
         for _ in range(blocks):
             for name in rng.permutation(list(services)).tolist():
                 server = running[name]
                 members = server.members()
                 before = server.cpu_ns(members)
-                answers = ask_all(Target.parse(server.target), asked[name], num_connections=1)
+                answers = ask_all(server.target, asked[name], num_connections=1)
                 spent = server.cpu_ns(members) - before
                 bad = [one.status for one in answers if one.status != 200]
                 if bad:

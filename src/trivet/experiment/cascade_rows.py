@@ -42,19 +42,24 @@ class _Times:
     num_rows: int = 0
 
 
-def record(way: Way, rows: LabelledRows, say: Say) -> CascadeRows:
-    """Run the rows through all stages of a service with exits.
+def record(
+    way: Way, rows: LabelledRows, early: Sequence[int], say: Say, *, is_routed: bool = False
+) -> CascadeRows:
+    """Run the rows through all stages of a service.
+
+    Args: early: the places of the models that may answer before the last.  is_routed: the one of them, or the last one,
+    answers a row, never both: the last one gets what the request brings.
 
     Raises: UserError: no row passes, or answers and labels do not go together.
     """
     service = way.configuration.service
-    exits = [index for index, stage in enumerate(service.pipeline) if stage.exit is not None]
+    exits = list(early)
     times = _Times(np.zeros(len(service.pipeline), np.int64))
     sure: list[list[float]] = []
     answers: list[list[Outputs]] = []
     places: list[int] = []
     for place, inputs in enumerate(rows.inputs):
-        found = _one(way, way.begin(place, inputs), exits, times)
+        found = _one(way, way.begin(place, inputs), exits, times, inputs if is_routed else None)
         if found is not None:
             sure.append(found[0])
             answers.append(found[1])
@@ -69,6 +74,9 @@ def record(way: Way, rows: LabelledRows, say: Say) -> CascadeRows:
         for number in range(len(exits) + 1)
     ]
     costs, full_cost = _costs(way, exits, times.spent / times.num_rows)
+    if is_routed:
+        full_cost = float(costs[-1])
+        costs = np.array([costs[0], full_cost - costs[0]])
     recorded = Recorded(
         np.array(sure, np.float64).T,
         np.array([_right(one) for one in judged]),
@@ -79,10 +87,13 @@ def record(way: Way, rows: LabelledRows, say: Say) -> CascadeRows:
     return CascadeRows(recorded, places, [list(one.predictions) for one in judged])
 
 
-def _one(way: Way, row: Row, exits: Sequence[int], times: _Times) -> tuple[list[float], list[Outputs]] | None:
+def _one(
+    way: Way, row: Row, exits: Sequence[int], times: _Times, routed: Outputs | None
+) -> tuple[list[float], list[Outputs]] | None:
     """How sure each exit is of one row, and the service's answer if it leaves there; last that of the last model.
 
-    None: a stage refuses the row.
+    Args: routed: what the stages behind the first place take instead of its outputs.
+    Returns: None: a stage refuses the row.
     """
     pipeline = way.configuration.service.pipeline
     last = way.configuration.service.last_model
@@ -97,13 +108,16 @@ def _one(way: Way, row: Row, exits: Sequence[int], times: _Times) -> tuple[list[
             rule = pipeline[index].exit
             if rule is not None:
                 sure.append(float(confidences(rule, outputs[rule.output]).min()))
-            if rule is not None or index == last:
+            elif index in exits:
+                sure.append(0.0)  # a route has not been learned yet
+            if index in exits or index == last:
                 left = way.rest(last, row, {name: outputs[name] for name in promised})
                 if left is None:
                     return None
                 answers.append(left)
             if index < last:
-                inputs = way.wiring.hand_over(index, outputs, row.carried)
+                given = outputs if routed is None or index not in exits else routed
+                inputs = way.wiring.hand_over(index, given, row.carried)
     except RequestError:
         return None
     times.spent += spent

@@ -19,11 +19,13 @@ from trivet.experiment.data_parts import MAX_READ, why_no_data
 from trivet.experiment.judged_answers import judged_answers
 from trivet.experiment.model_rows import Way
 from trivet.experiment.placement import Placement
+from trivet.experiment.routed import LEARNING, digest_of, routed
 from trivet.runtime.preparing import prepare
 from trivet.spec.certified import Certificate, certificate_text
 from trivet.spec.configuration import Configuration, configuration
 from trivet.spec.data import LabelledRows, labelled_rows, read_columns
 from trivet.spec.fields import FieldError
+from trivet.spec.route import first_model
 from trivet.spec.service import Service
 from trivet.spec.service_file import DEFAULT_VERSION, load_configuration, load_service, located
 from trivet.stats.risk_control import rows_needed
@@ -68,30 +70,37 @@ def certify(
     promise = service.certified
     if promise is None:
         raise UserError(
-            f"{service_file}: no exit declares what it may lose; write `exit: {{output: ..., max_loss: 0.5%}}` behind the "
-            "models before the last"
+            f"{service_file}: nothing declares what it may lose; write `exit: {{output: ..., max_loss: 0.5%}}` behind the "
+            "models before the last, or `route: {input: ..., max_loss: 0.5%}`"
         )
     max_loss, rules = promise
     open_configuration = _uncertified(service, service_file)
     way = Way(prepare(open_configuration, DEFAULT_VERSION, now_ns, say), open_configuration)
     rows = _rows(way, max_rows, seed)
-    _check_number(rows, max_loss, rules.confidence)
+    _check_number(rows, max_loss, rules.confidence, LEARNING if service.route else _PROPOSING)
     say(f"{len(rows.labels):,} rows through all stages")
-    found = record(way, rows, say)
-    num_proposing = min(_MAX_PROPOSING, round(_PROPOSING * found.recorded.num_rows))
+    early = early_models(service)
+    found = record(way, rows, early, say, is_routed=service.route is not None)
+    router = ""
+    if service.route is None:
+        num_proposing = min(_MAX_PROPOSING, round(_PROPOSING * found.recorded.num_rows))
+    else:
+        found, num_proposing = routed(service.route, service_file.parent, rows, found, seed)
+        router = digest_of(service_file.parent / service.route.router)
     proposing = found.recorded.part(range(num_proposing))
     certifying = found.recorded.part(range(num_proposing, found.recorded.num_rows))
     settings = proposed(proposing, max_loss)
     points = certified(certifying, settings, max_loss=max_loss, confidence=rules.confidence, loss=rules.loss)
     if not points:
         raise UserError(_why_nothing(certifying, settings, max_loss, rules.confidence))
-    names = tuple(stage.target for stage in service.pipeline if stage.exit is not None)
+    names = tuple(service.pipeline[index].target for index in early)
     certificate = Certificate(
         stages=_digest(service, open_configuration),
         exits=names,
         max_loss=max_loss,
         confidence=rules.confidence,
         loss=rules.loss,
+        router=router,
         points=tuple(points),
     )
     path = service_file.parent / rules.certificate
@@ -101,6 +110,13 @@ def certify(
     return _certified(
         path, certificate, certifying, (*names, service.pipeline[service.last_model].target), num_asked
     )
+
+
+def early_models(service: Service) -> list[int]:
+    """The places of the models that may answer before the last one."""
+    if service.route is not None:
+        return [first_model(service)]
+    return [index for index, stage in enumerate(service.pipeline) if stage.exit is not None]
 
 
 def _uncertified(service: Service, path: Path) -> Configuration:
@@ -113,7 +129,7 @@ def _uncertified(service: Service, path: Path) -> Configuration:
         )
         for stage in service.pipeline
     )
-    opened = msgspec.structs.replace(service, pipeline=stages, cascade=None)
+    opened = msgspec.structs.replace(service, pipeline=stages, cascade=None, route=None)
     return configuration(opened, path.parent, str(path))
 
 
@@ -149,10 +165,10 @@ def _word(value: object) -> str:
     return (value.decode(errors="replace") if isinstance(value, bytes) else str(value)).lower()
 
 
-def _check_number(rows: LabelledRows, max_loss: float, confidence: float) -> None:
+def _check_number(rows: LabelledRows, max_loss: float, confidence: float, proposing: float) -> None:
     """Raises: UserError: before anything is run that cannot be enough."""
     least = rows_needed(max_loss, 1 - confidence)
-    wanted = least and round(least / (1 - _PROPOSING)) + 1
+    wanted = least and round(least / (1 - proposing)) + 1
     if wanted is None or len(rows.labels) < wanted:
         needs = (
             "more than can be had"

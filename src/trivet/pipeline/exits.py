@@ -50,6 +50,20 @@ class ExitPoint:
         self.share_on += (num_on - rows * self.share_on) / max(self._weight, rows)
 
 
+class RoutePoint(ExitPoint):
+    """Behind the first of two models that a route chooses between: who comes here stays here.
+
+    Args: has_rows: the model's outputs have rows on axis 0.
+    """
+
+    def __init__(self, name: str, *, has_rows: bool) -> None:
+        super().__init__(name, Exit(output="any", at_least=0.0))
+        self._has_rows = has_rows
+
+    def sure(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+        return np.ones(len(next(iter(outputs.values()))) if self._has_rows else 1, np.bool_)
+
+
 def confidences(rule: Exit, scores: NDArray[Any]) -> NDArray[np.float64]:
     """How sure each row is, in [0, 1], shape (rows,); NaN where its scores are not finite: such a row goes on.
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Literal
 
 from trivet.engine.contract import Engine
@@ -13,7 +14,8 @@ from trivet.engine.remote.client import Client
 from trivet.engine.remote.engine import RemoteEngine
 from trivet.pipeline.attempts import Caller
 from trivet.pipeline.degrading import Degrading
-from trivet.pipeline.exits import ExitPoint
+from trivet.pipeline.exits import ExitPoint, RoutePoint
+from trivet.pipeline.routing import Routing, read_router
 from trivet.pipeline.wiring import Wiring
 from trivet.runtime.auditing import watch
 from trivet.runtime.batch import BatchBuilder
@@ -37,6 +39,7 @@ from trivet.spec.degrade import Degrade
 from trivet.spec.failures import Failures, Fallback
 from trivet.spec.openai import form_of
 from trivet.spec.remote import Upstream, names_of
+from trivet.spec.route import first_model
 from trivet.spec.service import Service
 
 _MIN_DEADLINE_NS = 100_000_000
@@ -78,6 +81,11 @@ def install(
     if service.degrade is not None:
         rungs = [_install_model(rung, 0.0, scheduler, loop, now_ns, say) for rung in prepared.rungs]
         ladder = _ladder(service, service.degrade, stages, rungs, prepared.rung_sources)
+    routed = None if service.route is None else first_model(service)
+    if routed is not None:
+        cheap = stages[routed]
+        assert isinstance(cheap, LiveModel)  # by its name
+        cheap.exit = RoutePoint(cheap.name, has_rows=cheap.signature.batch_axis)
     longest_ns = sum(stage.expected_ns() for stage in stages)
     declared = default_deadline_ns if service.slo.deadline_ns == "auto" else service.slo.deadline_ns
     is_remote = any(model.remote is not None for model in service.models.values())
@@ -102,6 +110,23 @@ def install(
         kept=kept_places(service, prepared.stages) or None,
         ladder=ladder,
     )
+    _equip(live, prepared, routed, loop, now_ns, say)
+    return live
+
+
+def _equip(
+    live: LiveService,
+    prepared: Prepared,
+    routed: int | None,
+    loop: asyncio.AbstractEventLoop,
+    now_ns: Callable[[], int],
+    say: Say,
+) -> None:
+    """Give a live service what stands beside its pipeline: prices, tables, counts, certificates.
+
+    Args: routed: the place of the cheap model, where a route decides who answers.
+    """
+    service = prepared.configuration.service
     if service.cost is not None:
         live.costing = Costing(service.cost, live.counts)
         for model in live.every_model:
@@ -109,7 +134,7 @@ def install(
     if prepared.precomputed is not None:
         prepared.precomputed.begin(loop, live.counts, now_ns)
         live.front_list.append(prepared.precomputed)
-    for stage in stages:
+    for stage in live.stages:
         if isinstance(stage, StepStage) and stage.joins is not None:
             stage.joins.begin(loop, live.counts, now_ns)
             if isinstance(stage.joins.source, FeatureStore):
@@ -117,9 +142,14 @@ def install(
     for model in live.every_model:
         if model.remote is not None:
             model.remote.counts = live.counts
-    if prepared.certificate is not None and service.certified is not None:
-        watch(live, prepared.certificate, service.certified[1], say)
-    return live
+    certificate = prepared.certificate
+    if certificate is not None and service.route is not None and routed is not None:
+        # Nothing here is audited: texts that differ may both be right, and nobody labels live traffic.
+        router = read_router(Path(prepared.configuration.root, service.route.router))
+        at_least = certificate.points[-1].thresholds[0]
+        live.routing = Routing(router, service.route.input, routed, at_least)
+    elif certificate is not None and service.certified is not None:
+        watch(live, certificate, service.certified[1], say)
 
 
 def _ladder(

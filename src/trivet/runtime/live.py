@@ -10,6 +10,7 @@ from trivet.errors import BadRequestError, EngineError
 from trivet.pipeline.chain import Answer, Chain, Run
 from trivet.pipeline.chain import Stage as ChainStage
 from trivet.pipeline.exits import ExitPoint
+from trivet.pipeline.routing import Routing
 from trivet.pipeline.wiring import REQUEST, Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import FreeAxes, bucket_of_shapes
@@ -148,6 +149,7 @@ class LiveService:
         self.last_fronts: list[Front] = []
         self.fronts: Fronts | None = None  # what may answer before the pipeline; set when it is put to work
         self.costing: Costing | None = None  # where the service has prices; set when it is put to work
+        self.routing: Routing | None = None  # which of two models answers; set when it is put to work
         self._scheduler = scheduler
         self._default_priority = default_priority
         self._max_priority = max_priority
@@ -271,15 +273,21 @@ class LiveService:
         request.deadline_ns = run.deadline_ns
         request.inputs = inputs
         request.stage = run.index
+        if self.routing is not None and self.exits is not None and run.index == self.exits.last:
+            request.exit = self.exits.last_model.name
 
     def _first_run(
         self, inputs: list[InferInput], carried: dict[str, NDArray[Any]], deadline_ns: int
     ) -> tuple[Run, list[InferInput]]:
         """The first model and its inputs, after the steps before it."""
-        if self._starts_with_model:
+        if self._starts_with_model and self.routing is None:
             return self.chain.start(deadline_ns), inputs
         tensors = BatchBuilder(self.signature).build([inputs], 0)
-        command, given = self.run_steps(REQUEST, tensors, carried, deadline_ns)
+        start = REQUEST
+        if self.routing is not None and not self.routing.is_easy(tensors):
+            self.wiring.keep(REQUEST, tensors, carried)
+            start = self.routing.place  # the stages up to it are left out
+        command, given = self.run_steps(start, tensors, carried, deadline_ns)
         assert isinstance(command, Run)  # every pipeline has a model
         model = self.stages[command.index]
         assert isinstance(model, LiveModel)  # run_steps stops at models only

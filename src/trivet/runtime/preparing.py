@@ -22,7 +22,7 @@ from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_
 from trivet.runtime.loading_features import load_features
 from trivet.runtime.precomputed_front import PrecomputedFront
 from trivet.runtime.preparing_caches import check_cached_stages
-from trivet.runtime.preparing_exits import certificate_of, check_exits
+from trivet.runtime.preparing_exits import certificate_of, check_exits, check_routed
 from trivet.runtime.preparing_openai import check_openai, openai_sample
 from trivet.runtime.preparing_rungs import check_rung, rung_takes, say_if_slower, sources_of
 from trivet.runtime.preparing_stand_ins import check_fallbacks
@@ -114,6 +114,7 @@ def prepare(
             preparing.add_stage(index)
         check_exits(configuration.service, preparing.stages, preparing.takings)
         check_openai(configuration.service, preparing.stages)
+        check_routed(configuration.service, preparing.stages, preparing.takings, preparing.brought)
         check_cached_stages(configuration.service, preparing.stages)
         for name in configuration.service.stand_ins:
             preparing.add_stand_in(name)
@@ -166,6 +167,7 @@ class _Preparing:
         self.stand_ins: dict[str, PreparedModel] = {}
         self.rungs: list[PreparedModel] = []
         self.rung_sources: list[list[Source]] = []
+        self.brought: dict[str, TensorSpec] = {}  # by requests
         self._configuration = configuration
         self._service = configuration.service
         self._root = Path(configuration.root)
@@ -420,6 +422,7 @@ class _Preparing:
                     ("pipeline", 0), "a service that begins with Python code declares `inputs:` at the top"
                 )
             self._samples.begin(signature)
+            self.brought = {spec.name: spec for spec in signature.inputs}
             self._given = {spec.name: spec for spec in signature.inputs}
 
     def _end(

@@ -1,15 +1,17 @@
 """The exits of a pipeline at load: whether what stands behind the last model can take their answers for its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trivet.pipeline.wiring import Taking
 from trivet.spec.certified import Certificate, check_certificate, read_certificate
 from trivet.spec.configuration import Configuration
-from trivet.spec.exit import check_exit
-from trivet.spec.fields import FieldError
+from trivet.spec.exit import check_answers, check_exit
+from trivet.spec.fields import FieldError, nearest
+from trivet.spec.route import first_model
 from trivet.spec.service import Service
+from trivet.spec.signature import TensorSpec
 
 if TYPE_CHECKING:
     from trivet.runtime.preparing import PreparedModel
@@ -50,10 +52,48 @@ def certificate_of(configuration: Configuration) -> Certificate | None:
     path = Path(configuration.root, rules.certificate)
     found = read_certificate(path)
     names = tuple(stage.target for stage in service.pipeline if stage.exit is not None)
-    check_certificate(
-        found, path, rules, max_loss, names, configuration.stages_digest(service.last_model + 1)
-    )
+    router = ""
+    if service.route is not None:
+        names = (service.pipeline[first_model(service)].target,)
+        router = next(file.digest for file in configuration.files if file.name == service.route.router)
+    stages = configuration.stages_digest(service.last_model + 1)
+    check_certificate(found, path, rules, max_loss, names, stages, router)
     return found
+
+
+def check_routed(
+    service: Service,
+    stages: "Sequence[PreparedModel | StepStage]",
+    takings: Sequence[Taking],
+    given: Mapping[str, TensorSpec],
+) -> None:
+    """Args: given: what requests bring, by name.
+
+    Raises: FieldError: a route's text is none, its two models answer differently, or the last one takes what only the
+    stages before it give.
+    """
+    if service.route is None:
+        return
+    first, last = first_model(service), service.last_model
+    text = given.get(service.route.input)
+    if text is None or text.datatype != "BYTES":
+        kind = f"is {text.datatype}" if text else f"is no input{nearest(service.route.input, given)}"
+        raise FieldError(("route", "input"), f"a route reads a text (BYTES); {service.route.input!r} {kind}")
+    cheap: PreparedModel = stages[first]  # type: ignore[assignment]  # it is one
+    dear: PreparedModel = stages[last]  # type: ignore[assignment]  # it is one, too
+    if dear.streams or cheap.streams:
+        raise FieldError(("route",), "a route is between models that give whole answers, not chunks")
+    check_answers(("route",), cheap.name, cheap.signature, dear.name, dear.signature)
+    _check_skipped(takings, first, last)
+    known = set(given)
+    for place in range(first + 1, last + 1):
+        missing = [source for source in (takings[place].takes or {}).values() if source not in known]
+        if missing:
+            raise FieldError(
+                ("pipeline", place),
+                f"{takings[place].name!r} takes {missing[0]!r}, which requests that are routed past {cheap.name!r} lack",
+            )
+        known |= set(takings[place].gives or ())
 
 
 def _check_skipped(takings: Sequence[Taking], index: int, last: int) -> None:

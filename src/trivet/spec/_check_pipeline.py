@@ -5,6 +5,7 @@ from itertools import pairwise
 
 from trivet.spec._check_failures import check_failures
 from trivet.spec.fields import FieldError, FieldPath, nearest
+from trivet.spec.route import check_route
 from trivet.spec.service import Service, Stage
 from trivet.spec.signature import TensorSpec
 from trivet.spec.sources import check_target
@@ -43,6 +44,7 @@ def check_pipeline(service: Service) -> None:
         if name not in used and name not in service.stand_ins:
             raise FieldError(("models", name), f"no stage of the pipeline uses the model {name!r}")
     _check_order(service.pipeline)
+    check_route(service)
     _check_exits(service)
 
 
@@ -68,7 +70,9 @@ def _check_exits(service: Service) -> None:
             )
 
     if service.certified is None and service.cascade is not None:
-        raise FieldError(("cascade",), "`cascade:` is about exits with a `max_loss`, and there is none")
+        raise FieldError(
+            ("cascade",), "`cascade:` is about exits with a `max_loss` or a `route:`, and there is none"
+        )
 
 
 def _check_order(stages: Sequence[Stage]) -> None:

@@ -74,6 +74,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What holds for a cascade, and for which.
 
     stages: digest of the pipeline up to the last model.  exits: the models before them.
+    router: digest of the file with what a route has learned; empty: exits.
     points: the safest first; the last is what is served until audits speak against it.
     """
 
@@ -83,6 +84,7 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     max_loss: Percent
     confidence: Percent
     loss: LossKind
+    router: str = ""
     points: tuple[CertifiedPoint, ...]
 
 
@@ -125,11 +127,17 @@ def read_certificate(path: Path) -> Certificate:
 
 
 def check_certificate(
-    found: Certificate, path: Path, rules: Cascade, max_loss: float, exits: tuple[str, ...], stages: str
+    found: Certificate,
+    path: Path,
+    rules: Cascade,
+    max_loss: float,
+    exits: tuple[str, ...],
+    stages: str,
+    router: str = "",
 ) -> None:
     """Whether a certificate speaks of this service. Raises: SpecError: it does not; says why."""
     again = "run `trivet certify` again"
-    if found.stages != stages or found.exits != exits:
+    if (found.stages, found.exits, found.router) != (stages, exits, router):
         raise SpecError(f"it was made for other models, files or exits; {again}", str(path))
     if found.max_loss > max_loss or found.confidence < rules.confidence or found.loss != rules.loss:
         raise SpecError(

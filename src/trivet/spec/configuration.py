@@ -24,6 +24,7 @@ from trivet.spec.remote import remote_content
 from trivet.spec.service import Model, Service, Stage
 from trivet.spec.sources import attribute_of, is_target, resolve_file, resolve_target
 
+_WRITTEN = (("cascade", "certificate"), ("route", "router"))  # by a command
 FORMAT = 1  # of the hashed content; a change gives every configuration a new hash
 SHORT_LENGTH = 12
 
@@ -151,6 +152,8 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
         content["cascade"] = _plain(cascade) | {"certificate": digests[cascade.certificate]}
     if service.semantic_cache is not None:
         content["semantic_cache"] = _semantic_content(service, digests)
+    if service.route is not None:
+        content["route"] = _plain(service.route) | {"router": digests[service.route.router]}
     return content
 
 
@@ -250,7 +253,7 @@ def _hashed_files(service: Service, root: Path) -> list[HashedFile]:
         try:
             found[name] = [HashedFile(name, str(path), _digest(path)) for path in files_of(name, root)]
         except SpecError as error:
-            todo = "; `trivet certify` writes it" if field == ("cascade", "certificate") else ""
+            todo = "; `trivet certify` writes it" if field in _WRITTEN else ""
             raise FieldError(field, f"{error}{todo}") from None
         except OSError as error:
             raise FieldError(field, f"{name!r} cannot be read: {error.strerror}") from None
@@ -270,6 +273,8 @@ def _named_files(service: Service) -> list[tuple[FieldPath, str]]:
         named += [(("pipeline", index, "files", place), name) for place, name in enumerate(stage.files)]
     if service.certified is not None:
         named.append((("cascade", "certificate"), service.certified[1].certificate))
+    if service.route is not None:
+        named.append((("route", "router"), service.route.router))
     if service.decode is not None:
         if is_target(service.decode.by):
             named.append((("decode", "by"), service.decode.by))

@@ -90,13 +90,20 @@ def check_exit(
             (*path, "output"),
             f"a certified exit is held against {last!r}, which gives no {rule.output!r}: name scores that both give",
         )
+    check_answers(path, name, gives, last, promised)
+
+
+def check_answers(path: FieldPath, name: str, gives: Signature, last: str, promised: Signature) -> None:
+    """Whether the answers of one model may stand for those of the last. Raises: FieldError: as `check_exit`."""
+    outputs = {spec.name: spec for spec in gives.outputs}
     for spec in promised.outputs:
         found = outputs.get(spec.name)
         if found is None or found.datatype != spec.datatype or not _may_equal(found.shape, spec.shape):
             given = "nothing of that name" if found is None else _kind(found)
             raise FieldError(
                 path,
-                f"an exit answers as {last!r} does, which gives {spec.name!r} {_kind(spec)}; {name!r} gives {given}",
+                f"who answers early answers as {last!r} does, which gives {spec.name!r} {_kind(spec)}; "
+                f"{name!r} gives {given}",
             )
 
 

@@ -18,6 +18,7 @@ from trivet.spec.levers import Auto, Count, Levers, Priorities, Slo
 from trivet.spec.openai import OpenAI
 from trivet.spec.precomputed import Precomputed
 from trivet.spec.remote import Remote
+from trivet.spec.route import Route
 from trivet.spec.semantic import SemanticCache
 from trivet.spec.signature import TensorSpec
 from trivet.spec.tuning import DeploymentHint, Tuning
@@ -189,6 +190,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     precomputed: answers that were computed before anybody asked.
     cache: what is remembered of answers and stages; None: nothing.
     cascade: how exits with a `max_loss` are certified and watched; None: by default, where there are any.
+    route: which of two models answers, decided before either runs.
     cost: what a core costs; plans and cost figures need it.
     openai: clients may ask it in OpenAI's words.
     degrade: cheaper models that stand in for the last model under load.
@@ -209,6 +211,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     precomputed: Precomputed | None = None
     cache: Cache | None = None
     cascade: Cascade | None = None
+    route: Route | None = None
     cost: Cost | None = None
     openai: OpenAI | None = None
     degrade: Degrade | None = None
@@ -234,8 +237,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     @property
     def certified(self) -> tuple[float, Cascade] | None:
-        """What its exits may lose together, and how that is certified; None: no exit declares it."""
-        max_loss = max_loss_of(stage.exit for stage in self.pipeline)
+        """What its exits, or its route, may lose together, and how that is certified; None: nothing declares it."""
+        exits = max_loss_of(stage.exit for stage in self.pipeline)
+        max_loss = exits if self.route is None else self.route.max_loss
         return None if max_loss is None else (max_loss, self.cascade or Cascade())
 
     @property

@@ -1,0 +1,54 @@
+"""Routing before inference: which of two models answers is decided by the request's text alone.
+
+    route: {input: text, max_loss: 2%}
+
+For models that cannot be asked how sure they are, or where asking costs as much as the answer (LLMs behind an API). What is
+easy enough for the first model is learned and certified by `trivet certify`.
+"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from trivet.spec.fields import FieldError
+from trivet.spec.units import Percent
+
+if TYPE_CHECKING:
+    from trivet.spec.service import Service
+
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Easy requests are answered by the first model of the pipeline, the others by the last one alone.
+
+    input: the text (BYTES) that tells how hard a request is.
+    max_loss: the accuracy that may be lost against the last model.
+    router: the file with what was learned, beside the service.
+    """
+
+    input: Text
+    max_loss: Percent
+    router: Text = "router.npz"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.max_loss < 1:
+            raise FieldError(("max_loss",), f"expected a share between 0% and 100%, got {self.max_loss:g}")
+
+
+def first_model(service: "Service") -> int:
+    """The place of the first model in the pipeline, which a route sends easy requests to."""
+    return next(index for index, stage in enumerate(service.pipeline) if stage.model)
+
+
+def check_route(service: "Service") -> None:
+    """Raises: FieldError: a route beside exits, or between other than two models."""
+    if service.route is None:
+        return
+    if any(stage.exit is not None for stage in service.pipeline):
+        raise FieldError(
+            ("route",), "a route decides before any model runs, an exit behind one: give one of the two"
+        )
+    num_models = sum(stage.model is not None for stage in service.pipeline)
+    if num_models != 2:
+        raise FieldError(("route",), f"a route chooses between two models; the pipeline has {num_models}")
