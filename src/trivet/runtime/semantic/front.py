@@ -110,7 +110,7 @@ class SemanticFront:
             return False
         scope = _scope_of(request, self._place)
         wording = read(text)
-        found = self._entries.search(scope, vector, self._now_ns())
+        found = self._entries.search(scope, vector, text, self._now_ns())
         decision = self.policy.decide(look(wording, found, self.policy.records))
         if decision.is_hit and decision.look is not None:
             self._give(request, decision.look.entry, decision.claimed)
