@@ -322,3 +322,16 @@ def test_the_cache_is_part_of_the_hash(tmp_path: Path) -> None:
     (tmp_path / "steps.py").write_text(_STEPS + "\n# changed\n")
     changed = load_configuration(tmp_path / "letters.yaml").hash
     assert changed != coded
+
+
+def test_a_model_can_be_the_encoder(tmp_path: Path) -> None:
+    (tmp_path / "embed.py").write_text(
+        "import numpy as np\n\n\ndef embed(inputs):\n"
+        "    return {'embedding': np.array([len(inputs['text'][0]), 1], np.float32)}\n"
+    )
+    service = _SERVICE.replace("models: {", "models: {enc: {python: embed.py:embed}, ")
+    worker = SemanticWorker(_write(tmp_path, _CACHE.replace("audit:", "encoder: enc, audit:"), service))
+    assert _letter_of(worker.connect().ask(_asked("x a"))) == "a"
+    assert worker.count("trivet_semantic_entries") == 1
+    assert worker.count("trivet_semantic_encoder_failures_total") == 0
+    worker.semantic.close()
