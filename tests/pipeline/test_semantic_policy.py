@@ -43,15 +43,34 @@ def _seen(similarity: float) -> Look:
     return found
 
 
+def _decide(policy: Policy, similarity: float, is_right: bool) -> bool:
+    """Whether it is a hit; else the pipeline's answer is learned."""
+    decision = policy.decide(_seen(similarity))
+    if not decision.is_hit:
+        policy.learn(decision, is_right)
+    fitting = policy.due()
+    if fitting is not None:
+        policy.adopt(fitting.run())
+    return decision.is_hit
+
+
 def test_nothing_is_given_before_something_is_known() -> None:
     policy = Policy(0.2, 0.5)
-    for _ in range(500):
-        decision = policy.decide(_seen(1.0))
-        assert not decision.is_hit
-        assert decision.claimed == 1
-        policy.learn(decision, True)
-        assert policy.due() is None  # never wrong so far: nothing to tell right from wrong by
+    assert not any(_decide(policy, 1.0, True) for _ in range(200))
+    assert any(_decide(policy, 1.0, True) for _ in range(20))
+
+
+def test_what_is_never_right_is_never_given() -> None:
+    policy = Policy(0.2, 0.5)
+    assert not any(_decide(policy, 1.0, False) for _ in range(400))
     assert policy.spent == 0
+
+
+def test_what_differs_from_all_checks_is_not_given() -> None:
+    policy = Policy(0.2, 0.5)
+    for _ in range(300):
+        _decide(policy, 1.0, True)
+    assert not any(policy.decide(_seen(0.2)).is_hit for _ in range(20))
 
 
 def _taught(seed: int = 0) -> Policy:

@@ -11,7 +11,7 @@ from trivet.errors import ExtraMissingError
 _CONNECTIVITY = 16
 # Candidates that are kept on the way: more find more of the true neighbours and take longer (benchmarks/semantic_lookup.py).
 _EXPANSION_ADD = 48
-_EXPANSION_SEARCH = 24
+_EXPANSION_SEARCH = 16
 
 
 class Index(Protocol):
@@ -53,7 +53,7 @@ class UsearchIndex:
         return len(self._graph)
 
     def add(self, key: int, vector: NDArray[np.float32]) -> None:
-        self._graph.add(key, vector)
+        self._graph.add(key, vector, threads=1)
 
     def remove(self, key: int) -> None:
         self._graph.remove(key)
@@ -61,7 +61,7 @@ class UsearchIndex:
     def search(self, vector: NDArray[np.float32], num: int) -> Sequence[tuple[float, int]]:
         if not len(self._graph):
             return []
-        found = self._graph.search(vector, num)
+        found = self._graph.search(vector, num, threads=1)
         return [
             (1.0 - distance, key)
             for distance, key in zip(found.distances.tolist(), found.keys.tolist(), strict=True)
