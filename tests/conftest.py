@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.redis_server import redis_url as redis_url  # a fixture for all
+from tests.support.redis_server import redis_url  # noqa: F401  # a fixture for all
 
 
 @pytest.fixture(scope="session", autouse=True)

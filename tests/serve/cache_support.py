@@ -75,6 +75,11 @@ class CachedFront(Front):
             self.router.add_service(live.name, "1", LiveTable([(live, 1.0)]), default_version=True)
         return live
 
+    def check_is_idle(self) -> None:
+        """Nothing waits, runs or is held, and each request that was accepted has been answered."""
+        assert self.live.num_unanswered() == 0
+        assert self.router.answering.num_accepted == self.router.answering.num_answered
+
     @property
     def num_executed(self) -> int:
         """Batches that an engine ran."""

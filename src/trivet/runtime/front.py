@@ -5,7 +5,7 @@ answers: `LiveService.unbegun` makes a request that has been decoded and nothing
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,10 +59,19 @@ class Front(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class QuickFront(Front, Protocol):
+    """One that may have the answer at hand."""
+
+    def at_once(self, request: "Request") -> bool:
+        """True: it is answered. False: it is not, and `ask` follows."""
+
+
 class Fronts:
     """The fronts of one live configuration, in the order in which they are asked."""
 
     __slots__ = (
+        "_at_once",
         "_fronts",
         "_hit_us",
         "_hits",
@@ -84,6 +93,9 @@ class Fronts:
         """Args: counts: of the configuration. stages: whose outputs are remembered."""
         self._fronts = tuple(fronts)
         self._runtime = runtime
+        # The first front may say at once whether it has the answer: then nothing is made for the way past the others.
+        first = self._fronts[0] if fronts else None
+        self._at_once = first.at_once if isinstance(first, QuickFront) else None
         self.stages = stages
         counts = counts or Counts()
         self._hits = counts.of("nv_cache_num_hits_per_model")
@@ -95,6 +107,8 @@ class Fronts:
 
     def take(self, request: "Request") -> None:
         """The request's `reply` gets exactly one answer, now or later, from a front or from the pipeline."""
+        if self._at_once is not None and self._at_once(request):
+            return
         asked = _Asked(self, request)
         request.reply = asked
         asked.ask_next()
@@ -305,12 +319,14 @@ def answer_now(
     *,
     now_ns: int | None = None,
     answered_by: str | list[str] = "",
+    results: Results | None = None,
 ) -> None:
     """Answer a request with these outputs, all rows of which are its own; no engine has run.
 
     Args: rows: of the outputs; of a streaming service: chunks, on a first axis of their own (as `Front.answered` is given
         them). cache: one of spec.row.CACHE_OUTCOMES. now_ns: by the runtime's clock; by default read here.
         answered_by: the model, or the one of each row, where there are exits; by default the last one.
+        results: these outputs, where they have been given before: what writing them took is not done again.
     """
     live = request.live
     if now_ns is None:
@@ -335,7 +351,9 @@ def answer_now(
         _stream_now(request, tensors, rows)
         return
     request.rows = rows
-    request.reply.answer(request, Results(tensors, live.signature.batch_axis, rows), 0)
+    if results is None or not live.signature.batch_axis:
+        results = Results(tensors, live.signature.batch_axis, rows)
+    request.reply.answer(request, results, 0)
 
 
 def _stream_now(request: "Request", tensors: Mapping[str, NDArray[Any]], num_chunks: int) -> None:

@@ -2,7 +2,7 @@
 
 Lookups of one turn of the loop travel as one MGET, and so do those that come while one is on its way; answers that are to
 be kept take a connection of their own, so that no lookup waits behind a large one. No request waits longer than
-twice `PATIENCE_NS`, whatever the store does.
+twice the store's patience, whatever the store does.
 """
 
 import asyncio
@@ -63,7 +63,8 @@ def _shown(url: str) -> str:
 class RedisStore:
     """One for each worker; everything in its loop.
 
-    Args: say: for the log, when the store is given up and when it is back.
+    Args: say: for the log, when the store is given up and when it is back. patience_ns: for one lookup; whoever asks
+        waits for at most twice as long.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class RedisStore:
         loop: asyncio.AbstractEventLoop,
         now_ns: Callable[[], int],
         say: Callable[[str], None],
+        patience_ns: int = PATIENCE_NS,
     ) -> None:
+        self.patience_ns = patience_ns
         self.watchers: list[Callable[[bool], None]] = []  # told of each change of `is_up`
         self._url = url
         self._loop = loop
@@ -149,7 +152,7 @@ class RedisStore:
     async def _read_batch(self, batch: list[tuple[bytes, Got]]) -> None:
         word, found = "miss", list[Any]()
         try:
-            async with asyncio.timeout(PATIENCE_NS / 1e9):
+            async with asyncio.timeout(self.patience_ns / 1e9):
                 self._reader = self._reader or self._client()
                 found = await self._reader.mget([key for key, _ in batch])
         except Exception as error:  # whatever the library or the store says: somebody waits for an answer
@@ -239,20 +242,24 @@ class RedisStore:
 
     async def _probe(self) -> None:
         """Ask for nothing, as quickly as lookups want it, after a connection has been made with patience."""
+        client = self._client()
         try:
-            async with asyncio.timeout(_PROBE_PATIENCE_S):
-                self._reader = self._reader or self._client()
-                await self._reader.ping()
-            async with asyncio.timeout(PATIENCE_NS / 1e9):
-                await self._reader.mget([b"trivet:probe"])
+            async with asyncio.timeout(max(_PROBE_PATIENCE_S, self.patience_ns / 1e9)):
+                await client.ping()
+            async with asyncio.timeout(self.patience_ns / 1e9):
+                await client.mget([b"trivet:probe"])
         except Exception as error:  # as above
-            self._let_go_of_reader()
+            self._spawn(_close(client))
             if self.is_up:
                 self._failed(error, is_certain=True)
             else:  # which has been said
                 self._breaker.probe_failed(self._now_ns())
                 self._arm_probe()
         else:
+            if self._reader is None:
+                self._reader = client
+            else:  # somebody may be waiting at it
+                self._spawn(_close(client))
             self._succeeded()
 
     def _let_go_of_reader(self) -> None:

@@ -7,11 +7,12 @@ from typing import Final
 
 from trivet.runtime.counts import Counts
 from trivet.runtime.kept import Kept
-from trivet.runtime.redis_store import PATIENCE_NS, RedisStore
+from trivet.runtime.redis_store import RedisStore
 from trivet.runtime.shared_entry import KEY_PREFIX, decode_entry, encode_entry
 
-# A request that has less time than this asks its pipeline at once: the store may take half of it to say nothing.
-_LEAST_TIME_NS: Final = 4 * PATIENCE_NS
+# A request that has less time than so many times the store's patience asks its pipeline at once: half of it may pass before
+# the store has said nothing.
+_LEAST_PATIENCES: Final = 4
 _LOOKUPS: Final = "trivet_cache_shared_lookups_total"
 _STORES: Final = "trivet_cache_shared_stores_total"
 
@@ -39,7 +40,7 @@ class SharedAnswers:
 
     def look_up(self, key: bytes, end_by_ns: int, now_ns: int, done: Callable[[Kept | None], None]) -> bool:
         """True: `done` is called later, once. False: the store is not asked."""
-        if not self._store.is_up or end_by_ns - now_ns < _LEAST_TIME_NS:
+        if not self._store.is_up or end_by_ns - now_ns < _LEAST_PATIENCES * self._store.patience_ns:
             self._counts.add(_LOOKUPS, outcome="no_time" if self._store.is_up else "down")
             return False
         self._store.get(KEY_PREFIX + key, partial(self._got, key, done))
