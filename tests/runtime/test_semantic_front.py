@@ -227,6 +227,14 @@ def test_the_least_recently_used_entry_makes_room(tmp_path: Path) -> None:
     assert worker.count("trivet_semantic_entries") == 3
 
 
+def test_long_texts_are_the_pipelines(worker: SemanticWorker) -> None:
+    client = worker.connect()
+    assert _letter_of(client.ask(_asked("x" * 4_000 + " a"))) == "a"
+    assert worker.count("trivet_semantic_entries") == 0
+    assert _letter_of(client.ask(_asked("x" * 3_998 + " a"))) == "a"
+    assert worker.count("trivet_semantic_entries") == 1
+
+
 def test_a_failing_encoder_costs_hits_only(tmp_path: Path) -> None:
     worker = SemanticWorker(_write(tmp_path, _CACHE.replace("audit:", "encoder: steps.py:embed, audit:")))
     client = worker.connect()
