@@ -53,11 +53,11 @@ def main(args: Sequence[str] = ()) -> int:
     asked = texts(options.lookups, 2)
     vectors = [hashed.encode(text) for text in asked]
     wordings = [read(text) for text in asked]
-    found = [scopes.search(_SCOPE, vector, 0) for vector in vectors]
+    found = [scopes.search(_SCOPE, vector, text, 0) for vector, text in zip(vectors, asked, strict=True)]
     steps: dict[str, Callable[[int], object]] = {
         "hashed encoder": lambda place: hashed.encode(asked[place]),
         "wording": lambda place: read(asked[place]),
-        "index": lambda place: scopes.search(_SCOPE, vectors[place], 0),
+        "index": lambda place: scopes.search(_SCOPE, vectors[place], asked[place], 0),
         "decision": lambda place: policy.decide(look(wordings[place], found[place], policy.records)),
     }
     rows, total = [], 0.0

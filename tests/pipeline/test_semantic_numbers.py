@@ -89,6 +89,7 @@ def test_a_fit_is_where_the_penalised_loss_is_flat() -> None:
     ) / 400 == pytest.approx(0, abs=1e-2)
     assert (probability - wrong).mean() == pytest.approx(0, abs=1e-4)
     assert weights[3] == 0  # says nothing
+    assert odds.log_odds((1.0, 3.0, 3.0, 1.0)) == math.inf  # nobody ever had that
 
 
 def test_one_row_is_scored_as_many_are() -> None:

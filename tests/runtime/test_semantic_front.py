@@ -227,6 +227,14 @@ def test_the_least_recently_used_entry_makes_room(tmp_path: Path) -> None:
     assert worker.count("trivet_semantic_entries") == 3
 
 
+def test_long_texts_are_the_pipelines(worker: SemanticWorker) -> None:
+    client = worker.connect()
+    assert _letter_of(client.ask(_asked("x" * 4_000 + " a"))) == "a"
+    assert worker.count("trivet_semantic_entries") == 0
+    assert _letter_of(client.ask(_asked("x" * 3_998 + " a"))) == "a"
+    assert worker.count("trivet_semantic_entries") == 1
+
+
 def test_a_failing_encoder_costs_hits_only(tmp_path: Path) -> None:
     worker = SemanticWorker(_write(tmp_path, _CACHE.replace("audit:", "encoder: steps.py:embed, audit:")))
     client = worker.connect()
@@ -322,3 +330,16 @@ def test_the_cache_is_part_of_the_hash(tmp_path: Path) -> None:
     (tmp_path / "steps.py").write_text(_STEPS + "\n# changed\n")
     changed = load_configuration(tmp_path / "letters.yaml").hash
     assert changed != coded
+
+
+def test_a_model_can_be_the_encoder(tmp_path: Path) -> None:
+    (tmp_path / "embed.py").write_text(
+        "import numpy as np\n\n\ndef embed(inputs):\n"
+        "    return {'embedding': np.array([len(inputs['text'][0]), 1], np.float32)}\n"
+    )
+    service = _SERVICE.replace("models: {", "models: {enc: {python: embed.py:embed}, ")
+    worker = SemanticWorker(_write(tmp_path, _CACHE.replace("audit:", "encoder: enc, audit:"), service))
+    assert _letter_of(worker.connect().ask(_asked("x a"))) == "a"
+    assert worker.count("trivet_semantic_entries") == 1
+    assert worker.count("trivet_semantic_encoder_failures_total") == 0
+    worker.semantic.close()

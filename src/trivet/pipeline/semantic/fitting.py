@@ -1,5 +1,6 @@
 """How probable it is that a proposed answer is wrong, learned from those that were checked: one model for all entries."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ _PRECISION = 1e-6  # of the penalised loss, relative
 _RIDGE = (
     1.0  # of each weight, features being scaled to a spread of 1: what so few labels cannot tell stays near 0
 )
+_SAME = 1e-6  # a feature that differs by less does not
 _WIDEST = (
     6.0  # a feature further from its mean than so many spreads counts as this far: nobody was ever there
 )
@@ -26,15 +28,19 @@ class Odds:
     highest: tuple[float, ...]
 
     def log_odds(self, features: tuple[float, ...]) -> float:
-        """That the answer is wrong."""
+        """That the answer is wrong; infinite where a feature differs that was the same in all checks."""
         total = 0.0
         for weight, value, low, high in zip(self.weights, features, self.lowest, self.highest, strict=True):
+            if low == high and abs(value - low) > _SAME:
+                return math.inf
             total += weight * (low if value < low else high if value > high else value)
         return total
 
     def of_rows(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """The same for rows, shape (n, features) -> (n,)."""
-        total: NDArray[np.float64] = np.clip(features, self.lowest, self.highest) @ np.array(self.weights)
+        low, high = np.array(self.lowest), np.array(self.highest)
+        total: NDArray[np.float64] = np.clip(features, low, high) @ np.array(self.weights)
+        total[((low == high) & (np.abs(features - low) > _SAME)).any(axis=1)] = np.inf
         return total
 
 
@@ -45,7 +51,7 @@ def fit(features: NDArray[np.float64], wrong: NDArray[np.bool_]) -> Odds:
     Args: features: shape (n, features), n >= 1.  wrong: shape (n,).
     """
     middle, spread = features.mean(axis=0), features.std(axis=0)
-    spread[spread < 1e-9] = np.inf  # says nothing: its weight is 0
+    spread[spread < _SAME] = np.inf  # says nothing: its weight is 0
     middle[0], spread[0] = 0.0, 1.0
     scaled = np.clip((features - middle) / spread, -_WIDEST, _WIDEST)
     ridge = np.full(scaled.shape[1], _RIDGE)

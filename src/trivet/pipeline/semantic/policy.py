@@ -29,7 +29,7 @@ from trivet.pipeline.semantic.looking import Answer, Look, Record
 from trivet.pipeline.semantic.spending import allowance
 from trivet.pipeline.semantic.suspecting import Suspicion
 
-_FIRST_FIT = 200  # checks, of which some were right and some wrong
+_FIRST_FIT = 200  # checks, of which some were right
 _FITS_APART = 64  # checks, at first; later an eighth of those so far
 _MOST_APART = 512
 _NUM_RECENT = 512  # looks that say what traffic is like
@@ -148,7 +148,7 @@ class Policy:
         num = len(self._checks)
         self._fit_at = num + min(_MOST_APART, max(_FITS_APART, num // 8))
         features, wrong = self._checks.rows()
-        if num < _FIRST_FIT or not wrong.any() or wrong.all():
+        if num < _FIRST_FIT or wrong.all():
             return None
         return Fitting(features, wrong, self.num_alarms)
 

@@ -28,6 +28,8 @@ from trivet.runtime.semantic.topics import Topics
 from trivet.schedule.job import WAITING
 
 KIND = "semantic"
+# Longer texts are the pipeline's: what differs in them drowns in what does not, and they take long to read.
+LONGEST_TEXT = 4_000
 
 
 @dataclass(slots=True)
@@ -82,7 +84,7 @@ class SemanticFront:
 
     def ask(self, request: Request, go_on: Callable[[], None]) -> bool:
         text = _text_of(request, self._place)
-        if text is None:
+        if text is None or len(text) > LONGEST_TEXT:
             return False
         self._lookups.value += 1
         if self._encodings is None:
@@ -110,7 +112,7 @@ class SemanticFront:
             return False
         scope = _scope_of(request, self._place)
         wording = read(text)
-        found = self._entries.search(scope, vector, self._now_ns())
+        found = self._entries.search(scope, vector, text, self._now_ns())
         decision = self.policy.decide(look(wording, found, self.policy.records))
         if decision.is_hit and decision.look is not None:
             self._give(request, decision.look.entry, decision.claimed)

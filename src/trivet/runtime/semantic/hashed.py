@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SIZE = 512
-_LONGEST = 4_096  # bytes of a text that are read; longer ones are compared by their beginning
+_LONGEST = 16_384  # bytes of a text that are read
 _WORD = re.compile(r"\w+")
 _PRIME = np.uint64(1_000_003)
 _MIX, _MIX_AGAIN = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)

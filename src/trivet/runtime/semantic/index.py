@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from trivet.errors import ExtraMissingError
 
 _CONNECTIVITY = 16
-_EXPANSION_ADD = 64
-_EXPANSION_SEARCH = 48
+# Candidates that are kept on the way: more find more of the true neighbours and take longer (benchmarks/semantic_lookup.py).
+_EXPANSION_ADD = 48
+_EXPANSION_SEARCH = 16
 
 
 class Index(Protocol):
@@ -28,10 +29,13 @@ class Index(Protocol):
 
 
 class UsearchIndex:
-    """A graph of neighbours (HNSW) in half precision."""
+    """A graph of neighbours (HNSW) over vectors of 8 bits a number."""
 
     def __init__(self, size: int) -> None:
         """Args: size: of the vectors.  Raises: ExtraMissingError: the library is not installed."""
+        # First: with numkong, which usearch loads, already there, the import of onnxruntime 1.31 crashes the process.
+        import onnxruntime as _onnxruntime  # noqa: F401
+
         try:
             from usearch.index import Index as Graph
         except ImportError:
@@ -39,7 +43,7 @@ class UsearchIndex:
         self._graph: Any = Graph(
             ndim=size,
             metric="cos",
-            dtype="f16",
+            dtype="i8",
             connectivity=_CONNECTIVITY,
             expansion_add=_EXPANSION_ADD,
             expansion_search=_EXPANSION_SEARCH,
@@ -49,7 +53,7 @@ class UsearchIndex:
         return len(self._graph)
 
     def add(self, key: int, vector: NDArray[np.float32]) -> None:
-        self._graph.add(key, vector)
+        self._graph.add(key, vector, threads=1)
 
     def remove(self, key: int) -> None:
         self._graph.remove(key)
@@ -57,7 +61,7 @@ class UsearchIndex:
     def search(self, vector: NDArray[np.float32], num: int) -> Sequence[tuple[float, int]]:
         if not len(self._graph):
             return []
-        found = self._graph.search(vector, num)
+        found = self._graph.search(vector, num, threads=1)
         return [
             (1.0 - distance, key)
             for distance, key in zip(found.distances.tolist(), found.keys.tolist(), strict=True)

@@ -20,20 +20,24 @@ class Scopes:
         self._ttl_ns = ttl_ns
         self._new_index = new_index
         self._indexes: dict[Scope, Index] = {}
+        self._by_text: dict[tuple[Scope, str], Entry] = {}  # the newest of each
         self._entries: OrderedDict[int, tuple[Scope, Entry]] = OrderedDict()  # least recently used first
         self._next = 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def search(self, scope: Scope, vector: Vector, now_ns: int) -> list[tuple[float, Entry]]:
-        """The most similar entries that still may answer, the most similar first."""
+    def search(self, scope: Scope, vector: Vector, text: str, now_ns: int) -> list[tuple[float, Entry]]:
+        """The most similar entries that still may answer, the most similar first; one with the same text is never missed."""
         index = self._indexes.get(scope)
         if index is None:
             return []
         found = [
             (min(1.0, cosine), self._entries[key][1]) for cosine, key in index.search(vector, NUM_NEIGHBOURS)
         ]
+        same = self._by_text.get((scope, text))
+        if same is not None and all(entry is not same for _, entry in found):
+            found = [(1.0, same), *found[: NUM_NEIGHBOURS - 1]]
         if self._ttl_ns is None:
             return found
         fresh = []
@@ -52,6 +56,7 @@ class Scopes:
         entry.key, self._next = self._next, self._next + 1
         index.add(entry.key, vector)
         self._entries[entry.key] = (scope, entry)
+        self._by_text[scope, entry.wording.text] = entry
         if len(self._entries) > self._max_entries:
             self.remove(next(iter(self._entries)))
 
@@ -71,11 +76,15 @@ class Scopes:
         removed = self._entries.pop(key, None)
         if removed is None:
             return
-        index = self._indexes[removed[0]]
+        scope, entry = removed
+        if self._by_text.get((scope, entry.wording.text)) is entry:
+            del self._by_text[scope, entry.wording.text]
+        index = self._indexes[scope]
         index.remove(key)
         if not len(index):
-            del self._indexes[removed[0]]
+            del self._indexes[scope]
 
     def clear(self) -> None:
         self._entries.clear()
+        self._by_text.clear()
         self._indexes.clear()
