@@ -1,6 +1,7 @@
 """From a configuration to what the simulator runs: `auto` becomes what the server would make of it."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,9 +69,12 @@ def table_key(configuration: Configuration) -> str:
 
 
 def thresholds_of(configuration: Configuration) -> dict[int, float]:
-    """By the place of the stage that an exit stands behind."""
-    pipeline = configuration.service.pipeline
-    return {place: stage.exit.at_least for place, stage in enumerate(pipeline) if stage.exit is not None}
+    """By the place of the stage that an exit stands behind; nothing leaves where none is declared."""
+    return {
+        place: math.inf if stage.exit.at_least is None else stage.exit.at_least
+        for place, stage in enumerate(configuration.service.pipeline)
+        if stage.exit is not None
+    }
 
 
 def _exits(configuration: Configuration, profile: ServiceProfile) -> Sequence[int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from trivet.catalog.study import Goal
 from trivet.simulate.profile import ServiceProfile
-from trivet.simulate.rate_search import bracket, halved
+from trivet.simulate.rate_search import largest
 from trivet.simulate.server import NotProfiledError
 from trivet.simulate.setup import Setup
 from trivet.tune.choice import Choice
@@ -191,8 +191,10 @@ def largest_rate(
     else:
         first, growth = min(guess, bound / NEARBY), NEARBY
     least = bound * LOWEST_SHARE if at_least is None else at_least
-    low, high = bracket(holds, max(first, least), growth=growth, least=least, most=max(bound, least))
-    return (halved(holds, low, high, precision)[0] if low else 0.0), points
+    found = largest(
+        holds, max(first, least), growth=growth, least=least, most=max(bound, least), precision=precision
+    )
+    return found[0], points
 
 
 def screen(
