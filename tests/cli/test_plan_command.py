@@ -12,10 +12,15 @@ from benchmarks import models
 from trivet.cli.main import cli
 from trivet.cli.plan_run import headroom_of, trace_of
 from trivet.errors import UserError
+from trivet.experiment.judged_variants import JudgedVariant, keep_judgements
 from trivet.experiment.simulated import stage_key
+from trivet.experiment.variant_store import default_store
 from trivet.load.arrivals import NS, Curve
 from trivet.simulate.profile import ModelTimes, ServiceProfile, write_profile
 from trivet.spec.service_file import load_configuration
+from trivet.variants.apply import with_variant
+from trivet.variants.builder import Built
+from trivet.variants.variant import Variant
 
 SERVICE = """\
 name: known
@@ -118,3 +123,34 @@ def test_headroom_is_a_share(text: str, share: float) -> None:
 def test_headroom_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="--headroom"):
         headroom_of(text)
+
+
+def test_levers_are_called_by_the_names_of_variants(folder: Path) -> None:
+    """What a profile keeps by its bytes a person knows by name."""
+    onnx.save(models.matmul(seed=1), folder / "smaller.onnx")
+    configuration = load_configuration(folder / "service.yaml")
+    store = default_store(str(folder / "kept"))
+    record = Variant(
+        name="int8-dynamic",
+        model="m",
+        digest="",
+        files=("smaller.onnx",),
+        size_bytes=0,
+        built_from=configuration.files[0].digest,
+        answers_change=True,
+    )
+    with store.draft() as draft:
+        (draft / "smaller.onnx").write_bytes((folder / "smaller.onnx").read_bytes())
+        kept = store.put(draft, "key", Built(files=("smaller.onnx",)), record)
+    judged = JudgedVariant(variant=kept, verdict="faster", reason="", in_search=True)
+    keep_judgements(configuration, store, [judged])
+    changed = with_variant(configuration, kept, store)
+    times = {
+        stage_key(one, 0): ModelTimes(samples={0: {1: [ns] * 8}})
+        for one, ns in ((configuration, 10_000_000), (changed, 4_000_000))
+    }
+    path = folder / "both.json"
+    write_profile(ServiceProfile(service="known", models=times), path)
+    found = planned(folder, "--profile", str(path))
+    assert found.exit_code == 0, found.output
+    assert "next lever: variant int8-dynamic" in found.stdout

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from trivet.cli.main import cli
 from trivet.experiment.checking import Check
 from trivet.experiment.hiccup_probe import watch
-from trivet.experiment.live_points import absolute
+from trivet.experiment.live_points import NUM_USERS, absolute
 from trivet.experiment.placement import place
-from trivet.experiment.profiling import distinct, profile_service
+from trivet.experiment.profiling import _many, distinct, profile_service
 from trivet.experiment.simulated import setup_of, stage_key
 from trivet.experiment.simulator_errors import UNCHECKED, Errors, errors_path, keep_checks, read_errors
 from trivet.simulate.profile import HostCosts, ModelTimes, ServiceProfile
@@ -228,3 +228,10 @@ def test_larger_batches_than_a_lever_let_be_measured_are_not_forecast(models: Pa
     setup = setup_of(configuration, measured, workers=1, num_cores=1)
     assert setup.stages[0].max_batch_size == 8
     assert "profiled up to 1 rows" in measured.covers(setup)
+
+
+def test_many_users_are_answered_within_a_point_whatever_a_model_takes() -> None:
+    assert _many(1_500 * MS, MS) == (NUM_USERS, 1_500 * MS)
+    assert _many(1_200 * MS, 50 * MS) == (8, 1_200 * MS)
+    assert _many(1_200 * MS, 500 * MS) == (4, 6_000 * MS)
+    assert _many(1, 0) == (4, 1)

@@ -8,27 +8,28 @@ from hypothesis import strategies as st
 from tests.simulate.simulated_support import constant, lone, run
 from trivet.simulate.hiccups import Hiccups
 from trivet.simulate.profile import HostCosts
-from trivet.simulate.rate_search import bracket, halved
+from trivet.simulate.rate_search import bracket, largest
 from trivet.simulate.server import Slo
 
 MS = 1_000_000
 
 
 @given(st.floats(0.5, 2_000), st.floats(1.0, 1_000), st.sampled_from([1.06, 1.1, 2.0]))
-def test_a_bracket_holds_the_largest_rate_and_halves_close_in_on_it(
-    largest: float, first: float, growth: float
+def test_a_bracket_holds_the_largest_rate_and_the_search_closes_in_on_it(
+    limit: float, first: float, growth: float
 ) -> None:
     asked: list[float] = []
 
     def holds(rate: float) -> bool:
         asked.append(rate)
-        return rate <= largest
+        return rate <= limit
 
     low, high = bracket(holds, first, growth=growth, least=0.1, most=5_000.0)
-    assert low <= largest < high or high == 5_000.0
-    low, high = halved(holds, low, high, 0.01)
-    assert low <= largest <= high <= low * 1.01 or high == 5_000.0
-    assert len(asked) < 60
+    assert low <= limit < high or high == 5_000.0
+    num = len(asked)
+    low, high = largest(holds, first, growth=growth, least=0.1, most=5_000.0, precision=0.01)
+    assert low <= limit < high == pytest.approx(low * 1.01)
+    assert len(asked) - num < 60
 
 
 def test_a_search_that_finds_nothing_ends_at_the_least_rate() -> None:
@@ -41,6 +42,15 @@ def test_a_search_that_finds_nothing_ends_at_the_least_rate() -> None:
     assert bracket(never, 100.0, growth=2.0, least=1.0) == (0.0, 1.0)
     assert asked == [100.0, 50.0, 12.5, 1.0]
     assert bracket(lambda rate: True, 100.0, growth=2.0, least=1.0, most=150.0) == (100.0, 150.0)
+
+
+@given(st.floats(1.0, 1_000), st.floats(1.0, 1_000), st.floats(1.0, 1_000))
+def test_where_a_search_begins_does_not_matter(limit: float, first: float, other: float) -> None:
+    found = {
+        largest(lambda rate: rate <= limit, begin, growth=growth, least=0.01, most=1e6, precision=0.03)
+        for begin, growth in ((first, 2.0), (other, 1.06))
+    }
+    assert len(found) == 1
 
 
 @given(

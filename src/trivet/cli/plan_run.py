@@ -15,6 +15,8 @@ from trivet.errors import UserError
 from trivet.experiment.controlled import kept_profile
 from trivet.experiment.simulated import setup_of
 from trivet.experiment.simulator_errors import errors_path, read_errors
+from trivet.experiment.stage_names import stage_names
+from trivet.experiment.variant_store import default_store
 from trivet.load.arrivals import Curve, Instants
 from trivet.load.traces import holds_counts, read_curve, read_trace
 from trivet.report.plan_picture import draw_plan
@@ -48,6 +50,7 @@ def planned_text(path: Path, options: Mapping[str, Any]) -> str:
             how=ways,
             headroom=headroom,
             cost=cost if cost is not None and cost.core_hour else None,
+            names=stage_names(configuration, default_store(options["catalog_url"])),
             error=errors.relative(configuration.service.name),
             seed=options["seed"],
             num_requests=options["num_requests"],

@@ -20,7 +20,7 @@ from trivet.errors import SpecError, UserError
 from trivet.experiment.judged_variants import JudgedVariant
 from trivet.experiment.placement import Placement, place
 from trivet.experiment.target import subject_of
-from trivet.experiment.variant_store import default_store
+from trivet.experiment.variant_store import default_store, tuned_profile_path
 from trivet.spec.configuration import Configuration, with_service
 from trivet.spec.tuning import Tuning
 from trivet.spec.units import format_duration, parse_duration_ns
@@ -166,7 +166,7 @@ class _Run:
             seed=seed,
             catalog=self._catalog,
             command=self._command,
-            profile_path=self._store.folder.parent / "profiles" / f"{self._configuration.hash}.json",
+            profile_path=tuned_profile_path(self._configuration, self._options["catalog_url"]),
             max_send_lag_ns=_duration_ns("--max-send-lag", self._options["max_send_lag"]),
             say=self._line.say,
         )

@@ -14,6 +14,7 @@ from trivet.experiment.measured import Measured
 from trivet.experiment.offered import arrivals
 from trivet.experiment.simulated import setup_of
 from trivet.experiment.simulator_errors import folder
+from trivet.experiment.variant_store import tuned_profile_path
 from trivet.experiment.workload import Workload
 from trivet.simulate.controlled import controlled_percentile
 from trivet.simulate.profile import ServiceProfile, read_profile
@@ -47,12 +48,14 @@ def check_controllable(workload: Workload) -> None:
 
 
 def kept_profile(service: Path, named: Path | None, catalog_url: str | None) -> ServiceProfile:
-    """The named file, or what `trivet simulate` has kept of the service on this machine.
+    """The named file, or what `trivet simulate`, else `trivet tune`, has kept of the service on this machine.
 
     Raises: UserError: there is none yet, or the service cannot be read.
     """
-    name = f"{load_configuration(service).service.name}-{host.digest()}.json"
-    path = named or folder(catalog_url) / "simulator" / name
+    configuration = load_configuration(service)
+    own = folder(catalog_url) / "simulator" / f"{configuration.service.name}-{host.digest()}.json"
+    tuned = tuned_profile_path(configuration, catalog_url)
+    path = named or (tuned if tuned.exists() and not own.exists() else own)
     if not path.exists():
         raise UserError(
             f"no profile at {path}: measured times are needed; run once:  trivet simulate {service} --rate 10   "

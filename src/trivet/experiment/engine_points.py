@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from trivet.experiment.exit_profile import exit_table
 from trivet.experiment.profiled_inputs import Measurable, measurables
 from trivet.runtime.preparing import prepare
 from trivet.simulate.exit_table import ExitTable
+from trivet.simulate.profile import reaches
 from trivet.simulate.times import sizes_up_to
 from trivet.spec.configuration import Configuration
 
@@ -123,18 +125,14 @@ def _spread_out(values: Sequence[int], num: int) -> list[int]:
 
 def _sizes(stage: Measurable, length: int, job: EngineJob, now_ns: Callable[[], int]) -> dict[int, Rounds]:
     """1, 2, 4, ... rows in turn, in another order each round, until the point's time is over."""
-    runs: dict[int, Callable[[], Any]] = {}
-    is_long: dict[int, bool] = {}
-    for rows in sizes_up_to(stage.max_rows):
-        run = partial(stage.run, stage.batches[length](rows))
-        try:
-            first_ns = _once(run, now_ns)  # the first run of a shape plans memory and is not like the others
-        except EngineError:
-            if rows == 1:
-                raise
+    runs: dict[int, _Run] = {}
+    further = iter(sizes_up_to(stage.max_rows))
+    for rows in further:
+        run = _begun(stage, length, rows, now_ns)
+        if run is None:
             break
-        runs[rows], is_long[rows] = run, first_ns > _LONG_NS
-        if first_ns > job.longest_ns and _once(run, now_ns) > job.longest_ns:
+        runs[rows] = run
+        if run.first_ns > job.longest_ns and _once(run.run, now_ns) > job.longest_ns:
             break
     found: dict[int, Rounds] = {rows: [] for rows in runs}
     order = list(runs)
@@ -143,11 +141,41 @@ def _sizes(stage: Measurable, length: int, job: EngineJob, now_ns: Callable[[], 
     for _ in range(NUM_ROUNDS):
         shuffle.shuffle(order)
         for rows in order:
-            found[rows].append(_visit(runs[rows], visit_ns, now_ns, is_warm=is_long[rows]))
+            found[rows].append(runs[rows].visit(visit_ns, now_ns))
+    # Others had the machine when the largest was begun: it takes less than it seemed to, so that larger ones matter.
+    while not reaches([ns for times in found[max(found)] for ns in times], job.longest_ns):
+        following = next(further, None)
+        run = None if following is None else _begun(stage, length, following, now_ns)
+        if run is None or following is None:
+            break
+        found[following] = [run.visit(visit_ns, now_ns) for _ in range(NUM_ROUNDS)]
+        runs[following] = run
     for rows, rounds in found.items():
         while sum(map(len, rounds)) < MIN_RUNS:
-            rounds.append(_visit(runs[rows], 0, now_ns, is_warm=is_long[rows]))
+            rounds.append(runs[rows].visit(0, now_ns))
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A batch of one size, after its first run: that plans memory and is not like the others."""
+
+    run: Callable[[], Any]
+    first_ns: int
+
+    def visit(self, visit_ns: int, now_ns: Callable[[], int]) -> list[int]:
+        return _visit(self.run, visit_ns, now_ns, is_warm=self.first_ns > _LONG_NS)
+
+
+def _begun(stage: Measurable, length: int, rows: int, now_ns: Callable[[], int]) -> _Run | None:
+    """None: the engine does not take so many. Raises: EngineError: not even one row."""
+    run = partial(stage.run, stage.batches[length](rows))
+    try:
+        return _Run(run, _once(run, now_ns))
+    except EngineError:
+        if rows == 1:
+            raise
+        return None
 
 
 def _once(run: Callable[[], Any], now_ns: Callable[[], int]) -> int:

@@ -103,7 +103,7 @@ def judge_variants(
         on_progress(f"timing {len(group)} engines of {source.model} in turn", len(judged) + len(group), total)
         times, failed = timed_variants(configuration, source, group, store, placement, now_ns, times_ns, seed)
         judged += [_judged(configuration, variant, answers, times, failed) for variant in group]
-    _keep(configuration, store, judged)
+    keep_judgements(configuration, store, judged)
     return judged
 
 
@@ -227,7 +227,9 @@ def _path(configuration: Configuration, store: VariantStore) -> Path:
     return store.folder / "judged" / f"{hashlib.sha256(key).hexdigest()}.json"
 
 
-def _keep(configuration: Configuration, store: VariantStore, judged: Sequence[JudgedVariant]) -> None:
+def keep_judgements(
+    configuration: Configuration, store: VariantStore, judged: Sequence[JudgedVariant]
+) -> None:
     """Raises: UserError: the store cannot be written."""
     path = _path(configuration, store)
     try:

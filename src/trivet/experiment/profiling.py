@@ -42,6 +42,7 @@ POINT_S = 1.5
 _LIVE_POINTS = 3  # nearly idle, full, and the idle core's hiccups
 _PASSES = 2  # of the engines: before the live points and after them
 _EXIT_POINTS = 4  # as long: rows of data through a pipeline with early exits
+_FEWEST_USERS, _TIMES_EACH = 4, 3
 _MUCH = 0.02  # of the server's core, that others had meanwhile
 NS_PER_S = 1_000_000_000
 _PATIENCE_NS = 60 * NS_PER_S
@@ -210,8 +211,8 @@ class _Profiling:
             lone = nearly_idle(made, self._placement, one_ns, 2 * self._point_ns, self._seed, idle)
             self._told("the server, nearly idle")
             one, full = (
-                closed(made, self._placement, users, self._point_ns, self._seed, idle)
-                for users in (1, NUM_USERS)
+                closed(made, self._placement, users, duration_ns, self._seed, idle)
+                for users, duration_ns in ((1, self._point_ns), _many(self._point_ns, one_ns))
             )
             self._told("the server, with one user and with many")
         costs = costs_of(self._profile, setup, LivePoints(lone, one, full))
@@ -243,6 +244,12 @@ class _Profiling:
         else:
             with _busy(self._placement.generator):
                 yield
+
+
+def _many(point_ns: int, one_ns: int) -> tuple[int, int]:
+    """How many users fill a server, and for how long: each is to be answered about three times, whatever a model takes."""
+    users = max(_FEWEST_USERS, min(NUM_USERS, point_ns // max(1, _TIMES_EACH * one_ns)))
+    return users, max(point_ns, _TIMES_EACH * users * one_ns)
 
 
 def _patient(configuration: Configuration) -> Configuration:
@@ -313,9 +320,9 @@ def joined(
     ratios: dict[tuple[int, int], list[float]] = {}
     for index in passes[0].stages:
         samples: dict[int, dict[int, list[int]]] = {}
-        for length, by_rows in passes[0].stages[index].times.items():
+        for length in passes[0].stages[index].times:
             samples[length] = {}
-            for rows in by_rows:
+            for rows in sorted({rows for one in passes for rows in one.stages[index].times.get(length, {})}):
                 visits = [one.stages[index].times.get(length, {}).get(rows, []) for one in passes]
                 samples[length][rows] = [ns for rounds in visits for times in rounds for ns in times]
                 usual = float(np.median(samples[length][rows]))

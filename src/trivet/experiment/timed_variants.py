@@ -7,6 +7,7 @@ from pathlib import Path
 from trivet import host
 from trivet.engine.contract import Engine
 from trivet.errors import TrivetError
+from trivet.experiment.parted_engine import can_be_timed, load_parts, together
 from trivet.experiment.placement import Placement
 from trivet.experiment.variant_times import Times, interleaved_times
 from trivet.runtime.engines import load_engine, num_threads, wanted_batch_size
@@ -31,7 +32,7 @@ def timed_variants(
     times_ns: int,
     seed: int,
 ) -> tuple[dict[str, Times], dict[str, str]]:
-    """Of the variants that are one engine: times by name, and why some have none.
+    """Of the variants that are one engine, or two with an exit between them: times by name, and why some have none.
 
     Raises: TrivetError: the original cannot be loaded, or fails.
     """
@@ -41,7 +42,7 @@ def timed_variants(
     with host.affinity(placement.server):
         try:
             for variant in group:
-                if variant.stages is None:
+                if variant.stages is None or can_be_timed(variant):
                     _load(configuration, variant, store, engines, failed)
             times = interleaved_times(
                 engines,
@@ -55,6 +56,9 @@ def timed_variants(
         finally:
             for engine in engines.values():
                 engine.close()
+    for variant in group:
+        if variant.stages is not None and variant.name not in failed and can_be_timed(variant):
+            times[variant.name] = together(variant, times)
     return times, failed
 
 
@@ -73,6 +77,9 @@ def _load(
     """As the server loads it: with its levers."""
     try:
         changed = with_variant(configuration, variant, store)
+        if variant.stages is not None:
+            engines |= load_parts(changed, variant)
+            return
         model = changed.service.models[variant.model]
         engines[variant.name] = load_engine(model, Path(changed.root), None)
     except TrivetError as error:

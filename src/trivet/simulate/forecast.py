@@ -19,7 +19,7 @@ from trivet.errors import UserError
 from trivet.load.arrivals import Arrivals, Curve, Recorded, Steps
 from trivet.load.rates import at_rate
 from trivet.simulate.profile import ServiceProfile
-from trivet.simulate.rate_search import bracket, halved
+from trivet.simulate.rate_search import largest
 from trivet.simulate.record import Simulated
 from trivet.simulate.server import NotProfiledError, Slo, drawn_lengths, simulated
 from trivet.simulate.setup import Setup
@@ -208,7 +208,9 @@ class _Search:
 
     def run(self, guess: float | None, precision: float) -> float:
         first, growth = (self._own_rps, 2.0) if guess is None else (guess, 1.1)
-        low, high = bracket(self._holds, first, growth=growth, least=self._least_rps, most=_MOST_RPS)
+        low, high = largest(
+            self._holds, first, growth=growth, least=self._least_rps, most=_MOST_RPS, precision=precision
+        )
         if high >= _MOST_RPS:
             raise NoRateError(f"the SLO holds even at {low:,.3g} requests a second: nothing bounds the rate")
         if not low:
@@ -216,7 +218,6 @@ class _Search:
                 f"the SLO (p{self._setup.slo_percentile:g} within {self._budget_ns / NS_PER_MS:g} ms) holds at no "
                 "rate: a lone request takes longer; allow more time, or take a faster variant"
             )
-        low, high = halved(self._holds, low, high, precision)
         return math.sqrt(low * high)
 
     def _holds(self, rate_rps: float) -> bool:

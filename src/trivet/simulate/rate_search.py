@@ -1,4 +1,4 @@
-"""The search for the largest rate that holds: first a rate that does and one that does not, then halves between them.
+"""The search for the largest rate that holds: first a rate that does and one that does not, then between them.
 
 A forecast and the tuner's screening search alike; they differ in what is simulated at a rate.
 """
@@ -31,9 +31,33 @@ def bracket(
         first, growth = lower, growth * growth
 
 
-def halved(holds: Holds, low: float, high: float, precision: float) -> tuple[float, float]:
-    """The same bracket with ends no further apart than a factor of 1 + precision, on a log scale."""
-    while high > low * (1 + precision):
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if holds(middle) else (low, middle)
-    return low, high
+def largest(
+    holds: Holds, first: float, *, growth: float, least: float, most: float, precision: float
+) -> tuple[float, float]:
+    """(low, high): `low` holds and `high`, a factor of 1 + precision above it, does not. low is 0 where not even about
+    `least` holds; high is above `most` where everything below it does.
+
+    Rates stand on a grid of their own: who is as fast as another is found so, wherever the search began.
+    Args: as of `bracket`.
+    """
+    step = math.log1p(precision)
+    known: dict[int, bool] = {}
+
+    def place(rate: float) -> int:
+        return round(math.log(rate) / step)
+
+    def holds_at(at: int) -> bool:
+        if at not in known:
+            known[at] = holds(math.exp(at * step))
+        return known[at]
+
+    found = bracket(lambda rate: holds_at(place(rate)), first, growth=growth, least=least, most=most)
+    if not found[0]:
+        return found
+    low = place(found[0])
+    # Nobody has asked at the bound itself, but whatever is above it cannot hold.
+    high = place(found[1]) if found[1] < most else math.floor(math.log(most) / step) + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if holds_at(middle) else (low, middle)
+    return math.exp(low * step), math.exp(high * step)

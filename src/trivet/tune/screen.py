@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from trivet.catalog.study import Goal
 from trivet.simulate.profile import ServiceProfile
-from trivet.simulate.rate_search import bracket, halved
+from trivet.simulate.rate_search import largest
 from trivet.simulate.server import NotProfiledError
 from trivet.simulate.setup import Setup
 from trivet.tune.choice import Choice
@@ -73,6 +73,7 @@ class Screen:
         self.known: dict[Setup, Screened] = {}
         self.same = 0
         self._best: dict[tuple[object, ...], float] = {}  # by answers: of the objective
+        self._closer: dict[object, Screened] = {}  # by answers and short figures
         self.not_profiled: dict[str, int] = {}
 
     def look(self, choice: Choice) -> Screened | None:
@@ -109,26 +110,28 @@ class Screen:
     def _first(self, choice: Choice, setup: Setup) -> Screened:
         """A short forecast. Who is far behind the best of the same answers gets no largest rate: most do."""
         best = self._best.get(answers_of(choice))
-        at_least: float | None = None
         if best is not None and self._goal.objective == "rate":
-            at_least = BEHIND * best
-            within_ns = self._goal.slo_latency_ns
-            if not self._short.at(setup, at_least, within_ns=within_ns).holds(within_ns):
+            rate = self._rate(setup, guess=best, at_least=BEHIND * best)
+            if not rate:
                 return Screened(choice, setup, {})
-        figures = _at_reference(self._short.at(setup, self.reference_rps)) if self.reference_rps else {}
-        if (
-            best is not None
-            and at_least is None
-            and value(figures, self._goal.objective) < best + math.log(BEHIND)
-        ):
-            return Screened(choice, setup, figures)
-        budget_ns = self._goal.slo_latency_ns
-        rate, _ = largest_rate(
-            self._profile, setup, self._short, budget_ns, FIRST_PRECISION, guess=best, at_least=at_least
-        )
+            figures = self._at_reference(setup)
+        else:
+            figures = self._at_reference(setup)
+            if best is not None and value(figures, self._goal.objective) < best + math.log(BEHIND):
+                return Screened(choice, setup, figures)
+            rate = self._rate(setup)
         found = Screened(choice, setup, {"max_rate_rps": rate, **figures})
         self._note_best(found)
         return found
+
+    def _rate(self, setup: Setup, guess: float | None = None, at_least: float | None = None) -> float:
+        budget_ns = self._goal.slo_latency_ns
+        return largest_rate(
+            self._profile, setup, self._short, budget_ns, FIRST_PRECISION, guess=guess, at_least=at_least
+        )[0]
+
+    def _at_reference(self, setup: Setup) -> dict[str, float]:
+        return _at_reference(self._short.at(setup, self.reference_rps)) if self.reference_rps else {}
 
     def _note_best(self, found: Screened) -> None:
         figures, answers = found.figures, answers_of(found.choice)
@@ -141,15 +144,25 @@ class Screen:
             self._best[answers] = max(worth, self._best.get(answers, worth))
 
     def look_closer(self, screened: Screened) -> Screened:
-        """The same from longer simulations."""
+        """The same from longer simulations; of those that the short ones could not tell apart only of the first."""
+        figures = screened.figures
+        same: object = screened.setup
+        if figures.get("max_rate_rps"):
+            same = (answers_of(screened.choice), tuple(sorted(figures.items())))
+        known = self._closer.get(same)
+        if known is None:
+            known = self._closer[same] = self._longer(screened)
+        found = replace(known, choice=screened.choice, setup=screened.setup)
+        self.known[screened.setup] = found
+        return found
+
+    def _longer(self, screened: Screened) -> Screened:
         setup, load, budget_ns = screened.setup, self._long, self._goal.slo_latency_ns
         guess = screened.figures.get("max_rate_rps") or None
         rate, points = largest_rate(self._profile, setup, load, budget_ns, SECOND_PRECISION, guess=guess)
         figures = _at_reference(load.at(setup, self.reference_rps)) if self.reference_rps else {}
         slope = _slope(load, setup, points, budget_ns) if rate else DEFAULT_SLOPE
-        found = Screened(screened.choice, setup, {"max_rate_rps": rate, **figures}, slope)
-        self.known[setup] = found
-        return found
+        return Screened(screened.choice, setup, {"max_rate_rps": rate, **figures}, slope)
 
 
 def largest_rate(
@@ -164,13 +177,11 @@ def largest_rate(
 ) -> tuple[float, list[Point]]:
     """The largest rate that holds the SLO (0: none does), and what was simulated on the way to it.
 
-    Args: guess: where the search begins.  at_least: known to hold.
+    Args: guess: where the search begins.  at_least: a lower rate is of no interest: it is 0 then.
     """
     points: list[Point] = []
 
     def holds(rate_rps: float) -> bool:
-        if at_least is not None and rate_rps <= at_least:
-            return True
         points.append(load.at(setup, rate_rps, within_ns=slo_latency_ns))
         return points[-1].holds(slo_latency_ns)
 
@@ -180,8 +191,10 @@ def largest_rate(
     else:
         first, growth = min(guess, bound / NEARBY), NEARBY
     least = bound * LOWEST_SHARE if at_least is None else at_least
-    low, high = bracket(holds, max(first, least), growth=growth, least=least, most=max(bound, least))
-    return (halved(holds, low, high, precision)[0] if low else 0.0), points
+    found = largest(
+        holds, max(first, least), growth=growth, least=least, most=max(bound, least), precision=precision
+    )
+    return found[0], points
 
 
 def screen(

@@ -172,7 +172,7 @@ class Space:
         return name if name in declared else next((one for one in declared if name.startswith(one)), name)
 
     def _with_threshold(self, stage: Stage, choice: Choice) -> Stage:
-        if stage.exit is None or stage.model is None:
+        if stage.exit is None or stage.exit.at_least is None or stage.model is None:
             return stage
         at_least = choice.get(self.name_of(EXIT, self.stands_for(stage.model)), DECLARED)
         if at_least == DECLARED:
@@ -183,11 +183,12 @@ class Space:
 
 
 def _declares_exit(service: Service, model: str) -> bool:
-    return any(stage.exit is not None and stage.model == model for stage in service.pipeline)
+    exits = (stage.exit for stage in service.pipeline if stage.model == model)
+    return any(exit_ is not None and exit_.at_least is not None for exit_ in exits)
 
 
 def _brings_exit(judged: JudgedVariant) -> bool:
-    return any("exit" in tree for tree in judged.variant.stages or ())
+    return any("at_least" in tree.get("exit", ()) for tree in judged.variant.stages or ())
 
 
 def space_of(
