@@ -113,3 +113,25 @@ def test_the_benchmarks_cells_differ_and_its_page_shows_them() -> None:
     page = "\n".join(page_lines({"machine": "here", "cells": [record, high]}))
     assert "| M/G/1, CV 20 %: covered, load 0.9 | at least 0.9 |" in page
     assert "| M/G/1, CV 20 % | +0% | 0.7 | 10,000 |" in page
+
+
+@pytest.mark.parametrize("seed", [0, 9, 10])
+def test_where_hardly_anything_is_slower_than_the_fastest_the_interval_reaches_down_to_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    num, fastest = 20_000, 1_000_000
+
+    def clumps() -> Times:
+        """About 1 % of requests slower than all others, in clumps of four."""
+        times = np.full(num, fastest)
+        for _ in range(rng.poisson(50)):
+            begin = rng.integers(num - 8)
+            times[begin : begin + 4] = fastest * (2 + rng.random(4) * 3)
+        return times
+
+    live = clumps()
+    simulated = np.array(
+        [np.where(live > fastest, live * (0.9 + 0.2 * rng.random(num)), live) for _ in range(4)]
+    ).astype(np.int64)
+    found = controlled_interval(live, simulated, np.array([clumps() for _ in range(20)]), 0.99)
+    assert found.is_used
+    assert fastest <= found.interval.low <= found.interval.estimate <= found.interval.high <= live.max()

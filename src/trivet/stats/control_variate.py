@@ -194,6 +194,7 @@ def _ends(ordered: Times, share: float, variance: float, fit: _Fit, miss: float)
         ends = []
         for end, probability in ((high, miss), (low, 1 - miss)):
             mood = ((end - base) / (estimate - base)) ** MOOD if estimate > base else 1.0
+            mood = max(mood, 1 / max(1.0, fit.whole))  # the calmest queue there is has independent requests
             num = share * (1 - share) / (variance * mood * student**2)
             level = float(law.betaincinv(num * share, num * (1 - share), probability))
             ends.append(_exceeded_by(ordered, level))
