@@ -413,7 +413,7 @@ def test_an_old_answer_is_there_for_who_has_no_other(front: CachedFront) -> None
 
 
 def test_what_does_not_fit_is_answered_and_not_kept(tmp_path: Path) -> None:
-    front = CachedFront(write_service(tmp_path, ECHO + "cache: {exact: {size: 1500B}}\n"))
+    front = CachedFront(write_service(tmp_path, ECHO + "cache: {exact: {size: 2000B}}\n"))
     client = front.connect()
     wide = tensors(b",".join([b"1"] * 400)).replace(b"[1,1]", b"[1,400]")
     for _ in range(2):

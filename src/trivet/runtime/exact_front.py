@@ -60,8 +60,11 @@ class ExactFront:
             Request, bytes
         ] = {}  # of those that are being computed, or looked up in the shared store
         self._waiting: dict[Request, Callable[[], None]] = {}  # for the answer to an equal one
+        self._missed: Request | None = None  # what `at_once` did not know, until it is asked about
+        self._missed_key = b""
         self._timer: asyncio.TimerHandle | None = None
         self._timer_ns = NEVER
+        self._own_scope = scope("answer", live.hash, "")  # where there are no tenants
         self._scope = lru_cache(maxsize=1024)(partial(scope, "answer", live.hash))  # by tenant
         counts = live.counts
         self._lookups = counts.of("trivet_cache_lookups_total", kind=self.name)
@@ -79,7 +82,7 @@ class ExactFront:
 
     # --- before the pipeline ------------------------------------------------------------------------------------
 
-    def ask(self, request: "Request", go_on: Callable[[], None]) -> bool:
+    def at_once(self, request: "Request") -> bool:
         now_ns = self._now_ns()
         self._lookups.value += 1
         key = self._key(request)
@@ -87,6 +90,13 @@ class ExactFront:
         if kept is not None and is_fresh(kept.stored_ns, self._ttl_ns, now_ns):
             self._answer(request, kept)
             return True
+        self._missed, self._missed_key = request, key
+        return False
+
+    def ask(self, request: "Request", go_on: Callable[[], None]) -> bool:
+        if self._missed is not request and self.at_once(request):
+            return True
+        self._missed, key = None, self._missed_key
         if self._flights is not None:
             urgency = request.priority or self._urgency
             role = self._flights.arrive(key, request, request.end_by_ns, urgency)
@@ -98,16 +108,24 @@ class ExactFront:
         self._keys[request] = key
         shared = self._shared
         return shared is not None and shared.look_up(
-            key, request.end_by_ns, now_ns, partial(self._looked_up, request, go_on)
+            key, request.end_by_ns, self._now_ns(), partial(self._looked_up, request, go_on)
         )
 
     def _key(self, request: "Request") -> bytes:
-        return message_digest(self._scope(tenant_of(request)), request.message)
+        within = self._own_scope if request.options is None else self._scope(tenant_of(request))
+        return message_digest(within, request.message)
 
     def _answer(self, request: "Request", kept: Kept) -> None:
         self._hits.value += 1
-        now_ns = self._now_ns()
-        answer_now(request, kept.tensors, kept.rows, self.name, now_ns=now_ns, answered_by=kept.answered_by)
+        answer_now(
+            request,
+            kept.tensors,
+            kept.rows,
+            self.name,
+            now_ns=self._now_ns(),
+            answered_by=kept.answered_by,
+            results=kept.results,
+        )
 
     def _looked_up(self, request: "Request", go_on: Callable[[], None], kept: Kept | None) -> None:
         key = self._keys.get(request)

@@ -117,7 +117,8 @@ class LiveService:
         # What is asked first, and what is asked when no other front knows the answer; see Runtime.add.
         self.front_list: list[Front] = []
         self.last_fronts: list[Front] = []
-        self.noted_encoders: dict[tuple[str, ...], ResponseEncoder] = {}  # by what an answer says of its way
+        # What writes answers that say something of their way, and their headers, by what they say.
+        self.noted_encoders: dict[tuple[str, ...], tuple[ResponseEncoder, bytes]] = {}
         self.fronts: Fronts | None = None  # what may answer before the pipeline; set when it is put to work
         self.costing: Costing | None = None  # where the service has prices; set when it is put to work
         self._scheduler = scheduler
@@ -198,7 +199,8 @@ class LiveService:
             if rows > 0:
                 return Request(queue, rows, now_ns, deadline_ns, received_ns, self, message, reply)
         request = self.unbegun(message, received_ns, now_ns, timeout_ns, priority, reply)
-        self.begin(request)
+        if request.stage == REQUEST:
+            self.begin(request)
         return request
 
     def unbegun(
@@ -210,7 +212,7 @@ class LiveService:
         priority: int,
         reply: Reply,
     ) -> Request:
-        """A request for which nothing has been computed; `begin` takes it to the first model.
+        """A request for which nothing has been computed; where its `stage` is REQUEST, `begin` takes it to the first model.
 
         Args, Raises: BadRequestError: as `request`; what its inputs are to each other is looked at when it begins.
         """
@@ -219,6 +221,11 @@ class LiveService:
                 "this model answers in chunks of JSON; leave out binary_data_output and binary_data"
             )
         deadline_ns = received_ns + (timeout_ns or self.deadline_ns)
+        queue = self._lone_queue
+        if queue is not None and not priority:
+            rows = message.inputs[0].shape[0]
+            if rows > 0:  # there is nothing to begin
+                return Request(queue, rows, now_ns, deadline_ns, received_ns, self, message, reply)
         request = Request(self._first_queue, 1, now_ns, deadline_ns, received_ns, self, message, reply)
         request.stage = REQUEST
         request.priority = priority

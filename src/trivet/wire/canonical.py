@@ -35,19 +35,17 @@ def scope(*words: str) -> bytes:
 
 def message_digest(within: bytes, message: InferMessage) -> bytes:
     """Args: within: a scope; it covers the configuration, and with it the inputs' datatypes and their order."""
-    hasher = blake2b(digest_size=DIGEST_BYTES, key=within)
+    parts: list[Any] = []
     for tensor in message.inputs:
-        hasher.update(_shape(tensor.shape))
-        data: Any = tensor.data
+        data = tensor.data
         if isinstance(data, np.ndarray) and data.dtype.hasobject:
-            hasher.update(_strings(data))
-        else:
-            hasher.update(data)  # as long as shape and datatype say
+            data = _strings(data)
+        parts += (_shape(tensor.shape), data)  # which is as long as shape and datatype say, or says so itself
     if message.parameters is not None:
         changing = {name: value for name, value in message.parameters.items() if name not in _UNCHANGING}
         if changing:
-            hasher.update(_encode(changing))
-    return hasher.digest()
+            parts.append(_encode(changing))
+    return blake2b(b"".join(parts), digest_size=DIGEST_BYTES, key=within).digest()
 
 
 def tensors_digest(within: bytes, tensors: Mapping[str, NDArray[Any]]) -> bytes | None:

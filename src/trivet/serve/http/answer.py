@@ -8,7 +8,7 @@ from trivet.runtime.live_exits import exit_word
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.serve.http.encoding import SMALLEST_COMPRESSED, compress
-from trivet.serve.http.noted import note_headers, note_timing, noted_encoder
+from trivet.serve.http.noted import note_timing, noted_encoder
 from trivet.serve.http.options import Options
 from trivet.serve.http.response import binary_answer, json_answer, json_response
 from trivet.wire.tensor import Buffer
@@ -22,8 +22,8 @@ def encode_answer(request: Request, results: Results, start: int, encode_from_ns
     live, message, options = request.live, request.message, request.options
     headers = b"" if options is None else _headers(request, results, options, encode_from_ns)
     if request.notes is not None:
-        encoder = noted_encoder(request)
-        headers += note_headers(request.notes)
+        encoder, said = noted_encoder(request)
+        headers += said
     else:
         encoder = live.encoder if live.exits is None else live.exits.encoder(request)
     parts: Sequence[Buffer]
@@ -65,7 +65,7 @@ def encode_chunk(request: Request, results: Results) -> bytes:
 
     Raises: BadRequestError: an output cannot travel as JSON.
     """
-    encoder = request.live.encoder if request.notes is None else noted_encoder(request)
+    encoder = request.live.encoder if request.notes is None else noted_encoder(request)[0]
     parts, _ = encoder.encode(results.outputs, request.message)
     return b"".join(parts)
 
@@ -74,7 +74,7 @@ def stream_headers(request: Request, encode_from_ns: int) -> bytes:
     """What a streaming answer says before its first chunk, whole lines; the times are those until then."""
     options: Options | None = request.options
     headers = b"" if options is None else _headers(request, Results({}, False, 1), options, encode_from_ns)
-    return headers if request.notes is None else headers + note_headers(request.notes)
+    return headers if request.notes is None else headers + noted_encoder(request)[1]
 
 
 def server_timing(request: Request, results: Results, encode_from_ns: int) -> bytes:

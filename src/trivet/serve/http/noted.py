@@ -15,8 +15,10 @@ _MAX_ENCODERS = 256
 _NO_VALUE = re.compile(r"[^A-Za-z0-9._:/+-]")
 
 
-def noted_encoder(request: "Request") -> ResponseEncoder:
-    """What writes an answer with the parameters `cache`, `instead` and `upstream`, where they say something."""
+def noted_encoder(request: "Request") -> tuple[ResponseEncoder, bytes]:
+    """What writes an answer with the parameters `cache`, `instead` and `upstream`, where they say something; and the
+    headers that say the same, whole lines.
+    """
     live, notes = request.live, request.notes
     assert notes is not None  # who asks has looked
     answered_by = ""
@@ -29,13 +31,9 @@ def noted_encoder(request: "Request") -> ResponseEncoder:
             live.noted_encoders.clear()
         words = {"cache": notes.cache, "instead": notes.instead, "upstream": notes.upstream}
         said = {name: word for name, word in words.items() if word}
-        found = live.noted_encoders[key] = live.encoder_saying(answered_by, said)
+        found = (live.encoder_saying(answered_by, said), _headers(*key[1:]))
+        live.noted_encoders[key] = found
     return found
-
-
-def note_headers(notes: Notes) -> bytes:
-    """Whole lines."""
-    return _headers(notes.cache, notes.instead, notes.upstream)
 
 
 def note_timing(notes: Notes) -> bytes:
@@ -53,7 +51,6 @@ def count_notes(request: "Request") -> None:
         counts.add("trivet_upstream_answers_total", upstream=notes.upstream)
 
 
-@functools.lru_cache(maxsize=1024)
 def _headers(cache: str, instead: str, upstream: str) -> bytes:
     words = (("Cache", cache), ("Instead", instead), ("Upstream", upstream))
     return "".join([f"X-Trivet-{name}: {_value(word)}\r\n" for name, word in words if word]).encode("ascii")
