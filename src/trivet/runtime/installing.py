@@ -127,10 +127,14 @@ def _equip(
     Args: routed: the place of the cheap model, where a route decides who answers.
     """
     service = prepared.configuration.service
+    for model in live.every_model:
+        if model.remote is not None:
+            model.remote.counts = live.counts
     if service.cost is not None:
         live.costing = Costing(service.cost, live.counts)
         for model in live.every_model:
-            model.nano_per_ns = service.cost.nano_per_core_ns() * max(1, model.resolution.threads)
+            if model.remote is None:  # what is called is paid by the call
+                model.nano_per_ns = service.cost.nano_per_core_ns() * max(1, model.resolution.threads)
     if prepared.precomputed is not None:
         prepared.precomputed.begin(loop, live.counts, now_ns)
         live.front_list.append(prepared.precomputed)
@@ -139,9 +143,6 @@ def _equip(
             stage.joins.begin(loop, live.counts, now_ns)
             if isinstance(stage.joins.source, FeatureStore):
                 live.last_fronts.append(stage.joins.source)
-    for model in live.every_model:
-        if model.remote is not None:
-            model.remote.counts = live.counts
     certificate = prepared.certificate
     if certificate is not None and service.route is not None and routed is not None:
         # Nothing here is audited: texts that differ may both be right, and nobody labels live traffic.

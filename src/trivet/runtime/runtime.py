@@ -18,7 +18,7 @@ from trivet.runtime.exiting import part_ways
 from trivet.runtime.fallbacks import rescue
 from trivet.runtime.front import Fronts
 from trivet.runtime.live import LiveModel, LiveService
-from trivet.runtime.notes import note_call
+from trivet.runtime.remote_calls import called
 from trivet.runtime.remote_executor import LoneCall, RemoteExecutor
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
@@ -271,8 +271,7 @@ class Runtime:
     ) -> None:
         """Give each request of a batch of `rows` its part of what came of it."""
         if outcome.notes is not None:
-            for request in requests:
-                note_call(request, outcome.notes)
+            called(model, requests, outcome.notes)
         if model.ladder is not None:
             model.ladder.settled(model, requests, outcome)
         if model.nano_per_ns:

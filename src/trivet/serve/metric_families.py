@@ -38,6 +38,20 @@ FAMILIES: Mapping[str, tuple[str, Kind]] = MappingProxyType(
         "nv_cache_num_hits_per_model": ("requests answered from a cache", "counter"),
         "nv_cache_num_misses_per_model": ("requests that no cache could answer", "counter"),
         "nv_cache_hit_duration_per_model": ("time of looking up what was found, in us", "counter"),
+        "trivet_upstream_tries_total": (
+            "tries sent to an upstream server, by kind: first, retry, hedge, fallback",
+            "counter",
+        ),
+        "trivet_upstream_outcomes_total": (
+            "what became of them: answered, broken_off, or why they failed",
+            "counter",
+        ),
+        "trivet_upstream_breaker_open": ("workers that leave an upstream alone, as of its last try", "gauge"),
+        "trivet_upstream_ejections_total": ("times that an upstream was left alone as an outlier", "counter"),
+        "trivet_fallbacks_total": (
+            "requests that somebody answered instead of a stage that failed",
+            "counter",
+        ),
         "trivet_precomputed_lookups_total": (
             "requests that the answer table was asked about: hit, miss, stale, bypassed (no table)",
             "counter",
@@ -67,20 +81,6 @@ FAMILIES: Mapping[str, tuple[str, Kind]] = MappingProxyType(
             "counter",
         ),
         "trivet_precomputed_rows": ("answers in the table, summed over workers", "gauge"),
-        "trivet_upstream_tries_total": (
-            "tries sent to an upstream server, by kind: first, retry, hedge, fallback",
-            "counter",
-        ),
-        "trivet_upstream_outcomes_total": (
-            "what became of them: answered, broken_off, or why they failed",
-            "counter",
-        ),
-        "trivet_upstream_breaker_open": ("workers that leave an upstream alone, as of its last try", "gauge"),
-        "trivet_upstream_ejections_total": ("times that an upstream was left alone as an outlier", "counter"),
-        "trivet_fallbacks_total": (
-            "requests that somebody answered instead of a stage that failed",
-            "counter",
-        ),
         "trivet_cascade_audits_total": (
             "requests that the last model of a certified cascade answered too, by outcome",
             "counter",

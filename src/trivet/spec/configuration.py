@@ -196,16 +196,16 @@ def _stage_content(stage: Stage, order: list[str], digests: Digests) -> dict[str
         del content["exit"]  # a pipeline without exits keeps the hash that it had before there were any
     elif stage.exit.max_loss is None:
         del content["exit"]["max_loss"]  # the same
+    if stage.failures is None:
+        del content["failures"]  # the same
+    else:
+        content["failures"] = failures_content(stage.failures, order)
     if stage.features is None:
         del content["features"]
     else:  # a path, and what only says where the store is
         content["features"] = {
             key: value for key, value in content["features"].items() if key not in ("table", "url_env")
         }
-    if stage.failures is None:
-        del content["failures"]  # the same
-    else:
-        content["failures"] = failures_content(stage.failures, order)
     return content | {
         "preprocess": stage.preprocess and _code(stage.preprocess, digests),
         "model": order.index(stage.model) if stage.model else None,
