@@ -5,26 +5,23 @@ answers: `LiveService.unbegun` makes a request that has been decoded and nothing
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-import numpy as np
 from numpy.typing import NDArray
 
 from trivet.clock import MonotonicClock
-from trivet.errors import DeadlineError, RequestError, UnsupportedError
+from trivet.errors import DeadlineError, RequestError
 from trivet.pipeline.wiring import REQUEST
+from trivet.runtime.asked import Asked
 from trivet.runtime.counts import Counts
 from trivet.runtime.notes import Notes
 from trivet.runtime.results import Results
 from trivet.schedule.job import DONE
 
 if TYPE_CHECKING:
-    from trivet.runtime.request import Reply, Request, StreamReply
+    from trivet.runtime.request import Request, StreamReply
     from trivet.runtime.runtime import Runtime
     from trivet.runtime.stage_cache import StageCaches
-
-# Of an answer in chunks: what fronts are told of as a whole. Longer ones are passed on and not kept.
-_MAX_CHUNKS = 4096
 
 
 class ClientLeftError(RequestError):
@@ -70,6 +67,8 @@ class QuickFront(Front, Protocol):
 class Fronts:
     """The fronts of one live configuration, in the order in which they are asked."""
 
+    client_left: ClassVar = ClientLeftError("the client left")
+
     __slots__ = (
         "_at_once",
         "_fronts",
@@ -102,14 +101,14 @@ class Fronts:
         self._misses = counts.of("nv_cache_num_misses_per_model")
         self._hit_us = counts.of("nv_cache_hit_duration_per_model")
         self._miss_us = counts.of("nv_cache_miss_duration_per_model")
-        self._on_way: dict[Request, _Asked] = {}  # in the pipeline
+        self._on_way: dict[Request, Asked] = {}  # in the pipeline
         self.num_held = 0  # requests that a front has taken and neither answered nor let go
 
     def take(self, request: "Request") -> None:
         """The request's `reply` gets exactly one answer, now or later, from a front or from the pipeline."""
         if self._at_once is not None and self._at_once(request):
             return
-        asked = _Asked(self, request)
+        asked = Asked(self, request)
         request.reply = asked
         asked.ask_next()
 
@@ -131,7 +130,7 @@ class Fronts:
         for front in self._fronts:
             front.close()
 
-    def submit(self, asked: "_Asked", request: "Request") -> None:
+    def submit(self, asked: "Asked", request: "Request") -> None:
         """No front knows the answer."""
         if self._fronts:
             notes = request.notes = request.notes or Notes()
@@ -178,132 +177,6 @@ class Held(Protocol):
     """What stands for a request that a front holds, where the runtime looks (`Request.split`)."""
 
     def cancel(self) -> None: ...
-
-
-class _Asked:
-    """One request on its way past the fronts: its reply from the first question on, and `Held` while a front has it."""
-
-    __slots__ = ("_chunks", "_fronts", "_is_held", "_is_over", "_num_asked", "_reply", "_request")
-
-    def __init__(self, fronts: Fronts, request: "Request") -> None:
-        self._fronts = fronts
-        self._request = request
-        self._reply: Reply = request.reply
-        self._num_asked = 0  # fronts that know nothing
-        self._is_held = False
-        self._is_over = False
-        self._chunks: list[Mapping[str, NDArray[Any]]] | None = []
-
-    def ask_next(self) -> None:
-        while (front := self._fronts.front(self._num_asked)) is not None:
-            place = self._num_asked
-            if front.ask(self._request, self._go_on):
-                if not self._is_over and self._num_asked == place:
-                    self._hold()
-                return
-            self._num_asked += 1
-        self._fronts.submit(self, self._request)
-
-    def _hold(self) -> None:
-        self._is_held = True
-        self._request.split = self
-        self._fronts.num_held += 1
-
-    def _release(self) -> None:
-        if self._is_held:
-            self._is_held = False
-            self._request.split = None
-            self._fronts.released()
-
-    def _go_on(self) -> None:
-        if self._is_over:  # its client left
-            return
-        self._num_asked += 1
-        if self._is_held:
-            self._request.arrival_ns = self._fronts.now_ns()
-        self._is_held, was_held = False, self._is_held
-        self._request.split = None
-        self.ask_next()
-        if was_held:  # now that the scheduler counts it, or nobody needs to
-            self._fronts.released()
-
-    def cancel(self) -> None:
-        """Nobody waits for a request that a front holds."""
-        self._num_asked += 1  # the one that holds it hears of it too
-        self.leave()
-
-    def leave(self) -> None:
-        """Its reply is not called any more, whatever a front that has not heard of it may do."""
-        self._is_over = True
-        self._release()
-        for front in self._heard():
-            front.failed(self._request, ClientLeftError("the client left"))
-
-    def _heard(self) -> Sequence[Front]:
-        found = [self._fronts.front(place) for place in range(self._num_asked)]
-        return [front for front in found if front is not None]
-
-    def _end(self) -> None:
-        self._is_over = True
-        self._release()
-        self._fronts.forget(self._request)
-        self._request.reply = self._reply
-
-    # --- as the request's reply ---------------------------------------------------------------------------------
-
-    def answer(self, request: "Request", results: Results, start: int) -> None:
-        if self._is_over:
-            return
-        self._end()
-        self._reply.answer(request, results, start)
-        for front in self._heard():
-            front.answered(request, results, start)
-
-    def fail(self, request: "Request", error: RequestError) -> None:
-        if self._is_over:
-            return
-        self._end()
-        self._reply.fail(request, error)
-        for front in self._heard():
-            front.failed(request, error)
-
-    def chunk(self, request: "Request", results: Results) -> None:
-        if self._is_over:
-            return
-        if self._chunks is not None:
-            self._chunks.append(results.outputs)
-            if len(self._chunks) > _MAX_CHUNKS:
-                self._chunks = None
-        reply: StreamReply = self._reply  # type: ignore[assignment]  # who sends to a streaming model takes chunks
-        reply.chunk(request, results)
-
-    def ended(self, request: "Request", error: RequestError | None) -> None:
-        if self._is_over:
-            return
-        self._end()
-        reply: StreamReply = self._reply  # type: ignore[assignment]  # as above
-        reply.ended(request, error)
-        whole = None if error is not None else _stacked(self._chunks)
-        if whole is None:
-            error = error or UnsupportedError("the answer's chunks are too many, or not of one kind")
-            for front in self._heard():
-                front.failed(request, error)
-            return
-        request.rows = whole.batch_rows
-        for front in self._heard():
-            front.answered(request, whole, 0)
-
-
-def _stacked(chunks: Sequence[Mapping[str, NDArray[Any]]] | None) -> Results | None:
-    """All chunks as one; None where they do not fit together."""
-    if not chunks:
-        return None
-    first = chunks[0]
-    for chunk in chunks:
-        if chunk.keys() != first.keys() or any(chunk[name].shape != first[name].shape for name in first):
-            return None
-    outputs = {name: np.stack([chunk[name] for chunk in chunks]) for name in first}
-    return Results(outputs, True, len(chunks))
 
 
 def tenant_of(request: "Request") -> str:

@@ -1,10 +1,8 @@
 """The workers' snapshots as one: counters added up for each live configuration."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-from trivet.serve.metric_families import counted
 
 Snapshot = Mapping[str, Any]
 Labels = tuple[str, str, str]  # model, version, configuration
@@ -27,7 +25,15 @@ def merged_counts(snapshots: Sequence[Snapshot]) -> dict[Labels, dict[str, Any]]
     for snapshot in snapshots:
         for service in snapshot["services"]:
             labels = _labels(service)
-            found[labels] = _sum(found.get(labels, {}), counted(service["counts"]))
+            found[labels] = _sum(found.get(labels, {}), _counted(service["counts"]))
+    return found
+
+
+def _counted(snapshot: Iterable[Sequence[Any]]) -> dict[str, dict[tuple[tuple[str, str], ...], int | float]]:
+    """The counts of one configuration in one worker, as mappings that can be added up: family -> labels -> value."""
+    found: dict[str, dict[tuple[tuple[str, str], ...], int | float]] = {}
+    for family, labels, value in snapshot:
+        found.setdefault(family, {})[tuple(labels.items())] = value
     return found
 
 

@@ -55,15 +55,9 @@ FAMILIES: Mapping[str, tuple[str, Kind]] = MappingProxyType(
 )
 _LABELS = ("model", "version", "configuration")
 
-Counted = tuple[Sequence[str], Mapping[str, Any]]  # a configuration's labels, and its counts: see `counted`
-
-
-def counted(snapshot: Iterable[Sequence[Any]]) -> dict[str, dict[tuple[tuple[str, str], ...], int | float]]:
-    """The counts of one configuration in one worker, as mappings that can be added up: family -> labels -> value."""
-    found: dict[str, dict[tuple[tuple[str, str], ...], int | float]] = {}
-    for family, labels, value in snapshot:
-        found.setdefault(family, {})[tuple(labels.items())] = value
-    return found
+Counted = tuple[
+    Sequence[str], Mapping[str, Any]
+]  # a configuration's labels, and its counts: see `gathering.merged_counts`
 
 
 def families(found: Iterable[Counted]) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
