@@ -362,3 +362,32 @@ def test_inline_models_are_not_counted_against_the_cores() -> None:
     scheduler.poll(0)
     offered(scheduler, threaded, *[700] * 5)
     assert scheduler.offer(Job(inline, 1, 0, 115), 0) is None
+
+
+def test_a_model_elsewhere_takes_no_core_and_waits_for_none() -> None:
+    scheduler = Scheduler(1)
+    here = scheduler.add_model("here", max_batch_size=1, service_time=ServiceTime(1))
+    far = scheduler.add_model(
+        "far", max_batch_size=1, service_time=ServiceTime(1), instances=3, elsewhere=True
+    )
+    queues = [scheduler.queue(here)] + [scheduler.queue(far)] * 4
+    for queue in queues:
+        assert scheduler.offer(Job(queue, 1, 0, 10**12), 0) is None
+    started = [command for command in scheduler.poll(0) if isinstance(command, Batch)]
+    assert sorted(batch.model.name for batch in started) == ["far", "far", "far", "here"]
+    assert scheduler.poll(1) == []  # the fourth waits for one of the three, and for nobody else
+    scheduler.finished(next(batch for batch in started if batch.model is far), 2)
+    assert [command.model.name for command in scheduler.poll(2) if isinstance(command, Batch)] == ["far"]
+
+
+def test_a_model_elsewhere_leaves_with_its_lane() -> None:
+    scheduler = Scheduler(1)
+    far = scheduler.add_model(
+        "far", max_batch_size=1, service_time=ServiceTime(1), instances=3, elsewhere=True
+    )
+    assert scheduler.offer(Job(scheduler.queue(far), 1, 0, 10**12), 0) is None
+    (batch,) = scheduler.poll(0)
+    assert isinstance(batch, Batch)
+    scheduler.finished(batch, 1)
+    scheduler.remove_model(far)
+    assert (scheduler.models, scheduler.poll(2)) == ([], [])

@@ -10,89 +10,18 @@ is given `now_ns` and what became of its tries; it returns commands. Invariants,
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
 from trivet.pipeline.budget import Budget
 from trivet.pipeline.recent import RecentTimes
+from trivet.pipeline.tries import Answered, Break, Command, Failure, GaveUp, Send, Try
 from trivet.pipeline.upstreams import Upstream, Upstreams
 from trivet.spec.failures import BreakerRule, Failures
-
-Why = Literal["timeout", "connection", "status", "refused", "rubbish", "request", "unavailable"]
 
 _NO_END = 1 << 62
 # What an upstream has to be given before a timeout is its fault: twice what it usually takes; before that is known, this.
 _FAIR_NS = 20_000_000
 _LOOK_AGAIN_NS = 1_000_000
 _MAX_PAUSE_NS = 60_000_000_000  # no Retry-After of an upstream keeps us away for longer
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """What became of a try.
-
-    why: timeout; connection (refused, reset, closed early); status (5xx); refused (429 or 503: it is busy); rubbish (an
-        answer that is none); request (4xx: any upstream would say so); unavailable: nobody could be asked.
-    retry_after_ns: what it asked for, or when there is somebody again.
-    """
-
-    why: Why
-    message: str
-    retry_after_ns: int | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Try:
-    """One request to one upstream. `is_last`: it was asked because no own upstream could answer."""
-
-    upstream: Upstream
-    sent_ns: int
-    end_ns: int
-    is_probe: bool
-    is_hedge: bool = False
-    is_last: bool = False
-    is_running: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Command: send the request to `attempt.upstream`."""
-
-    attempt: Try
-
-
-@dataclass(frozen=True, slots=True)
-class Break:
-    """Command: nobody wants this try's answer any more; the driver reports nothing of it."""
-
-    attempt: Try
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """Command: this try's answer is the call's."""
-
-    attempt: Try
-
-
-@dataclass(frozen=True, slots=True)
-class GaveUp:
-    """Command: the call has failed, for this reason."""
-
-    failure: Failure
-
-
-Command = Send | Break | Answered | GaveUp
-
-
-@dataclass(slots=True)
-class Counts:
-    """Over all calls. `failures`: tries that failed, by why."""
-
-    calls: int = 0
-    tries: int = 0
-    hedges_won: int = 0
-    failures: dict[str, int] = field(default_factory=dict)
 
 
 class Caller:
@@ -116,11 +45,9 @@ class Caller:
         after = rules.hedge.after if rules.hedge else "p95"
         self._fixed_ns = after if isinstance(after, int) else None
         self.times = RecentTimes(float(after[1:]) if isinstance(after, str) else 95.0)
-        self.counts = Counts()
 
     def call(self, now_ns: int, end_by_ns: int) -> "Call":
         """Args: end_by_ns: nobody waits for an answer after this instant."""
-        self.counts.calls += 1
         self.retries.earn()
         self.hedges.earn()
         return Call(self, now_ns, end_by_ns)
@@ -198,10 +125,8 @@ class Call:
     def failed(self, attempt: Try, failure: Failure, now_ns: int) -> list[Command]:
         if not attempt.is_running:
             return []
-        caller = self._caller
         self._finish(attempt)
         self._failure = failure
-        caller.counts.failures[failure.why] = caller.counts.failures.get(failure.why, 0) + 1
         self._judge(attempt, failure, now_ns)
         if attempt is self.winner or failure.why == "request":
             return [*self._break_all(), *self._end(GaveUp(failure))]
@@ -251,7 +176,6 @@ class Call:
         attempt = Try(upstream, now_ns, end_ns, upstream.breaker.sent(), is_hedge, is_last)
         upstream.num_running += 1
         upstream.num_tries += 1
-        caller.counts.tries += 1
         self.num_tries += 1
         self.running.append(attempt)
         self.tried.append(upstream)
@@ -320,7 +244,6 @@ class Call:
         if not attempt.is_last:
             self._caller.times.add(took_ns)
             self._caller.upstreams.answered(attempt.upstream, took_ns, now_ns)
-        self._caller.counts.hedges_won += attempt.is_hedge
 
     def _judge(self, attempt: Try, failure: Failure, now_ns: int) -> None:
         """What a failure says of its upstream."""

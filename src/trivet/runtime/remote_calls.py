@@ -11,7 +11,8 @@ from typing import Any
 from trivet.engine.remote.client import Client
 from trivet.engine.remote.contract import Dialect, TryError
 from trivet.errors import BadRequestError, DeadlineError, RequestError, UnavailableError, UpstreamError
-from trivet.pipeline.attempts import Answered, Break, Caller, Command, Failure, GaveUp, Send, Try
+from trivet.pipeline.attempts import Caller
+from trivet.pipeline.tries import Answered, Break, Command, Failure, GaveUp, Send, Try
 from trivet.runtime.counts import Counts
 from trivet.runtime.executors import unexpected
 from trivet.runtime.notes import Notes

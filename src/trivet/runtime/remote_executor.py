@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from trivet.engine.python.engine import CHUNKS_AHEAD
 from trivet.engine.remote.contract import Asking, Outputs, TryError
 from trivet.errors import RequestError, UpstreamError
-from trivet.pipeline.attempts import Failure, Try
+from trivet.pipeline.tries import Failure, Try
 from trivet.runtime.executors import Done, Executor, Outcome, Work, unexpected
 from trivet.runtime.remote_calls import RemoteCall, RemotePool, request_error
 from trivet.runtime.stream_executor import Sink

@@ -6,7 +6,8 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from trivet.pipeline.attempts import Answered, Break, Call, Caller, Command, Failure, GaveUp, Send, Try
+from trivet.pipeline.attempts import Call, Caller
+from trivet.pipeline.tries import Answered, Break, Command, Failure, GaveUp, Send, Try
 
 # What an upstream does with a try sent at an instant: how long that takes, and the failure (None: a good answer);
 # no time at all: it never says a word.

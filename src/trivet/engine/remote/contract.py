@@ -17,7 +17,7 @@ Why = Literal["timeout", "connection", "status", "refused", "rubbish", "request"
 
 
 class TryError(TrivetError):
-    """A try failed; see `pipeline.attempts.Failure` for the words.
+    """A try failed; see `pipeline.tries.Failure` for the words.
 
     retry_after_ns: what the upstream asked for.
     """
