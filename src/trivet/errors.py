@@ -10,6 +10,7 @@ TrivetError
 │   ├── NotFoundError         404  no such model, version or endpoint
 │   ├── TooLargeError         413  over a limit that the server declares
 │   ├── RefusedError          429  our limit, or a deadline that cannot be met; says when to try again
+│   ├── BudgetError           429  the tenant has spent its budget; says when the day ends
 │   ├── UnsupportedError      501  a feature of the protocol that this server does not have
 │   ├── UpstreamError         502  an upstream server failed, or gave no answer
 │   ├── UnavailableError      503  not ready, draining, or the worker is gone; says when to try again
@@ -77,6 +78,16 @@ class RefusedError(RequestError):
     def __init__(self, message: str, reason: str, retry_after_ns: int) -> None:
         super().__init__(message)
         self.reason = reason
+        self.retry_after_ns = retry_after_ns
+
+
+class BudgetError(RequestError):
+    """The tenant's own limit, not the server's: its status is the same whatever `statuses` says."""
+
+    status = 429
+
+    def __init__(self, message: str, retry_after_ns: int) -> None:
+        super().__init__(message)
         self.retry_after_ns = retry_after_ns
 
 

@@ -13,8 +13,10 @@ import pytest
 from tests.support.runtime import Served, prepared, serve
 from tests.support.upstreams import Behaviour, Exchange, Upstream, hangs, resets, says
 from trivet.errors import BadRequestError, DeadlineError, RequestError, UpstreamError
+from trivet.runtime.costing import Costing
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
+from trivet.spec.cost import Cost
 from trivet.wire.v2_input import InferInput
 from trivet.wire.v2_request import InferMessage
 
@@ -282,6 +284,27 @@ def test_embeddings_for_fewer_texts_are_rubbish(tmp_path: Path) -> None:
             await served.ask({"input": np.array([b"a", b"b"], object)})
 
     run(tmp_path, [upstream], work, operation="embeddings")
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_call_is_paid_by_its_tries_and_tokens(tmp_path: Path, streams: bool) -> None:
+    usage = {"prompt_tokens": 2000, "completion_tokens": 1000}
+    last = json.dumps({"choices": [], "usage": usage})
+    good = tells(word("a"), last, "[DONE]") if streams else says(200, last.encode())
+    bad, upstream = Upstream(resets), Upstream(good)
+
+    async def work(served: Served) -> None:
+        cost = Cost(core_hour=1.0, per_call=0.5, per_1k_tokens=0.25)
+        served.live.costing = Costing(cost, served.live.counts)
+        reply = Chunks()
+        request = ask(served, ASKED | {"stream": streams}, reply)
+        await reply.done.wait()
+        assert reply.error is None
+        assert request.notes is not None
+        assert request.notes.attempts == 2
+        assert request.notes.cost_nano == 10**9 * 0.5 + cost.call_nano("llm", 2000, 1000)
+
+    run(tmp_path, [bad, upstream], work, "retry: {budget: 100%, backoff: 0ms}")
 
 
 def test_a_fixed_answer_stands_in_for_a_stream(tmp_path: Path) -> None:

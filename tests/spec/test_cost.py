@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import models
 from trivet.errors import SpecError
-from trivet.spec.cost import Cost
+from trivet.spec.cost import CallPrice, Cost
 from trivet.spec.service_file import load_configuration, load_service
 
 SERVICE = "name: m\nmodels: {m: {file: m.onnx}}\n"
@@ -42,7 +42,7 @@ def test_what_cores_cost_is_no_part_of_the_hash(tmp_path: Path) -> None:
     ("text", "told"),
     [
         ("cost: {core_hour: -1}\n", "core_hour"),
-        ("cost: {currency: EUR}\n", "'core_hour' is missing"),
+        ("cost: {currency: EUR}\n", "nothing has a price; write core_hour"),
         ("cost: {core_hours: 1}\n", "did you mean 'core_hour'"),
         ("cost: {core_hour: 1, currency: ''}\n", "currency"),
     ],
@@ -50,3 +50,18 @@ def test_what_cores_cost_is_no_part_of_the_hash(tmp_path: Path) -> None:
 def test_a_price_that_is_none_is_refused(tmp_path: Path, text: str, told: str) -> None:
     with pytest.raises(SpecError, match=told):
         load_service(written(tmp_path, text))
+
+
+def test_a_call_costs_by_itself_and_by_its_tokens() -> None:
+    cost = Cost(per_call=0.001, per_1k_tokens=0.5, per_1k_output_tokens=1.5)
+    assert cost.call_nano("any", 2_000, 100) == 1_000_000 + 1_000_000_000 + 150_000_000
+    assert Cost(per_1k_tokens=0.5).call_nano("any", 10, 10) == 10_000_000
+
+
+def test_a_model_may_have_prices_of_its_own() -> None:
+    cost = Cost(per_call=1.0, models={"small": CallPrice(per_1k_tokens=0.1)})
+    assert (cost.call_nano("small", 1_000), cost.call_nano("large", 1_000)) == (100_000_000, 1_000_000_000)
+
+
+def test_a_core_that_costs_36_an_hour_costs_ten_millionths_a_millisecond() -> None:
+    assert Cost(core_hour=36.0).nano_per_core_ns() * 1_000_000 == pytest.approx(10_000)

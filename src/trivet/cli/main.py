@@ -14,6 +14,7 @@ from trivet.cli.doctor import doctor
 from trivet.cli.export import export
 from trivet.cli.gate import gate
 from trivet.cli.plan import plan
+from trivet.cli.precompute import precompute
 from trivet.cli.replay import replay
 from trivet.cli.report import report
 from trivet.cli.runs import runs, show
@@ -130,6 +131,7 @@ cli.add_command(doctor)
 cli.add_command(tune)
 cli.add_command(variants)
 cli.add_command(convert)
+cli.add_command(precompute)
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ def planned_text(path: Path, options: Mapping[str, Any]) -> str:
     """Raises: UserError: options that make no sense, a trace without requests, no SLO, or no profile that covers it."""
     headroom = headroom_of(options["headroom"])
     configuration = load_configuration(path)
+    cost = configuration.service.cost
     trace, note = trace_of(options["trace"], options["column"], options["unit"], options["seed"])
     profile = kept_profile(path, options["profile"], options["catalog_url"])
     ways: tuple[How, How] = ("users", "amplitude") if options["how"] == "users" else ("amplitude", "users")
@@ -46,7 +47,7 @@ def planned_text(path: Path, options: Mapping[str, Any]) -> str:
             scale=options["scale"],
             how=ways,
             headroom=headroom,
-            cost=configuration.service.cost,
+            cost=cost if cost is not None and cost.core_hour else None,
             error=errors.relative(configuration.service.name),
             seed=options["seed"],
             num_requests=options["num_requests"],

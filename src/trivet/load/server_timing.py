@@ -12,6 +12,8 @@ from trivet.spec.row import ABSENT, PHASES
 NS_PER_MS = 1_000_000
 _WORDS = ("configuration", "variant", "cache", "exit", "instead", "upstream")
 
+_COUNTS = {"batch": "batch_size", "cost": "cost_nano"}
+
 
 def parse(header: bytes) -> dict[str, int | str]:
     """Metrics by name: a duration in ns (`dur`, which travels in ms), else a description (`desc`).
@@ -23,9 +25,9 @@ def parse(header: bytes) -> dict[str, int | str]:
 
 
 def phase_columns(headers: Sequence[bytes | None]) -> dict[str, NDArray[np.int64] | list[str]]:
-    """Row columns from the answers' headers: phases and `batch` size as numbers, the rest as words."""
+    """Row columns from the answers' headers: phases, `batch` size and `cost` as numbers, the rest as words."""
     numbers = {f"{phase}_ns": [ABSENT] * len(headers) for phase in PHASES}
-    numbers["batch_size"] = [ABSENT] * len(headers)
+    numbers |= {column: [ABSENT] * len(headers) for column in _COUNTS.values()}
     words = {name: [""] * len(headers) for name in _WORDS}
     columns: dict[str, list[Any]] = {**numbers, **words}
     for i, header in enumerate(headers):
@@ -58,6 +60,6 @@ def _cell(part: bytes) -> tuple[str, int | str] | None:
     name, value = metric
     if isinstance(value, int):
         return (f"{name}_ns", value) if name in PHASES and value < 2**63 else None
-    if name == "batch":
-        return ("batch_size", int(value)) if value.isdecimal() and len(value) < 19 else None
+    if name in _COUNTS:
+        return (_COUNTS[name], int(value)) if value.isdecimal() and len(value) < 19 else None
     return metric if name in _WORDS else None

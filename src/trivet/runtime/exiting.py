@@ -160,6 +160,11 @@ class Parting:
             )
         return array[~self._sure]
 
+    @property
+    def whole(self) -> Request:
+        """Who pays for the rows that go on."""
+        return self._whole
+
     # --- as the reply of the rows that go on --------------------------------------------------------------------
 
     def answer(self, request: Request, results: Results, start: int) -> None:

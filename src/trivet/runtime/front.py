@@ -17,6 +17,7 @@ from trivet.runtime.counts import Counts
 from trivet.runtime.notes import Notes
 from trivet.runtime.results import Results
 from trivet.schedule.job import DONE
+from trivet.spec.row import CACHE_OUTCOMES
 
 if TYPE_CHECKING:
     from trivet.runtime.request import Request, StreamReply
@@ -72,6 +73,7 @@ class Fronts:
     __slots__ = (
         "_at_once",
         "_fronts",
+        "_has_caches",
         "_hit_us",
         "_hits",
         "_miss_us",
@@ -91,6 +93,7 @@ class Fronts:
     ) -> None:
         """Args: counts: of the configuration. stages: whose outputs are remembered."""
         self._fronts = tuple(fronts)
+        self._has_caches = any(front.name in CACHE_OUTCOMES for front in fronts)
         self._runtime = runtime
         # The first front may say at once whether it has the answer: then nothing is made for the way past the others.
         first = self._fronts[0] if fronts else None
@@ -132,7 +135,7 @@ class Fronts:
 
     def submit(self, asked: "Asked", request: "Request") -> None:
         """No front knows the answer."""
-        if self._fronts:
+        if self._has_caches:
             notes = request.notes = request.notes or Notes()
             notes.cache = notes.cache or "miss"
             self._misses.value += 1

@@ -11,20 +11,22 @@ from trivet.engine.python.engine import PythonEngine
 from trivet.engine.python.process import PythonProcess
 from trivet.engine.remote.client import Client
 from trivet.engine.remote.engine import RemoteEngine
-from trivet.errors import SpecError
 from trivet.pipeline.attempts import Caller
 from trivet.pipeline.exits import ExitPoint
 from trivet.pipeline.wiring import Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import free_axes
+from trivet.runtime.costing import Costing
 from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
 from trivet.runtime.fallbacks import Fixed, Kept, Stale, StandIn, Way, kept_keys
+from trivet.runtime.feature_store import FeatureStore
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.preparing import Prepared, PreparedModel, Say
 from trivet.runtime.preparing_stand_ins import fixed_rows, kept_places
 from trivet.runtime.process_executor import ProcessExecutor
 from trivet.runtime.remote_calls import RemotePool
 from trivet.runtime.remote_executor import remote_executors
+from trivet.runtime.service_signature import service_signature
 from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
@@ -32,7 +34,6 @@ from trivet.spec.failures import Failures, Fallback
 from trivet.spec.openai import form_of
 from trivet.spec.remote import Upstream, names_of
 from trivet.spec.service import Service
-from trivet.spec.signature import Signature
 
 _MIN_DEADLINE_NS = 100_000_000
 # Where another server answers nothing was profiled that a deadline could be made of.
@@ -73,7 +74,7 @@ def install(
     declared = default_deadline_ns if service.slo.deadline_ns == "auto" else service.slo.deadline_ns
     is_remote = any(model.remote is not None for model in service.models.values())
     least_ns = _REMOTE_DEADLINE_NS if is_remote else _MIN_DEADLINE_NS
-    signature = _signature(service, stages)
+    signature = service_signature(service, stages)
     live = LiveService(
         name=service.name,
         version=prepared.version,
@@ -95,6 +96,19 @@ def install(
     for model in live.every_model:
         if model.remote is not None:
             model.remote.counts = live.counts
+    if service.cost is not None:
+        live.costing = Costing(service.cost, live.counts)
+        for model in live.every_model:
+            if model.remote is None:  # what is called is paid by the call
+                model.nano_per_ns = service.cost.nano_per_core_ns() * max(1, model.resolution.threads)
+    if prepared.precomputed is not None:
+        prepared.precomputed.begin(loop, live.counts, now_ns)
+        live.front_list.append(prepared.precomputed)
+    for stage in stages:
+        if isinstance(stage, StepStage) and stage.joins is not None:
+            stage.joins.begin(loop, live.counts, now_ns)
+            if isinstance(stage.joins.source, FeatureStore):
+                live.last_fronts.append(stage.joins.source)
     return live
 
 
@@ -200,20 +214,6 @@ def _remote_pool(
     caller = Caller(named, failures, random.Random(os.getpid()), [names[one.url] for one in last])
     urls = {name: url for url, name in names.items()}
     return RemotePool(engine.dialect, Client(remote), caller, urls, loop, now_ns, prepared.name)
-
-
-def _signature(service: Service, stages: list[LiveModel | StepStage]) -> Signature:
-    first, last = stages[0], stages[-1]
-    inputs = service.inputs or (first.signature.inputs if isinstance(first, LiveModel) else None)
-    outputs = service.outputs or (last.signature.outputs if isinstance(last, LiveModel) else None)
-    if inputs is None or outputs is None:
-        raise SpecError("a service whose ends are Python code declares `inputs:` and `outputs:` at the top")
-    # A model with exits looks to its clients as it did without.
-    has_exits = any(isinstance(stage, LiveModel) and stage.exit for stage in stages)
-    batch_axis = (len(stages) == 1 or has_exits) and all(
-        isinstance(stage, LiveModel) and stage.signature.batch_axis for stage in stages
-    )
-    return Signature(tuple(inputs), tuple(outputs), batch_axis)
 
 
 def _platform(service: Service) -> str:

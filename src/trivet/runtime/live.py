@@ -13,11 +13,12 @@ from trivet.pipeline.wiring import REQUEST, Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import FreeAxes, bucket_of_shapes
 from trivet.runtime.conversion import as_inputs
+from trivet.runtime.costing import Costing
 from trivet.runtime.counters import ModelCounters
 from trivet.runtime.counts import Counts
 from trivet.runtime.executors import Executor
 from trivet.runtime.fallbacks import Way
-from trivet.runtime.front import Fronts
+from trivet.runtime.front import Front, Fronts
 from trivet.runtime.live_exits import LiveExits
 from trivet.runtime.remote_calls import RemotePool
 from trivet.runtime.request import Reply, Request
@@ -58,6 +59,7 @@ class LiveModel:
     remote: RemotePool | None = None  # of one that runs on other servers
     fallbacks: Sequence[Way] = ()  # who answers when it has failed, in order
     counters: ModelCounters = field(default_factory=ModelCounters)
+    nano_per_ns: float = 0.0  # what its engines cost; 0: nobody asks
 
     def expected_ns(self) -> int:
         return self.batch1_ns
@@ -129,7 +131,11 @@ class LiveService:
         self.counts = Counts()
         # What writes answers that say something of their way, and their headers, by what they say.
         self.noted_encoders: dict[tuple[str, ...], tuple[ResponseEncoder, bytes]] = {}
+        # What is asked first, and what is asked when no other front knows the answer; see Runtime.add.
+        self.front_list: list[Front] = []
+        self.last_fronts: list[Front] = []
         self.fronts: Fronts | None = None  # what may answer before the pipeline; set when it is put to work
+        self.costing: Costing | None = None  # where the service has prices; set when it is put to work
         self._scheduler = scheduler
         self._default_priority = default_priority
         self._max_priority = max_priority
@@ -162,6 +168,12 @@ class LiveService:
             model.scheduled.num_running + sum(one.num_waiting for one in model.scheduled.classes.values())
             for model in self.every_model
         )
+
+    def close_tables(self) -> None:
+        """Let go of the tables that features are looked up in."""
+        for stage in self.stages:
+            if isinstance(stage, StepStage) and stage.joins is not None:
+                stage.joins.source.close()
 
     def summary(self) -> str:
         """What `auto` became, in one line for the log."""

@@ -28,7 +28,7 @@ def make_fronts(
     Args: shared_store: the worker's, made when it is first wanted; None: there is none.
     """
     service = prepared.configuration.service
-    fronts: list[Front] = []
+    fronts: list[Front] = [*live.front_list]
     stages: StageCaches | None = None
     if service.cache is not None:
         rules = service.cache.exact or ExactCache()
@@ -39,6 +39,7 @@ def make_fronts(
             fronts.append(ExactFront(rules, live, runtime, loop, local, urgency, shared))
         if service.cache.stages:
             stages = _stage_caches(prepared, live, runtime, local, rules)
+    fronts += live.last_fronts
     if not fronts and stages is None:
         return None
     return Fronts(fronts, runtime, live.counts, stages)

@@ -15,7 +15,8 @@ class Notes:
     instead: as in spec.row.Row: `degraded:MODEL` or `fallback:NAME`; empty: the pipeline as declared answered.
     upstream: the remote server that answered.
     attempts: tries of what was tried more than once, or elsewhere; 0: nothing was.
-    cost_nano: beside the processor time, in 1e-9 of the service's currency (calls, tokens).
+    cost_nano: what it has cost so far, engine time and calls, in 1e-9 of the service's currency; 0 where no price is
+        declared. paid_nano: the part of it that has been counted.
     """
 
     cache: str = ""
@@ -23,6 +24,7 @@ class Notes:
     upstream: str = ""
     attempts: int = 0
     cost_nano: int = 0
+    paid_nano: int = 0
 
 
 def note_call(request: "Request", call: Notes) -> None:

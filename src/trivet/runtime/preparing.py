@@ -3,7 +3,7 @@
 Stage by stage in the pipeline's order, so that each can be profiled on what the stages before it give for real data.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from trivet.pipeline.wiring import Taking
 from trivet.runtime import profile as profiles
 from trivet.runtime.conversion import as_arrays
 from trivet.runtime.engines import answers_in_chunks, declared_batch_axis, load_engine
+from trivet.runtime.loading_features import load_features
+from trivet.runtime.precomputed_front import PrecomputedFront
 from trivet.runtime.preparing_caches import check_cached_stages
 from trivet.runtime.preparing_exits import check_exits
 from trivet.runtime.preparing_openai import check_openai, openai_sample
@@ -34,11 +36,13 @@ from trivet.runtime.resolving import (
     step_model,
 )
 from trivet.runtime.samples import Samples
+from trivet.runtime.service_signature import service_signature
 from trivet.runtime.steps import StepStage, call_step, load_callable
 from trivet.runtime.streaming import FirstChunk
 from trivet.spec.configuration import Configuration, Resolution
 from trivet.spec.exit import Exit
 from trivet.spec.failures import Failures
+from trivet.spec.features import Features
 from trivet.spec.fields import FieldError
 from trivet.spec.service import Model, Stage
 from trivet.spec.service_file import located
@@ -80,6 +84,7 @@ class Prepared:
     stages: list[PreparedModel | StepStage]
     takings: list[Taking]
     stand_ins: dict[str, PreparedModel]  # who answers only where another has failed
+    precomputed: PrecomputedFront | None = None
 
 
 def prepare(
@@ -104,6 +109,7 @@ def prepare(
         for name in configuration.service.stand_ins:
             preparing.add_stand_in(name)
         check_fallbacks(configuration.service, preparing.stages, preparing.stand_ins)
+        precomputed = _precomputed(configuration, preparing.stages, say)
         check_cached_stages(configuration.service, preparing.stages)
     except FieldError as error:
         preparing.close()
@@ -111,7 +117,28 @@ def prepare(
     except BaseException:
         preparing.close()
         raise
-    return Prepared(configuration, version, preparing.stages, preparing.takings, preparing.stand_ins)
+    return Prepared(
+        configuration,
+        version,
+        preparing.stages,
+        preparing.takings,
+        preparing.stand_ins,
+        precomputed,
+    )
+
+
+def _precomputed(
+    configuration: Configuration, stages: Sequence[PreparedModel | StepStage], say: Say
+) -> PrecomputedFront | None:
+    """Raises: SpecError: the table cannot be used, and the service wants none then."""
+    declared = configuration.service.precomputed
+    if declared is None:
+        return None
+    signature = service_signature(configuration.service, stages)
+    path = Path(configuration.root, declared.table)
+    front = PrecomputedFront(declared, path, configuration.hash, signature, say)
+    front.load()
+    return front
 
 
 class _Preparing:
@@ -142,7 +169,9 @@ class _Preparing:
 
     def add_stage(self, index: int) -> None:
         stage = self._service.pipeline[index]
-        if stage.model is not None:
+        if stage.features is not None:
+            self._add_features(stage, index, stage.features)
+        elif stage.model is not None:
             model = self._service.models[stage.model]
             declared = declared_signature(self._service, index, None, None) if model.python else None
             self._add_model(stage, index, model, declared)
@@ -172,6 +201,15 @@ class _Preparing:
         outputs = self._service.outputs if index == len(self._service.pipeline) - 1 else stage.outputs
         outputs = outputs or (profile.outputs if profile else None)
         self._end(step, takes, outputs, lambda inputs: call_step(step, inputs))
+
+    def _add_features(self, stage: Stage, index: int, declared: Features) -> None:
+        self._begin(index, Signature(self._service.inputs or (), (), False))
+        if self._all_known:
+            check_taken(stage, index, self._given)
+        join = load_features(declared, self._service.inputs or (), self._root, self._say)
+        step = StepStage(declared.table, join, inline_step(None), joins=join)
+        # Only the names: whoever takes one brings it into the form that it needs.
+        self._end(step, stage.takes, None, lambda inputs: call_step(step, inputs), list(declared.tensors))
 
     def _specs_of(self, takes: Mapping[str, str]) -> tuple[TensorSpec, ...] | None:
         """The tensors that a stage takes, under its own names; None where nobody has declared one of them."""
@@ -324,8 +362,10 @@ class _Preparing:
         takes: Mapping[str, str] | None,
         outputs: tuple[TensorSpec, ...] | None,
         run: Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]],
+        gives: Sequence[str] | None = None,
     ) -> None:
-        gives = None if outputs is None else [spec.name for spec in outputs]
+        """Args: gives: names of its outputs, where only these are known."""
+        gives = gives if outputs is None else [spec.name for spec in outputs]
         self.stages.append(stage)
         self.takings.append(Taking(stage.name, takes, gives))
         self._samples.add_stage(stage.name, takes, run)

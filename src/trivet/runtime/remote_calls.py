@@ -5,8 +5,8 @@ see to that, and a try that nobody wants any more is cancelled, which closes its
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from trivet.engine.remote.client import Client
 from trivet.engine.remote.contract import Dialect, TryError
@@ -15,7 +15,13 @@ from trivet.pipeline.attempts import Caller
 from trivet.pipeline.tries import Answered, Break, Command, Failure, GaveUp, Send, Try
 from trivet.runtime.counts import Counts
 from trivet.runtime.executors import unexpected
-from trivet.runtime.notes import Notes
+from trivet.runtime.notes import Notes, note_call
+
+if TYPE_CHECKING:
+    from trivet.runtime.live import LiveModel
+    from trivet.runtime.request import Request
+
+Tokens = tuple[int, int]  # of the input, of the output
 
 
 class RemotePool:
@@ -158,6 +164,23 @@ class RemoteCall:
         if attempt.is_last:
             return "fallback"
         return "hedge" if attempt.is_hedge else "first" if len(self._call.tried) == 1 else "retry"
+
+
+def called(model: "LiveModel", requests: "Sequence[Request]", notes: Notes) -> None:
+    """Tell of the requests of one call what became of it, and have the first of them pay for it."""
+    for request in requests:
+        note_call(request, notes)
+    for request in requests[:1]:
+        pay_call(model, request, notes.attempts)
+
+
+def pay_call(model: "LiveModel", request: "Request", num_tries: int, tokens: Tokens = (0, 0)) -> None:
+    """Each try is paid, where the service has prices. Args: tokens: of the input and the output, of the last one."""
+    costing = request.live.costing
+    if costing is not None and num_tries:
+        for _ in range(num_tries - 1):
+            costing.called(request, model.name)
+        costing.called(request, model.name, *tokens)
 
 
 def request_error(failure: Failure) -> RequestError:

@@ -194,7 +194,7 @@ class _Stream:
     def _chunk(self, attempt: Try, outputs: Outputs) -> None:
         self._call.began(attempt)
         self._num_credits -= 1
-        self._sink.chunk(outputs, self._call.notes(attempt))
+        self._sink.chunk(outputs, self._call.notes(attempt), self._pool.dialect.tokens(outputs))
 
     def _answered(self, attempt: Try) -> None:
         self._end(None)

@@ -146,6 +146,9 @@ def known_resolutions(
     for index, stage in enumerate(service.pipeline):
         if stage.target in found:
             continue
+        if stage.features is not None:
+            found[stage.target] = inline_step(None)
+            continue
         model = (
             service.models.get(stage.model) if stage.model else _step_in_process(configuration, index, digest)
         )

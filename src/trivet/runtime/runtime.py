@@ -12,11 +12,13 @@ from trivet.clock import MonotonicClock
 from trivet.errors import DeadlineError, RefusedError, RequestError
 from trivet.pipeline.chain import Run
 from trivet.runtime.conversion import as_inputs
+from trivet.runtime.costing import charge
 from trivet.runtime.executors import Executor, Outcome
 from trivet.runtime.exiting import part_ways
 from trivet.runtime.fallbacks import rescue
+from trivet.runtime.front import Fronts
 from trivet.runtime.live import LiveModel, LiveService
-from trivet.runtime.notes import note_call
+from trivet.runtime.remote_calls import called
 from trivet.runtime.remote_executor import LoneCall, RemoteExecutor
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
@@ -54,6 +56,9 @@ class Runtime:
     def add(self, live: LiveService) -> None:
         for model in live.every_model:
             self._models[model.scheduled] = model
+        fronts = [*live.front_list, *live.last_fronts]
+        if fronts and live.fronts is None:
+            live.fronts = Fronts(fronts, self, live.counts)
 
     def retire(self, live: LiveService) -> None:
         """Free a configuration's engines as soon as the requests it has taken are answered; it gets no new ones."""
@@ -70,6 +75,7 @@ class Runtime:
             self._retiring.remove(live)
             if live.fronts is not None:
                 live.fronts.close()
+            live.close_tables()
             for model in live.every_model:
                 self.scheduler.remove_model(model.scheduled)
                 del self._models[model.scheduled]
@@ -246,8 +252,9 @@ class Runtime:
     ) -> None:
         """Give each request of a batch of `rows` its part of what came of it."""
         if outcome.notes is not None:
-            for request in requests:
-                note_call(request, outcome.notes)
+            called(model, requests, outcome.notes)
+        if model.nano_per_ns:
+            charge(model, requests, rows, outcome.ended_ns - outcome.started_ns)
         if outcome.outputs is None:
             assert outcome.error is not None  # exactly one of the two is set
             for request in requests:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 from trivet.errors import EngineError, RequestError, SpecError
 from trivet.spec.configuration import Resolution
 from trivet.spec.sources import resolve_target
+
+if TYPE_CHECKING:
+    from trivet.runtime.features import FeatureJoin
 
 Tensors = Mapping[str, NDArray[Any]]
 Step = Callable[[dict[str, NDArray[Any]]], Mapping[str, Any]]
@@ -30,6 +33,7 @@ class StepStage:
     call: Step
     resolution: Resolution
     profiled_ns: int = 0  # median on rows of data; 0 where there are none: short by promise
+    joins: "FeatureJoin | None" = None  # what `call` is, where it looks features up
 
     def expected_ns(self) -> int:
         return self.profiled_ns

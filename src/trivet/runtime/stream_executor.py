@@ -20,8 +20,13 @@ from trivet.runtime.process_executor import ProcessExecutor
 class Sink(Protocol):
     """Takes what a stream gives: chunks, then `ended` once, whatever happens."""
 
-    def chunk(self, outputs: Mapping[str, NDArray[Any]], notes: Notes | None = None) -> None:
-        """`notes`: what is told of a stream that comes from another server."""
+    def chunk(
+        self,
+        outputs: Mapping[str, NDArray[Any]],
+        notes: Notes | None = None,
+        tokens: tuple[int, int] = (0, 0),
+    ) -> None:
+        """`notes`, `tokens`: what is told of a stream that comes from another server; tokens with one of its chunks."""
 
     def late(self) -> None:
         """The instant has passed by which the first chunk was wanted. The stream goes on until it is cancelled."""

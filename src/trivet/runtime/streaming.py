@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from trivet.engine.contract import StreamingEngine, Tensors
 from trivet.errors import DeadlineError, RequestError
+from trivet.runtime.costing import charge
 from trivet.runtime.executors import Executor
 from trivet.runtime.fallbacks import rescue
 from trivet.runtime.notes import Notes, note_call
+from trivet.runtime.remote_calls import pay_call
 from trivet.runtime.remote_executor import RemoteExecutor
 from trivet.runtime.results import Results
 from trivet.runtime.stream_executor import StreamExecutor
@@ -34,11 +36,13 @@ class Stream:
     """
 
     __slots__ = (
+        "_call",
         "_first_ns",
         "_is_stopped",
         "_reply",
         "_runtime",
         "_started_ns",
+        "_tokens",
         "batch",
         "executor",
         "model",
@@ -57,6 +61,8 @@ class Stream:
         self._reply = reply
         self._is_stopped = False
         self._started_ns = 0
+        self._call: Notes | None = None  # of one that comes from another server
+        self._tokens = (0, 0)
         self._first_ns = 0  # when the first chunk was there
 
     def start(self) -> None:
@@ -72,7 +78,15 @@ class Stream:
 
     # --- from the executor --------------------------------------------------------------------------------------
 
-    def chunk(self, outputs: Mapping[str, NDArray[Any]], notes: Notes | None = None) -> None:
+    def chunk(
+        self,
+        outputs: Mapping[str, NDArray[Any]],
+        notes: Notes | None = None,
+        tokens: tuple[int, int] = (0, 0),
+    ) -> None:
+        if notes is not None:
+            self._call = notes
+            self._tokens = max(self._tokens, tokens)  # as of the end; some services count on the way
         if self._is_stopped:
             return
         request = self.request
@@ -96,6 +110,14 @@ class Stream:
     def ended(self, error: RequestError | None, *, executor_lost: bool) -> None:
         """The engine has let go of it."""
         now_ns = self._runtime.now_ns()
+        if self.model.nano_per_ns:
+            charge(self.model, [self.request], 1, now_ns - self._started_ns)
+            if self._is_stopped and (costing := self.request.live.costing) is not None:
+                costing.also(self.request)
+        if self._call is not None:
+            pay_call(self.model, self.request, self._call.attempts, self._tokens)
+            if self._is_stopped and self.request.live.costing is not None:
+                self.request.live.costing.also(self.request)
         first_ns = self._first_ns or now_ns  # an answer without chunks is ready at its end
         learned_ns = first_ns - self._started_ns if error is None else None
         if not self._is_stopped:

@@ -1,10 +1,10 @@
 """The declared tenants, as workers are told of them: keys are read here, and only their digests go on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
 from trivet.errors import SpecError
-from trivet.serve.messages import KnownTenant
+from trivet.serve.messages import KnownTenant, ServedService
 from trivet.spec.cost import NANO
 from trivet.spec.tenants import Tenant
 
@@ -18,6 +18,21 @@ def known_tenants(tenants: Mapping[str, Tenant], environment: Mapping[str, str])
         if other != one.name:
             raise SpecError(f"tenants {other!r} and {one.name!r} have one key; give each its own", "tenants")
     return known
+
+
+def check_prices(tenants: Sequence[KnownTenant], services: Sequence[ServedService]) -> None:
+    """Raises: SpecError: budgets of what has no price, or prices that cannot be added up."""
+    if not any(tenant.has_budget for tenant in tenants):
+        return
+    costs = [entry.configuration.service.cost for service in services for entry in service.entries]
+    currencies = {cost.currency for cost in costs if cost is not None}
+    if not currencies:
+        raise SpecError("budgets need prices: declare `cost:` in the service files", "tenants")
+    if len(currencies) > 1:
+        raise SpecError(
+            f"budgets count one currency; the services' prices are in {', '.join(sorted(currencies))}",
+            "tenants",
+        )
 
 
 def _known(name: str, tenant: Tenant, environment: Mapping[str, str]) -> KnownTenant:

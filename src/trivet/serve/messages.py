@@ -42,6 +42,10 @@ class KnownTenant(msgspec.Struct, frozen=True, kw_only=True):
     soft_nano: int | None = None
     hard_nano: int | None = None
 
+    @property
+    def has_budget(self) -> bool:
+        return self.soft_nano is not None or self.hard_nano is not None
+
 
 class Start(msgspec.Struct, tag=True, frozen=True, kw_only=True):
     """The first message: load these, then open the sockets."""

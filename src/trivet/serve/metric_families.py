@@ -50,6 +50,35 @@ FAMILIES: Mapping[str, tuple[str, Kind]] = MappingProxyType(
             "requests that somebody answered instead of a stage that failed",
             "counter",
         ),
+        "trivet_precomputed_lookups_total": (
+            "requests that the answer table was asked about: hit, miss, stale, bypassed (no table)",
+            "counter",
+        ),
+        "trivet_precomputed_tables_refused_total": (
+            "answer tables that could not be used: missing, unreadable, mismatch",
+            "counter",
+        ),
+        "trivet_cost_total": (
+            "what requests cost, in the service's currency, by tenant and the way they took (pipeline, exit, exact, ...)",
+            "counter",
+        ),
+        "trivet_cost_requests_total": ("requests that `trivet_cost_total` is the cost of", "counter"),
+        "trivet_cost_saved_total": (
+            "what shortcuts saved against the mean cost of the whole pipeline so far",
+            "counter",
+        ),
+        "trivet_model_cost_total": ("what each model's engines or calls cost", "counter"),
+        "trivet_budget_refused_total": ("requests of tenants whose budget of the day is spent", "counter"),
+        "trivet_budget_soft_total": ("requests of tenants past their soft budget of the day", "counter"),
+        "trivet_feature_lookups_total": (
+            "entities that were looked up: hit, stale, missing, unavailable (the table or store cannot be used)",
+            "counter",
+        ),
+        "trivet_feature_tables_refused_total": (
+            "tables of features that could not be used: missing, unreadable, mismatch",
+            "counter",
+        ),
+        "trivet_precomputed_rows": ("answers in the table, summed over workers", "gauge"),
         "nv_cache_miss_duration_per_model": ("time of looking up what was not found, in us", "counter"),
     }
 )

@@ -5,16 +5,18 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trivet.serve.background.keeper import BackgroundKeeper
 from trivet.serve.background.settings import background_settings
-from trivet.serve.known_tenants import known_tenants
+from trivet.serve.known_tenants import check_prices, known_tenants
+from trivet.serve.messages import KnownTenant
 from trivet.serve.repository import Repository
 from trivet.serve.services import served_services
+from trivet.serve.spending import open_page
 from trivet.serve.supervisor import Supervisor, listen_tcp, listen_unix
 from trivet.spec.deployment import Deployment, num_workers
 
@@ -61,6 +63,7 @@ def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None =
         forward=Repository(folders, may_change=deployment.enable_load_unload).answer,
         background=None if settings is None else BackgroundKeeper(settings, _say),
         tenants=tenants,
+        spending_fd=_spending_page(deployment, tenants),
         cache_url=deployment.cache_url or os.environ.get("TRIVET_CACHE_URL"),
     )
     # The workers read their modules while this process reads the services' files.
@@ -68,11 +71,19 @@ def serve(deployment: Deployment, on_ready: Callable[[Addresses], None] | None =
     _say(f"workers: {supervisor.num_workers}{' (auto)' if deployment.workers == 'auto' else ''}")
     try:
         supervisor.services = served_services(deployment.services)
+        check_prices(tenants, supervisor.services)
         asyncio.run(_serve(supervisor, control, deployment, on_ready))
     finally:
         supervisor.end_processes()
         if deployment.uds is not None:
             Path(deployment.uds).unlink(missing_ok=True)
+
+
+def _spending_page(deployment: Deployment, tenants: Sequence[KnownTenant]) -> int | None:
+    if not any(tenant.has_budget for tenant in tenants):
+        return None
+    names = [tenant.name for tenant in tenants]
+    return open_page(state_folder(), deployment.port, num_workers(deployment.workers), names)
 
 
 async def _serve(

@@ -7,7 +7,7 @@ A phase that the request did not reach is ABSENT.
 from hashlib import blake2b
 from typing import Any
 
-from trivet.errors import BadRequestError, RefusedError, RequestError, UnavailableError
+from trivet.errors import BadRequestError, BudgetError, RefusedError, RequestError, UnavailableError
 from trivet.runtime.live_exits import exit_word
 from trivet.runtime.request import Request
 from trivet.schedule.job import DROPPED
@@ -99,7 +99,7 @@ def unaccepted_row(
 
 
 def outcome_of(error: RequestError, status: int) -> str:
-    if isinstance(error, RefusedError | UnavailableError):
+    if isinstance(error, RefusedError | UnavailableError | BudgetError):
         return "refused"
     return "invalid" if isinstance(error, BadRequestError) or 400 <= error.status < 500 else "failed"
 
@@ -133,7 +133,9 @@ def _common(request: Request) -> dict[str, Any]:
     notes = request.notes
     if notes is not None:
         columns |= {"cache": notes.cache, "instead": notes.instead, "upstream": notes.upstream}
-        columns |= {"attempts": notes.attempts or ABSENT, "cost_nano": notes.cost_nano or ABSENT}
+        columns["attempts"] = notes.attempts or ABSENT
+    if live.costing is not None:
+        columns["cost_nano"] = 0 if notes is None else notes.cost_nano
     return columns
 
 

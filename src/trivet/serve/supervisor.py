@@ -108,6 +108,7 @@ class Supervisor:
         forward: "Forwarding",
         background: BackgroundKeeper | None = None,
         tenants: tuple[KnownTenant, ...] = (),
+        spending_fd: int | None = None,
         cache_url: str | None = None,
     ) -> None:
         self.services: list[ServedService] = []  # what a new worker is told to serve
@@ -124,6 +125,7 @@ class Supervisor:
         self._say = say
         self.background = background
         self._tenants = tenants
+        self._spending_fd = spending_fd  # the page of serve/spending.py; None: no tenant has a budget
         self._cache_url = cache_url
         self._board_fd = boards.create(num_workers)
         self.board = Board(self._board_fd, num_workers)
@@ -196,6 +198,9 @@ class Supervisor:
         if self.background is not None:
             arguments += ["--rows", str(self.background.workers_end.fileno())]
             inherited.append(self.background.workers_end.fileno())
+        if self._spending_fd is not None:
+            arguments += ["--spending", str(self._spending_fd)]
+            inherited.append(self._spending_fd)
         process = subprocess.Popen(
             [sys.executable, "-m", "trivet.serve.worker", *arguments], pass_fds=inherited
         )

@@ -33,6 +33,7 @@ from trivet.serve.accepting import Acceptor
 from trivet.serve.board import Board
 from trivet.serve.channel import Channel
 from trivet.serve.draining import Draining
+from trivet.serve.http.budgets import Budgets
 from trivet.serve.http.hangups import Hangups
 from trivet.serve.http.openai.front import OpenAIFront
 from trivet.serve.http.response import response
@@ -56,6 +57,7 @@ from trivet.serve.messages import (
     ToWorker,
 )
 from trivet.serve.snapshot import GcPauses, snapshot
+from trivet.serve.spending import Spending
 from trivet.spec.configuration import Configuration
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ class Worker:
     def __init__(self, arguments: argparse.Namespace, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._index: int = arguments.index
+        self._num_workers: int = arguments.count
         self._num_cores = host.engine_cores(arguments.count)
         self._board = Board(arguments.board, arguments.count)
         self._board.begin(self._index)
@@ -87,6 +90,7 @@ class Worker:
         self._router: Router | None = None
         self._acceptor: Acceptor | None = None
         self._rows_fd: int | None = arguments.rows
+        self._spending_fd: int | None = arguments.spending
         self._outlet: Outlet | None = None
         self._waiting: dict[int, asyncio.Future[Forwarded]] = {}
         self._num_forwarded = 0
@@ -155,6 +159,9 @@ class Worker:
         router.hangups = Hangups(self._loop)
         router.num_connections = board.total_connections
         router.tenants = Tenants(message.tenants) if message.tenants else None
+        if self._spending_fd is not None:
+            page = Spending(self._spending_fd, self._num_workers, len(message.tenants))
+            router.budgets = Budgets(message.tenants, page, self._index, self.say)
         router.on_closed = lambda: board.connection_closed(index)
         V2(router, self.forward).register()
         OpenAIFront(router).register()
@@ -237,6 +244,8 @@ class Worker:
                 self.say,
                 self._start_terms.default_deadline_ns,
             )
+            if live.costing is not None and router.budgets is not None:
+                live.costing.spend = router.budgets.spend
             live.fronts = make_fronts(one, live, self.runtime, self._loop, self._shared_store())
             self.runtime.add(live)
             now[live.hash] = live
@@ -354,6 +363,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--board", type=int, required=True)
     parser.add_argument("--rows", type=int)
+    parser.add_argument("--spending", type=int)
     parser.add_argument("--listen", type=int, action="append", default=[])
     parser.add_argument("--inbox", type=int, action="append", default=[])
     uvloop.run(_run(parser.parse_args(argv)))

@@ -18,6 +18,9 @@ def check_pipeline(service: Service) -> None:
     used = set()
     for index, stage in enumerate(service.pipeline):
         path: FieldPath = ("pipeline", index)
+        if stage.features is not None:
+            _check_features(stage, path)
+            continue
         if stage.model is None:
             check_target(stage.target, (*path, stage.kind))
             continue
@@ -41,6 +44,15 @@ def check_pipeline(service: Service) -> None:
     _check_exits(service)
 
 
+def _check_features(stage: Stage, path: FieldPath) -> None:
+    for key, default in (("inputs", None), ("outputs", None), ("files", ()), ("execution", "auto")):
+        if getattr(stage, key) != default:
+            raise FieldError(
+                (*path, key),
+                f"a features stage says under `features:` what it takes and gives; leave {key} out",
+            )
+
+
 def _check_exits(service: Service) -> None:
     for index, stage in enumerate(service.pipeline):
         if stage.exit is None:
@@ -62,8 +74,9 @@ def _check_order(stages: Sequence[Stage]) -> None:
             )
     if stages[0].kind == "postprocess":
         raise FieldError(("pipeline", 0), "a postprocess stage stands after a model")
-    if stages[-1].kind == "preprocess":
-        raise FieldError(("pipeline", len(stages) - 1), "a preprocess stage stands before a model")
+    if stages[-1].kind in ("preprocess", "features"):
+        message = f"a {stages[-1].kind} stage stands before a model"
+        raise FieldError(("pipeline", len(stages) - 1), message)
 
 
 def _is_code(service: Service, stage: Stage) -> bool:
@@ -118,5 +131,8 @@ def _check_sources(service: Service) -> None:
     for index, stage in enumerate(service.pipeline):
         if known:
             check_taken(stage, index, given)
+        if stage.features is not None:
+            given |= stage.features.tensors.keys()
+            continue
         known = known and stage.outputs is not None
         given |= {spec.name for spec in stage.outputs or ()}

@@ -139,6 +139,10 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
         content["cache"] = _plain(service.cache)
     if service.openai is not None:  # its names are names
         content["openai"] = service.openai.kind
+    if service.precomputed is not None:
+        policy: dict[str, Any] = _plain(service.precomputed)
+        del policy["table"]  # a path; what is in the table belongs to this hash, not the other way round
+        content["precomputed"] = policy
     return content
 
 
@@ -170,6 +174,12 @@ def _stage_content(stage: Stage, order: list[str], digests: Digests) -> dict[str
         del content["failures"]  # the same
     else:
         content["failures"] = failures_content(stage.failures, order)
+    if stage.features is None:
+        del content["features"]
+    else:  # a path, and what only says where the store is
+        content["features"] = {
+            key: value for key, value in content["features"].items() if key not in ("table", "url_env")
+        }
     return content | {
         "preprocess": stage.preprocess and _code(stage.preprocess, digests),
         "model": order.index(stage.model) if stage.model else None,
@@ -225,7 +235,7 @@ def _named_files(service: Service) -> list[tuple[FieldPath, str]]:
             named.append((("models", key, "file" if model.file else "python"), model.source))
         named += [(("models", key, "files", index), name) for index, name in enumerate(model.files)]
     for index, stage in enumerate(service.pipeline):
-        if stage.model is None:
+        if stage.model is None and stage.features is None:
             named.append((("pipeline", index, stage.kind), stage.target))
         named += [(("pipeline", index, "files", place), name) for place, name in enumerate(stage.files)]
     if service.decode is not None:

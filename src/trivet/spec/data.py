@@ -76,7 +76,7 @@ def input_rows(data: Data, root: Path, signature: Signature, max_rows: int) -> l
     feeds = _feeds(data, signature)
     columns = _read(data, root, [column for feed in feeds.values() for column in feed], max_rows)
     num_rows = min((len(column) for column in columns.values()), default=0)
-    return _inputs(signature, feeds, columns, range(num_rows))
+    return rows_of(signature, feeds, columns, range(num_rows))
 
 
 def labelled_rows(
@@ -104,7 +104,7 @@ def labelled_rows(
         if label is None or (isinstance(label, str) and not label.strip()):
             raise FieldError(("data", "label"), f"{data.path}: row {row + 1} has no label")
     cohorts = [_text(columns[data.cohort][row]) for row in chosen] if data.cohort else []
-    return LabelledRows(_inputs(signature, feeds, columns, chosen), labels, cohorts)
+    return LabelledRows(rows_of(signature, feeds, columns, chosen), labels, cohorts)
 
 
 def _of_split(data: Data, columns: Mapping[str, Column], split: str | None) -> list[int]:
@@ -144,12 +144,16 @@ def _read(data: Data, root: Path, names: Sequence[str], max_rows: int) -> dict[s
         raise FieldError(("data", "path"), str(error)) from None
 
 
-def _inputs(
+def rows_of(
     signature: Signature,
     feeds: Mapping[str, tuple[str, ...]],
     columns: Mapping[str, Column],
     rows: Sequence[int],
 ) -> list[dict[str, NDArray[Any]]]:
+    """The named rows of some columns as `input_rows` gives them. Args: feeds: the columns of each input.
+
+    Raises: FieldError: a value does not fit its input.
+    """
     specs = {spec.name: spec for spec in signature.inputs}
     return [
         {name: _input(specs[name], columns, feed, row, signature.batch_axis) for name, feed in feeds.items()}

@@ -9,9 +9,11 @@ from trivet.spec.cache import Cache
 from trivet.spec.cost import Cost
 from trivet.spec.exit import Exit
 from trivet.spec.failures import Failures
+from trivet.spec.features import Features
 from trivet.spec.fields import FieldError
 from trivet.spec.levers import Auto, Count, Levers, Priorities, Slo
 from trivet.spec.openai import OpenAI
+from trivet.spec.precomputed import Precomputed
 from trivet.spec.remote import Remote
 from trivet.spec.signature import TensorSpec
 from trivet.spec.tuning import DeploymentHint, Tuning
@@ -19,7 +21,7 @@ from trivet.spec.variants import Variants
 
 EngineName = Literal["onnxruntime", "openvino", "python", "remote"]
 ProviderName = Literal["cpu", "cuda", "tensorrt", "openvino"]
-StageKind = Literal["preprocess", "model", "postprocess"]
+StageKind = Literal["preprocess", "features", "model", "postprocess"]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
 Axis = Annotated[int, msgspec.Meta(ge=1)]  # axis 0 counts the requests of a batch
 
@@ -87,9 +89,10 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One step of the pipeline: exactly one of `preprocess`, `model`, `postprocess`.
+    """One step of the pipeline: exactly one of `preprocess`, `features`, `model`, `postprocess`.
 
     preprocess, postprocess: Python code, `module:attribute` or `file.py:attribute`.
+    features: tensors that are looked up in a table.
     model: a name under `models`.
     inputs: the tensors it takes, each from the latest stage (or the request) that gave one of that name: a list
         of tensors, or a mapping from its own names to the names they were given under. By default a model takes
@@ -104,6 +107,7 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     preprocess: Text | None = None
+    features: Features | None = None
     model: Text | None = None
     postprocess: Text | None = None
     inputs: tuple[TensorSpec, ...] | Mapping[str, Text] | None = None
@@ -114,21 +118,28 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     failures: Failures | None = None
 
     def __post_init__(self) -> None:
-        if sum(name is not None for name in (self.preprocess, self.model, self.postprocess)) != 1:
-            raise FieldError((), "a stage is exactly one of preprocess, model, postprocess")
+        kinds = (self.preprocess, self.features, self.model, self.postprocess)
+        if sum(one is not None for one in kinds) != 1:
+            raise FieldError((), "a stage is exactly one of preprocess, features, model, postprocess")
 
     @property
     def kind(self) -> StageKind:
+        if self.features is not None:
+            return "features"
         return "model" if self.model else "preprocess" if self.preprocess else "postprocess"
 
     @property
     def target(self) -> str:
-        """The model's name, or the Python target."""
+        """The model's name, the Python target, or the table of features."""
+        if self.features is not None:
+            return self.features.table
         return self.model or self.preprocess or self.postprocess or ""
 
     @property
     def takes(self) -> Mapping[str, str] | None:
         """Its own name of each input -> the name that it was given under; None: nothing is declared."""
+        if self.features is not None:
+            return {self.features.key: self.features.key}
         if isinstance(self.inputs, tuple):
             return {spec.name: spec.name for spec in self.inputs}
         return self.inputs
@@ -171,6 +182,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     inputs, outputs: the signature at the two ends, where an end is Python code (a model file has its own).
     pipeline: by default the only model.
     metric: accuracy, f1, auc, mae, rmse, cosine, or `module:function` that returns one value a row.
+    precomputed: answers that were computed before anybody asked.
     cache: what is remembered of answers and stages; None: nothing.
     cost: what a core costs; plans and cost figures need it.
     openai: clients may ask it in OpenAI's words.
@@ -187,6 +199,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     decode: Decode | None = None
     metric: Text | None = None
     variants: Variants = {}
+    precomputed: Precomputed | None = None
     cache: Cache | None = None
     cost: Cost | None = None
     openai: OpenAI | None = None

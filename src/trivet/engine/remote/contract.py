@@ -54,6 +54,9 @@ class Dialect(Protocol):
     def outputs(self, asking: Asking, headers: Mapping[str, str], body: bytes) -> Outputs:
         """Of a whole answer of status 200. Raises: TryError: rubbish."""
 
+    def tokens(self, outputs: Outputs) -> tuple[int, int]:
+        """Of the input and the output, as the upstream counts them; 0 where it does not say."""
+
     def chunk(self, data: bytes) -> Outputs | None:
         """Of one event of a stream; None: the stream has ended, and is whole.
 

@@ -49,6 +49,16 @@ class RawDialect:
         _check(body)
         return {"response": one_text(body)}
 
+    def tokens(self, outputs: Outputs) -> tuple[int, int]:
+        data: bytes = outputs["response"][0]
+        if b'"usage"' not in data:
+            return 0, 0
+        usage = json.loads(data).get("usage")
+        counts = usage if isinstance(usage, dict) else {}
+        found = [counts.get(name) for name in ("prompt_tokens", "completion_tokens")]
+        given, made = (one if type(one) is int and one > 0 else 0 for one in found)
+        return given, made
+
     def chunk(self, data: bytes) -> Outputs | None:
         if data == _DONE:
             return None
@@ -82,6 +92,9 @@ class EmbeddingsDialect:
         if len(vectors) != asking.rows:
             raise TryError("rubbish", f"{len(vectors)} embeddings for {asking.rows} texts")
         return {"embedding": np.ascontiguousarray(vectors)}
+
+    def tokens(self, outputs: Outputs) -> tuple[int, int]:
+        return 0, 0
 
     def chunk(self, data: bytes) -> Outputs | None:
         raise TryError("rubbish", "embeddings came in chunks")

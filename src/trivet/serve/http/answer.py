@@ -105,6 +105,8 @@ def server_timing(request: Request, results: Results, encode_from_ns: int) -> by
         )
     exits = b"" if request.live.exits is None else b"exit;desc=%b, " % _token(exit_word(request))
     notes = b"" if request.notes is None else note_timing(request.notes)
+    if request.live.costing is not None:
+        notes += b"cost;desc=%d, " % (0 if request.notes is None else request.notes.cost_nano)
     return b"Server-Timing: parse;dur=%b, queue;dur=%b, encode;dur=%b, %b%b%b" % (
         _MILLISECONDS[(request.arrival_ns - request.received_ns) // 1000],
         _MILLISECONDS[(request.started_ns - request.arrival_ns) // 1000],

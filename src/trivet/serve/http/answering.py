@@ -32,6 +32,8 @@ class Answering:
 
     def answered(self, connection: "Connection", request: Request, results: Results, start: int) -> None:
         self.num_answered += 1
+        if request.live.costing is not None:
+            request.live.costing.over(request, answered=True)
         counters = request.live.models[-1].counters
         # Answers of one batch are written one after the other: each begins where the last one ended.
         from_ns = max(self._encoded_ns, request.ended_ns)
@@ -53,6 +55,8 @@ class Answering:
 
     def failed(self, connection: "Connection", request: Request, error: RequestError) -> None:
         self.num_answered += 1
+        if request.live.costing is not None:
+            request.live.costing.over(request, answered=False)
         if self.sampler is not None:
             self.sampler.failed(request, error, status_of(error, self._statuses))
         connection.resolve(request, self.failure_bytes(request, error))
@@ -81,6 +85,8 @@ class Answering:
             self.failed(connection, request, error)
             return
         self.num_answered += 1
+        if request.live.costing is not None:
+            request.live.costing.over(request, answered=error is None)
         if error is None:
             if request.notes is not None:
                 count_notes(request)
@@ -115,6 +121,8 @@ class Answering:
         """Nobody waits for this answer any more: what still waits is taken out; a running one ends in `answered`."""
         if self._runtime.cancel(request):
             self.num_answered += 1
+            if request.live.costing is not None:
+                request.live.costing.over(request, answered=False)
             if self.sampler is not None:
                 self.sampler.cancelled(request)
 

@@ -39,6 +39,8 @@ class InferEndpoint:
             live = chosen(self.table, options)
             if options.content_encoding is not None:
                 body = decompress(body, options.content_encoding, self._router.limits.max_decompressed_bytes)
+        if options is not None and self._router.budgets is not None:
+            self._router.budgets.check(options.tenant, live.counts)
         if (len(body) if json_size is None else json_size) > self._max_json:
             self._refuse_json(body, json_size)
         message = live.decoder.decode(body, json_size)

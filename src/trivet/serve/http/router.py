@@ -12,6 +12,7 @@ from trivet.runtime.live import LiveService
 from trivet.runtime.runtime import Runtime
 from trivet.runtime.table import LiveTable
 from trivet.serve.http.answering import Answering
+from trivet.serve.http.budgets import Budgets
 from trivet.serve.http.hangups import Hangups, NoHangups
 from trivet.serve.http.infer import InferEndpoint
 from trivet.serve.http.options import SAME_EACH_TIME, Options, read_options
@@ -80,6 +81,7 @@ class Router:
         self.connections: set[Connection] = set()
         self.draining = False
         self.tenants: Tenants | None = None  # who may ask; None: everybody
+        self.budgets: Budgets | None = None  # what they may cost; None: nobody has one
         self.answering = Answering(runtime, statuses)
         self.hangups: Hangups | NoHangups = NoHangups()
         self.num_connections: Callable[[], int] = lambda: len(self.connections)  # of all workers
