@@ -153,15 +153,5 @@ def report(comparison: Comparison) -> Report:
                 unit="µs",
                 reason="cannot tell: one block",
             ),
-            Goal(
-                "maximum with every request a hit / without a cache",
-                comparison.ratio(_HITS, _WITHOUT, "max_rps"),
-                at_least=1,
-            ),
-            Goal(
-                "maximum with every request a miss / without a cache",
-                comparison.ratio(_MISSES, _WITHOUT, "max_rps"),
-                at_least=0.7,
-            ),
         ],
     )
