@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from trivet.experiment.measured import BlockRecord, CpuSample, Measured
 from trivet.load.result import Generator
-from trivet.spec.row import RowColumns, RowsHeader
+from trivet.spec.row import ABSENT, RowColumns, RowsHeader
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -26,6 +26,7 @@ def block(
     cpu_ns: int | None = None,
     cpu_samples: Sequence[tuple[int, int]] = (),
     pss_bytes: int | None = None,
+    cost_nano: ArrayLike = ABSENT,
     invalid: str = "",
     partial: bool = False,
 ) -> Measured:
@@ -43,6 +44,7 @@ def block(
         status=np.broadcast_to(np.asarray(statuses, np.int64), num).copy(),
         outcome=outcomes,
         reason=reasons,
+        cost_nano=np.broadcast_to(np.asarray(cost_nano, np.int64), num).copy(),
         **columns,
     )
     measured_from = int(intended[warmup_rows]) if num > warmup_rows else S

@@ -84,3 +84,12 @@ def test_nothing_answered_leaves_out_latencies() -> None:
 def test_no_rows_give_no_figures() -> None:
     assert figures([]) == {}
     assert figures([block([])]) == {}
+
+
+def test_what_results_cost_is_the_mean_of_the_rows_that_know_it() -> None:
+    blocks = [block([1] * 4, number=i, cost_nano=[1_000, 3_000 + i * 1_000, -1, 0]) for i in range(4)]
+    found = figures(blocks)["cost_per_million"]
+    means = [(4_000 + i * 1_000) / 3 / 1e3 for i in range(4)]  # 1e-9 a result is 0.001 a million
+    parts = mean_of_blocks(means)
+    assert (found.estimate, found.low, found.high) == pytest.approx((parts.estimate, parts.low, parts.high))
+    assert "cost_per_million" not in figures([block([1] * 4)])

@@ -92,7 +92,7 @@ def outcomes(served: Served) -> dict[str, Any]:
     return {
         labels["outcome"]: value
         for family, labels, value in served.live.counts.snapshot()
-        if family == "trivet_feature_lookups_total"
+        if family == "trivet_feature_lookups_total" and value
     }
 
 

@@ -104,7 +104,7 @@ def join(path: Path, declared: Features, now_s: float = WRITTEN_S) -> tuple[Feat
     source = FeatureFile(declared, path, said.append)
     source.load()
     counts, made = Counts(), FeatureJoin(declared, source, lambda: now_s)
-    made._counts = source._counts = counts
+    made.count(counts)
     return made, counts, said
 
 
@@ -112,7 +112,7 @@ def outcomes(counts: Counts) -> dict[str, Any]:
     return {
         labels["outcome"]: value
         for family, labels, value in counts.snapshot()
-        if family == "trivet_feature_lookups_total"
+        if family == "trivet_feature_lookups_total" and value
     }
 
 

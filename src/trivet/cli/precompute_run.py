@@ -1,5 +1,6 @@
 """`trivet precompute`: from its options to a published table, and what is said of it."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import msgspec
 
 from trivet.cli.live_line import LiveLine
 from trivet.experiment.precompute import Published, give_way, precompute
+from trivet.runtime.profile import cache_folder
+from trivet.runtime.resolving import known_resolutions
 from trivet.spec.configuration import Configuration
 from trivet.spec.service_file import load_configuration
 
@@ -19,6 +22,7 @@ def precomputed_text(
     """Raises: UserError: as `precompute`."""
     configuration = load_configuration(service)
     if gives_way:
+        _keep_profiles_apart(configuration)
         give_way()
     with LiveLine(sys.stderr) as line:
         published = precompute(
@@ -29,6 +33,12 @@ def precomputed_text(
             say=line.say,
         )
     return msgspec.json.encode(published).decode() if as_json else _text(published, configuration)
+
+
+def _keep_profiles_apart(configuration: Configuration) -> None:
+    """What is timed in the time that others leave is no profile for a server: it is kept where only such jobs look."""
+    if any(resolution is None for resolution in known_resolutions(configuration).values()):
+        os.environ["TRIVET_CACHE"] = str(cache_folder() / "idle")
 
 
 def _declared_table(configuration: Configuration) -> Path:

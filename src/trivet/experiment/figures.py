@@ -13,6 +13,7 @@ from trivet.catalog.records import Figure
 from trivet.experiment.making_figures import CONFIDENCE, MIN_PARTS, interval_figure, mean_figure, plain_figure
 from trivet.experiment.measured import Measured
 from trivet.experiment.sections import rates, sections_of, shares
+from trivet.spec.row import ABSENT
 from trivet.stats.errors import TooFewError
 from trivet.stats.interval import Interval
 from trivet.stats.percentile import percentile_ns
@@ -26,6 +27,7 @@ PERCENTILES = {
     "latency_p999_ms": 0.999,
 }
 NS_PER_S, NS_PER_MS, MIB = 1e9, 1e6, 2**20
+_NANO, _MILLION = 1e9, 1e6
 
 
 def figures(
@@ -41,6 +43,7 @@ def figures(
         found |= rates(sections, confidence) | shares(sections, confidence)
     found |= _processor(blocks, confidence)
     found |= _memory(blocks, confidence)
+    found |= _cost(blocks, confidence)
     return found
 
 
@@ -151,6 +154,17 @@ def _costs(samples: Sequence[tuple[int, int]]) -> list[float]:
     """Milliseconds a request between each two moments in which something was answered."""
     steps = [(n2 - n1, c2 - c1) for (n1, c1), (n2, c2) in pairwise(samples)]
     return [cpu_ns / num / NS_PER_MS for num, cpu_ns in steps if num > 0]
+
+
+def _cost(blocks: Sequence[Measured], confidence: float) -> dict[str, Figure]:
+    """What a million results cost by the service's prices, where it has any: engines' time and calls."""
+    parts = []
+    for measured in blocks:
+        nano = measured.window["cost_nano"]
+        known = nano[nano != ABSENT]
+        if len(known):
+            parts.append(float(known.mean()) / _NANO * _MILLION)
+    return {"cost_per_million": mean_figure(parts, "", confidence, low=0.0)} if parts else {}
 
 
 def _memory(blocks: Sequence[Measured], confidence: float) -> dict[str, Figure]:

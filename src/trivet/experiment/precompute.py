@@ -6,6 +6,7 @@ that first (`give_way`).
 """
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def precompute(
                 configuration=configuration.hash,
                 service=configuration.service.name,
                 inputs=rows.digest(),
-                tables={},
+                tables=_feature_tables(configuration),
                 chunk_rows=chunk_rows,
                 created=date().isoformat(),
             )
@@ -155,6 +156,18 @@ async def _carried_out(work: _Work, output: Path) -> Published:
         first_error=next((part.first_error for part in ended if part.failed), ""),
         seconds=(work.now_ns() - started_ns) / 1e9,
     )
+
+
+def _feature_tables(configuration: Configuration) -> dict[str, str]:
+    """Digests of the files that features come from: answers made of others are not gone on with."""
+    found = {}
+    for stage in configuration.service.pipeline:
+        if stage.features is not None and not stage.features.prefix:
+            path = Path(configuration.root, stage.features.table)
+            if path.is_file():  # else defaults stand in, or the service does not start
+                with path.open("rb") as file:
+                    found[stage.features.table] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def _alone(configuration: Configuration) -> Configuration:

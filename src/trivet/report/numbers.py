@@ -33,6 +33,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "slo_attainment": "SLO attainment",
         "error_share": "without a result",
         "cpu_ms_per_request": "processor time a request",
+        "cost_per_million": "cost of a million results",
         "memory_mib": "memory",
         "calibration_error": "calibration error",
         "floor_p50_ms": "floor, p50",

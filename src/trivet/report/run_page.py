@@ -28,6 +28,7 @@ _TILES = (
     "slo_attainment",
     "accuracy",
     "cpu_ms_per_request",
+    "cost_per_million",
     "memory_mib",
 )
 NS_PER_MS = 1e6

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from trivet.errors import SpecError, UserError
 from trivet.runtime.answer_table import TableError
 from trivet.runtime.counts import Counts
@@ -58,7 +56,7 @@ class FeatureFile:
     def find(self, keys: Sequence[bytes]) -> FeatureRows:
         table = self._table.table
         if table is None:
-            return FeatureRows(np.full(len(keys), UNAVAILABLE, np.int64), {}, 0.0)
+            return FeatureRows([UNAVAILABLE] * len(keys), {}, 0.0)
         return table.find(keys)
 
     def close(self) -> None:

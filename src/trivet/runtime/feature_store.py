@@ -123,18 +123,20 @@ class FeatureStore:
     def find(self, keys: Sequence[bytes]) -> FeatureRows:
         rows: list[Row] = []
         updated: list[float] = []
-        places = []
+        places: list[int] = []
         for key in keys:
             found = self._local.get(key)
-            if found is None or isinstance(found.row, int):
-                places.append(UNAVAILABLE if found is None else found.row)
+            row = UNAVAILABLE if found is None else found.row
+            if isinstance(row, int):
+                places.append(row)
                 continue
+            assert found is not None  # or there would be no row
             places.append(len(rows))
-            rows.append(found.row)
+            rows.append(row)
             updated.append(found.updated_s)
         rows = rows or [self._blank()]
         tensors = {name: np.stack([row[name] for row in rows]) for name in self._declared.tensors}
-        return FeatureRows(np.array(places, np.int64), tensors, np.array(updated, np.float64))
+        return FeatureRows(places, tensors, np.array(updated, np.float64))
 
     def close(self) -> None:
         for task in (self._connecting, self._fetching):

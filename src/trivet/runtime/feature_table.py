@@ -26,7 +26,7 @@ class FeatureRows:
     updated_s: when each row was written, in seconds since 1970; one for all, or none.
     """
 
-    places: NDArray[np.int64]
+    places: list[int]
     tensors: Mapping[str, NDArray[Any]]
     updated_s: NDArray[np.float64] | float
 
@@ -56,7 +56,7 @@ class FeatureTable:
         places = [find(digest(key)) for key in keys]
         if complete is not None:
             places = [place if place >= 0 and complete[place] else MISSING for place in places]
-        return FeatureRows(np.array(places, np.int64), self._tensors, self._updated_s)
+        return FeatureRows(places, self._tensors, self._updated_s)
 
 
 def read_features(path: Path, declared: Features) -> FeatureTable:

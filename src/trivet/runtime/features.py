@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.errors import BadRequestError, RequestError, UnavailableError
-from trivet.runtime.counts import Counts
+from trivet.runtime.counts import Count, Counts
 from trivet.runtime.entity_key import entity_keys
 from trivet.runtime.feature_table import MISSING, UNAVAILABLE, FeatureRows
 from trivet.spec.features import Features
@@ -46,10 +46,16 @@ class FeatureJoin:
         self._wall_s = wall_s
         self._max_age_s = float("inf") if declared.max_age_ns is None else declared.max_age_ns / 1e9
         self._counts: Counts | None = None
+        self._hits: Count | None = None
 
     def begin(self, loop: asyncio.AbstractEventLoop, counts: Counts, now_ns: Callable[[], int]) -> None:
-        self._counts = counts
+        self.count(counts)
         self.source.begin(loop, counts, now_ns)
+
+    def count(self, counts: Counts) -> None:
+        """From now on lookups are counted, and nothing is fetched for them."""
+        self._counts = counts
+        self._hits = counts.of(LOOKUPS, table=self._declared.table, outcome="hit")
 
     def __call__(self, tensors: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Raises: BadRequestError: an entity that is not there. UnavailableError: one that is stale, or cannot be looked
@@ -60,18 +66,21 @@ class FeatureJoin:
         if self._counts is None:
             self.source.fetch(keys)
         rows = self.source.find(keys)
-        places = rows.places
-        is_stale = self._is_stale(rows)
+        if (
+            self._declared.max_age_ns is None and min(rows.places, default=MISSING) >= 0
+        ):  # nearly all requests
+            if self._hits is not None:
+                self._hits.value += len(keys)
+            return {name: array[rows.places] for name, array in rows.tensors.items()}
+        places = np.array(rows.places, np.int64)
+        is_stale = self._is_stale(rows, places)
         self._count(places, is_stale)
-        if places.size and places.min() >= 0 and not is_stale.any():
-            return {name: array[places] for name, array in rows.tensors.items()}
         instead = self._by_rule(keys, places, is_stale)
         return {
             name: self._filled(name, rows.tensors.get(name), places, instead) for name in declared.tensors
         }
 
-    def _is_stale(self, rows: FeatureRows) -> NDArray[np.bool_]:
-        places = rows.places
+    def _is_stale(self, rows: FeatureRows, places: NDArray[np.int64]) -> NDArray[np.bool_]:
         if self._declared.max_age_ns is None:
             return np.zeros(len(places), np.bool_)
         since_s = self._wall_s() - self._max_age_s
