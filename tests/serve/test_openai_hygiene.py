@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 
 from tests.serve.http_support import Front, request, write_echo
+from tests.serve.test_costs_and_budgets import DAY_NS, NOON_NS, TENANTS
+from trivet.serve.http.budgets import Budgets
 from trivet.serve.http.openai.front import OpenAIFront
 from trivet.serve.http.tenants import Tenants
 from trivet.serve.messages import KnownTenant
+from trivet.serve.spending import Spending, open_page
+from trivet.spec.openai import OpenAI, form_of
+from trivet.spec.signature import Signature, TensorSpec
 
 CHAT = b"/v1/chat/completions"
 
@@ -86,3 +91,16 @@ def test_whose_key_is_unknown_is_told_nothing(front: Front) -> None:
             assert error["code"] == "invalid_api_key"
             assert answer.headers["www-authenticate"] == "Bearer"
     assert client.ask(request(b"GET", b"/v1/models", b"", [b"Authorization: Bearer key"])).status == 200
+
+
+def test_who_has_spent_the_budget_is_told_so_as_openai_does(front: Front, tmp_path: Path) -> None:
+    texts = Signature((TensorSpec("messages", "BYTES", (1,)),), (TensorSpec("text", "BYTES", (1,)),))
+    front.lives[0].openai = form_of(OpenAI(kind="chat"), texts)
+    page = Spending(open_page(tmp_path, 0, 2, ["anne", "bert"]), 2, 2)
+    front.router.tenants = Tenants(TENANTS)
+    front.router.budgets = Budgets(TENANTS, page, 0, [].append, lambda: NOON_NS)
+    page.add(0, 0, NOON_NS // DAY_NS, 2_000)
+    body = b'{"model":"echo","messages":[{"role":"user","content":"a"}]}'
+    answer = front.connect().ask(request(b"POST", CHAT, body, [b"Authorization: Bearer a"]))
+    assert (answer.status, error_of(answer.body)["code"]) == (429, "insufficient_quota")
+    assert answer.headers["retry-after"] == str(12 * 3600)

@@ -62,11 +62,11 @@ def test_a_client_that_leaves_stops_the_far_generator(
     with words_pipe(openai_folder) as words:
         words.write(b"go\n")
         answer: Any = client.chat.completions.create(
-            model="chat", messages=say("w " * 999 + "w"), stream=True, extra_body={"waits": True}
+            model="chat", messages=say("w " * 1499 + "w"), stream=True, extra_body={"waits": True}
         )
         assert next(answer).choices[0].delta.content == "w "
         answer.close()
-        while "of 1000\n" not in (openai_folder / "log").read_text():
+        while "of 1500\n" not in (openai_folder / "log").read_text():
             words.write(b"go\n")
             counters(openai_server, "talk")  # each look is a round trip to the worker
         drain(words)

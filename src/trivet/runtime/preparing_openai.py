@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from trivet.runtime.service_signature import service_signature
 from trivet.runtime.steps import StepStage
 from trivet.spec.fields import FieldError
 from trivet.spec.openai import form_of
@@ -20,14 +21,8 @@ def check_openai(service: Service, stages: "Sequence[PreparedModel | StepStage]"
     """Raises: FieldError: what `spec.openai.form_of` finds, or embeddings in chunks."""
     if service.openai is None:
         return
-    first, last = stages[0], stages[-1]
-    inputs = service.inputs or (None if isinstance(first, StepStage) else first.signature.inputs)
-    outputs = service.outputs or (None if isinstance(last, StepStage) else last.signature.outputs)
-    if inputs is None or outputs is None:
-        raise FieldError(
-            (), "a service whose ends are Python code declares `inputs:` and `outputs:` at the top"
-        )
-    form_of(service.openai, Signature(inputs, outputs))
+    form_of(service.openai, service_signature(service, stages))
+    last = stages[-1]
     if service.openai.kind == "embeddings" and not isinstance(last, StepStage) and last.streams:
         raise FieldError(("openai",), f"{last.name!r} answers in chunks; embeddings come whole")
 

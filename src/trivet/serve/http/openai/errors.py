@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from trivet.errors import NotFoundError, RequestError
+from trivet.errors import BudgetError, NotFoundError, RequestError
 from trivet.serve.http.response import response, retry_lines, status_of
 from trivet.spec.deployment import Statuses
 from trivet.wire.openai_request import OpenAIFieldError
@@ -28,6 +28,8 @@ def error_answer(error: RequestError, statuses: Statuses, headers: Sequence[tupl
 
 def error_text(error: RequestError, status: int) -> bytes:
     kind, code = _TYPES.get(status, ("server_error" if status >= 500 else "invalid_request_error", None))
+    if isinstance(error, BudgetError):
+        kind = code = "insufficient_quota"
     param = error.param if isinstance(error, OpenAIFieldError) else None
     if isinstance(error, ModelNotFoundError):
         param, code = "model", "model_not_found"

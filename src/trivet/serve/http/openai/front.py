@@ -143,6 +143,8 @@ class OpenAIFront:
         self, connection: "Connection", kind: Kind, options: Options, fields: Fields, live: LiveService
     ) -> None:
         router, form = self._router, live.openai
+        if router.budgets is not None:
+            router.budgets.check(options.tenant, live.counts)
         if form is None or form.kind != kind:  # another configuration of this service does
             raise ModelNotFoundError(f"the configuration {live.hash[:12]} of {live.name!r} is not asked here")
         asked = read_asked(form, fields)
