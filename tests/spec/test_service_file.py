@@ -208,7 +208,10 @@ MODEL = "models:\n  m:\n    file: m.onnx\n"
             MODEL + "decode: [argmax]\n",
             "decode: expected a mapping with the keys by, output, labels, threshold, got",
         ),
-        ("models:\n  m: {}\n", "service.yaml:2: a model is `file:`, `python:` or `remote:`; give exactly one"),
+        (
+            "models:\n  m: {}\n",
+            "service.yaml:2: a model is `file:`, `python:` or `remote:`; give exactly one",
+        ),
         (
             "models:\n  m: {file: a.onnx, python: 'a:b'}\n",
             "service.yaml:2: a model is `file:`, `python:` or `remote:`",
