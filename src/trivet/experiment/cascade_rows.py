@@ -34,14 +34,6 @@ class CascadeRows:
     predictions: list[list[Any]]
 
 
-@dataclass(slots=True)
-class _Times:
-    """Of each stage, in ns, over all rows."""
-
-    spent: NDArray[np.int64]
-    num_rows: int = 0
-
-
 def record(
     way: Way, rows: LabelledRows, early: Sequence[int], say: Say, *, is_routed: bool = False
 ) -> CascadeRows:
@@ -54,7 +46,7 @@ def record(
     """
     service = way.configuration.service
     exits = list(early)
-    times = _Times(np.zeros(len(service.pipeline), np.int64))
+    times: list[NDArray[np.int64]] = []
     sure: list[list[float]] = []
     answers: list[list[Outputs]] = []
     places: list[int] = []
@@ -73,7 +65,8 @@ def record(
         judge(service, Path(way.configuration.root), labels, [], [one[number] for one in answers])
         for number in range(len(exits) + 1)
     ]
-    costs, full_cost = _costs(way, exits, times.spent / times.num_rows)
+    # The median of a stage's times: a machine that is busy with other things stretches some of them tenfold.
+    costs, full_cost = _costs(way, exits, np.median(times, axis=0))
     if is_routed:
         full_cost = float(costs[-1])
         costs = np.array([costs[0], full_cost - costs[0]])
@@ -88,11 +81,12 @@ def record(
 
 
 def _one(
-    way: Way, row: Row, exits: Sequence[int], times: _Times, routed: Outputs | None
+    way: Way, row: Row, exits: Sequence[int], times: list[NDArray[np.int64]], routed: Outputs | None
 ) -> tuple[list[float], list[Outputs]] | None:
     """How sure each exit is of one row, and the service's answer if it leaves there; last that of the last model.
 
-    Args: routed: what the stages behind the first place take instead of its outputs.
+    Args: times: of each stage, ns; one more is appended.  routed: what the stages behind the first place take instead of
+    its outputs.
     Returns: None: a stage refuses the row.
     """
     pipeline = way.configuration.service.pipeline
@@ -120,8 +114,7 @@ def _one(
                 inputs = way.wiring.hand_over(index, given, row.carried)
     except RequestError:
         return None
-    times.spent += spent
-    times.num_rows += 1
+    times.append(spent)
     return sure, answers
 
 

@@ -36,12 +36,12 @@ def fitted(
     Raises: ExtraMissingError: no scipy.
     """
     scale, table = _scaled(grams, rows)
-    kept = table[rows]
+    used = np.flatnonzero(scale)
+    kept = table[rows][:, used]
     found = [_logistic(kept, right[rows].astype(np.float64)) for right in (first, last)]
-    weights = np.stack([one[:-1] for one in found])
-    return Router(
-        scale.astype(np.float32), weights.astype(np.float32), np.array([one[-1] for one in found], np.float32)
-    )
+    weights = np.zeros((2, len(scale)), np.float32)
+    weights[:, used] = [one[:-1] for one in found]
+    return Router(scale.astype(np.float32), weights, np.array([one[-1] for one in found], np.float32))
 
 
 def eases(router: Router, grams: Grams, rows: NDArray[np.int64]) -> Floats:

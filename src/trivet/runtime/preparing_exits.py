@@ -83,7 +83,7 @@ def check_routed(
     dear: PreparedModel = stages[last]  # type: ignore[assignment]  # it is one, too
     if dear.streams or cheap.streams:
         raise FieldError(("route",), "a route is between models that give whole answers, not chunks")
-    check_answers(("route",), cheap.name, cheap.signature, dear.name, dear.signature)
+    check_answers(("route",), cheap.name, cheap.signature, dear.name, dear.signature, "a route's first model")
     _check_skipped(takings, first, last)
     known = set(given)
     for place in range(first + 1, last + 1):

@@ -93,7 +93,9 @@ def check_exit(
     check_answers(path, name, gives, last, promised)
 
 
-def check_answers(path: FieldPath, name: str, gives: Signature, last: str, promised: Signature) -> None:
+def check_answers(
+    path: FieldPath, name: str, gives: Signature, last: str, promised: Signature, who: str = "an exit"
+) -> None:
     """Whether the answers of one model may stand for those of the last. Raises: FieldError: as `check_exit`."""
     outputs = {spec.name: spec for spec in gives.outputs}
     for spec in promised.outputs:
@@ -102,7 +104,7 @@ def check_answers(path: FieldPath, name: str, gives: Signature, last: str, promi
             given = "nothing of that name" if found is None else _kind(found)
             raise FieldError(
                 path,
-                f"who answers early answers as {last!r} does, which gives {spec.name!r} {_kind(spec)}; "
+                f"{who} answers as {last!r} does, which gives {spec.name!r} {_kind(spec)}; "
                 f"{name!r} gives {given}",
             )
 
