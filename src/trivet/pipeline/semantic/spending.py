@@ -4,8 +4,8 @@ import math
 
 # One-sided: how many standard deviations what is claimed stays under the budget.
 _DEVIATIONS = 2.0
-# Of what is claimed to be wrong, relative: how far claims as a whole may be off. Measured: docs/benchmarks.
-_CLAIMS_OFF = 0.15
+# Of what is claimed to be wrong, relative: how far claims as a whole may be off; on one stream it was 40 %.
+_CLAIMS_OFF = 0.3
 
 
 def allowance(budget: float, num_requests: int) -> float:
