@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks._other_searches import Truth
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal
-from trivet.experiment.simulated import setup_of
+from trivet.experiment.simulating.simulated import setup_of
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.tune.bench import Bench, BlockResult

@@ -14,9 +14,9 @@ import numpy as np
 
 from trivet.catalog.study import Goal, Study
 from trivet.errors import UserError
-from trivet.experiment.judged_variants import JudgedVariant, judge_variants, kept_judgements
 from trivet.experiment.model_rows import sources_of
 from trivet.experiment.placement import Placement, place
+from trivet.experiment.variants.judged_variants import JudgedVariant, judge_variants, kept_judgements
 from trivet.load.arrivals import NS
 from trivet.spec.configuration import Configuration
 from trivet.spec.service_file import load_configuration

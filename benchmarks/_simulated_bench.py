@@ -22,7 +22,7 @@ from benchmarks._simulated_services import (
     with_form,
 )
 from trivet.catalog.records import Figure
-from trivet.experiment.simulated import setup_of, stage_key
+from trivet.experiment.simulating.simulated import setup_of, stage_key
 from trivet.load.arrivals import Poisson
 from trivet.simulate.forecast import figures_of
 from trivet.simulate.profile import ModelTimes, ServiceProfile

@@ -10,8 +10,8 @@ import numpy as np
 
 from benchmarks import models
 from trivet.catalog.records import Figure
-from trivet.experiment.judged_variants import JudgedVariant
-from trivet.experiment.simulated import stage_key
+from trivet.experiment.simulating.simulated import stage_key
+from trivet.experiment.variants.judged_variants import JudgedVariant
 from trivet.simulate.profile import HostCosts, ModelTimes, ServiceProfile
 from trivet.spec.configuration import Configuration, configuration
 from trivet.spec.levers import Slo

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from benchmarks._tables import Goal, goal_table, markdown_table
 from benchmarks._truth_cells import Cell, formula_p99_ms
 from trivet import host
-from trivet.experiment.checking import Check
+from trivet.experiment.simulating.checking import Check
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.simulate.times import mean_ns

@@ -23,9 +23,9 @@ from benchmarks._trivet import Trivet
 from benchmarks._wrk import maximum
 from trivet.clock import MonotonicClock
 from trivet.load.http import request_bytes
+from trivet.runtime.fronts.making import make_fronts
 from trivet.runtime.installing import install
-from trivet.runtime.making_fronts import make_fronts
-from trivet.runtime.preparing import prepare
+from trivet.runtime.preparing.preparing import prepare
 from trivet.runtime.runtime import Runtime
 from trivet.runtime.table import LiveTable
 from trivet.schedule import Scheduler

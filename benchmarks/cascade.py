@@ -14,7 +14,7 @@ from benchmarks._harness import server_and_client_core
 from benchmarks._ladder import NAMES, Ladder, ladder
 from benchmarks._records import OUT
 from benchmarks._tables import markdown_table
-from trivet.experiment.cascade_points import Recorded, Thresholds, certified, outcome, proposed
+from trivet.experiment.certifying.cascade_points import Recorded, Thresholds, certified, outcome, proposed
 from trivet.host import affinity
 from trivet.pipeline.exits import confidences
 from trivet.spec.exit import Exit

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks._changing_service import ROUNDS, Changing, trivet
 from benchmarks._harness import OUT, Comparison, Measurement, compare, markdown_table
-from trivet.experiment._gate_decision import Decision, outcome_of
+from trivet.experiment.gate.decision import Decision, outcome_of
 from trivet.stats.percentile import percentile_ns
 
 QUESTION = "Does the gate find regressions of 5 % and more, and raise no false alarm?"

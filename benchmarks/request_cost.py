@@ -17,7 +17,7 @@ from trivet.clock import MonotonicClock
 from trivet.load.http import request_bytes
 from trivet.runtime.installing import install
 from trivet.runtime.live import LiveModel
-from trivet.runtime.preparing import prepare
+from trivet.runtime.preparing.preparing import prepare
 from trivet.runtime.results import Results
 from trivet.runtime.runtime import Runtime
 from trivet.runtime.table import LiveTable

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks._sides import SHARED
 from benchmarks._tables import markdown_table
-from trivet.experiment.router_fitting import Grams, crossed
+from trivet.experiment.certifying.router_fitting import Grams, crossed
 
 QUESTION = (
     "How many calls of the strong LLM does a router need for half of what it is better (RouteLLM's MMLU)?"

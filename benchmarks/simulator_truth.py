@@ -12,12 +12,12 @@ import numpy as np
 
 from benchmarks._truth_cells import FOLDER, Cell, capacity_rps, cells, configuration_of, instants_of
 from benchmarks._truth_page import RateRecord, TruthRecord, page
-from trivet.experiment.checking import check
-from trivet.experiment.live_points import asked, served
 from trivet.experiment.measured import measure
 from trivet.experiment.placement import place
-from trivet.experiment.profiling import profile_service
-from trivet.experiment.simulated import setup_of
+from trivet.experiment.simulating.checking import check
+from trivet.experiment.simulating.live_points import asked, served
+from trivet.experiment.simulating.profiling import profile_service
+from trivet.experiment.simulating.simulated import setup_of
 from trivet.load.arrivals import NS, Poisson, Recorded
 from trivet.load.job import Job, OpenLoop
 from trivet.load.knee import Ramp, find_knee

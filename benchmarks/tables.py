@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._tables import markdown_table
-from trivet.runtime.answer_table import AnswersHeader, answers_table, publish, read_answers
-from trivet.runtime.feature_file import FeatureFile
-from trivet.runtime.features import FeatureJoin
+from trivet.runtime.features.file import FeatureFile
+from trivet.runtime.features.joining import FeatureJoin
+from trivet.runtime.fronts.answer_table import AnswersHeader, answers_table, publish, read_answers
 from trivet.spec.features import Features
 from trivet.spec.signature import Signature, TensorSpec
 from trivet.wire.row_key import RowKeys

@@ -24,7 +24,7 @@ from trivet.stats.errors import TooFewError
 from trivet.stats.quantile_interval import quantile_interval
 from trivet.tune.choice import Choice
 from trivet.tune.goals import goal_of
-from trivet.tune.promises import promised_rate_rps
+from trivet.tune.recommending.promises import promised_rate_rps
 from trivet.tune.state import Origin
 from trivet.tune.study import tune
 

@@ -24,7 +24,7 @@ from trivet.simulate.setup import Setup
 from trivet.tune.bench import Bench
 from trivet.tune.choice import Choice
 from trivet.tune.goals import goal_of
-from trivet.tune.hypervolume import REFERENCE_FACTOR, dominated_volume
+from trivet.tune.recommending.hypervolume import REFERENCE_FACTOR, dominated_volume
 from trivet.tune.space import Space
 from trivet.tune.study import tune
 from trivet.tune.verify import MAX_TRIALS

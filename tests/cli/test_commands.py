@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from benchmarks import models as build
 from tests.support.runtime import prepared
 from trivet.cli.main import cli
-from trivet.runtime.preparing import Prepared, PreparedModel
+from trivet.runtime.preparing.preparing import Prepared, PreparedModel
 
 
 def run(*arguments: str) -> Result:

@@ -12,9 +12,9 @@ from benchmarks import models
 from trivet.cli.main import cli
 from trivet.cli.plan_run import headroom_of, trace_of
 from trivet.errors import UserError
-from trivet.experiment.judged_variants import JudgedVariant, keep_judgements
-from trivet.experiment.simulated import stage_key
-from trivet.experiment.variant_store import default_store
+from trivet.experiment.simulating.simulated import stage_key
+from trivet.experiment.variants.judged_variants import JudgedVariant, keep_judgements
+from trivet.experiment.variants.variant_store import default_store
 from trivet.load.arrivals import NS, Curve
 from trivet.simulate.profile import ModelTimes, ServiceProfile, write_profile
 from trivet.spec.service_file import load_configuration

@@ -11,8 +11,8 @@ from tests.experiment.measured_support import block
 from tests.experiment.replay_support import MemoryStore, configuration, run
 from trivet.catalog.records import Run
 from trivet.errors import UserError
-from trivet.experiment._again import subject_of_run, workload_of
 from trivet.experiment.measured import pack
+from trivet.experiment.replay.again import subject_of_run, workload_of
 from trivet.experiment.workload import Asking, Workload
 
 

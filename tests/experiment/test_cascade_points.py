@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from trivet.errors import UserError
-from trivet.experiment.cascade_points import NEVER, Recorded, certified, outcome, proposed
+from trivet.experiment.certifying.cascade_points import NEVER, Recorded, certified, outcome, proposed
 from trivet.stats.proportion import paired_difference
 
 COSTS = np.array([1.0, 3.0, 10.0])

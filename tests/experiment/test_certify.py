@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from tests.support.cascades import write_cascade
 from trivet.cli.main import cli
 from trivet.errors import UserError
-from trivet.experiment.certifying import certify
+from trivet.experiment.certifying.certifying import certify
 from trivet.experiment.placement import place
 from trivet.spec.certified import read_certificate
 

@@ -9,11 +9,11 @@ import pytest
 
 from benchmarks import models
 from trivet.errors import UserError
-from trivet.experiment.controlled import NAME, check_controllable, controlled_figure, kept_profile
 from trivet.experiment.figures import percentile_figure
 from trivet.experiment.measured import BlockRecord, Measured
 from trivet.experiment.offered import arrivals
-from trivet.experiment.simulated import setup_of, stage_key
+from trivet.experiment.simulating.controlled import NAME, check_controllable, controlled_figure, kept_profile
+from trivet.experiment.simulating.simulated import setup_of, stage_key
 from trivet.experiment.workload import Workload
 from trivet.load.result import Generator
 from trivet.simulate.profile import ModelTimes, ServiceProfile, write_profile

@@ -9,8 +9,8 @@ import pytest
 
 from tests.experiment.replay_support import MemoryStore, run
 from trivet.errors import UserError
-from trivet.experiment._again import workload_of
 from trivet.experiment.data_files import FOLDER, content_of, describe, put_back, size_of
+from trivet.experiment.replay.again import workload_of
 from trivet.experiment.workload import Asking, Workload
 from trivet.spec.data import read_columns
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from trivet.experiment.engine_points import EngineJob
-from trivet.experiment.engine_process import EngineProcess, ProfilingError
 from trivet.experiment.placement import Placement, place
+from trivet.experiment.simulating.engine_points import EngineJob
+from trivet.experiment.simulating.engine_process import EngineProcess, ProfilingError
 from trivet.spec.service_file import load_configuration
 
 MS = 1_000_000

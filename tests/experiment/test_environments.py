@@ -14,8 +14,7 @@ import trivet
 from tests.experiment.replay_support import environment, run
 from trivet.catalog.code_version import CodeVersion, code_version
 from trivet.catalog.environment import Environment
-from trivet.experiment._packages import closure, packages_that_matter
-from trivet.experiment.environments import (
+from trivet.experiment.replay.environments import (
     BUILT,
     BuildError,
     Built,
@@ -25,6 +24,7 @@ from trivet.experiment.environments import (
     requirements,
     trivet_source,
 )
+from trivet.experiment.replay.packages import closure, packages_that_matter
 
 PYTHON = f"CPython {platform.python_version()}"
 HERE = Path(trivet.__file__).parent.parent

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trivet.experiment._gate_decision import (
+from trivet.experiment.gate.decision import (
     MARGINS,
     Decision,
     Finding,

@@ -13,7 +13,7 @@ import yaml
 from trivet.cli.gate import gate
 from trivet.cli.main import cli
 from trivet.cli.replay import EXIT_CODES
-from trivet.experiment._gate_decision import MARGINS
+from trivet.experiment.gate.decision import MARGINS
 
 DOCS = Path(__file__).parents[2] / "docs"
 GATE, REPLAY = (DOCS / "gate.md").read_text(), (DOCS / "replay.md").read_text()

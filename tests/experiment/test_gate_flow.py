@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from trivet.clock import FakeClock
-from trivet.experiment._gate_decision import MARGINS, Finding
-from trivet.experiment._gate_rounds import round_workload
-from trivet.experiment.gate import Gate, Round, gate
-from trivet.experiment.history import Suspect
-from trivet.experiment.junit import junit_xml
-from trivet.experiment.markdown import markdown_text
+from trivet.experiment.gate.decision import MARGINS, Finding
+from trivet.experiment.gate.gate import Gate, Round, gate
+from trivet.experiment.gate.history import Suspect
+from trivet.experiment.gate.junit import junit_xml
+from trivet.experiment.gate.markdown import markdown_text
+from trivet.experiment.gate.rounds import round_workload
 from trivet.experiment.workload import Workload
 
 SECOND = 1_000_000_000

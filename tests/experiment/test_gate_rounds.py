@@ -8,7 +8,7 @@ import pytest
 
 from tests.experiment.measured_support import block
 from trivet.catalog.records import RunState
-from trivet.experiment._gate_rounds import round_of
+from trivet.experiment.gate.rounds import round_of
 from trivet.experiment.measured import Measured
 from trivet.experiment.passes import Judged
 from trivet.experiment.run import Finished

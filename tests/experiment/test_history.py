@@ -7,7 +7,7 @@ import numpy as np
 from tests.experiment.replay_support import environment, probe, run
 from trivet.catalog.machine import Processor
 from trivet.catalog.records import Figure, Run
-from trivet.experiment.history import comparable, suspects
+from trivet.experiment.gate.history import comparable, suspects
 
 
 def history(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.simulate.simulated_support import constant, lone
-from trivet.experiment.host_costs import LivePoints, costs_of
-from trivet.experiment.live_points import LivePoint
+from trivet.experiment.simulating.host_costs import LivePoints, costs_of
+from trivet.experiment.simulating.live_points import LivePoint
 from trivet.simulate.profile import HostCosts
 from trivet.spec.row import RowColumns, RowsHeader
 

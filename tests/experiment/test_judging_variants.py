@@ -8,11 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from trivet.cli.main import cli
-from trivet.experiment.judged_answers import judged_answers
-from trivet.experiment.judged_variants import JudgedVariant, judge_variants, kept_judgements
-from trivet.experiment.laid_out import laid_out
 from trivet.experiment.model_rows import sources_of
 from trivet.experiment.placement import place
+from trivet.experiment.variants.judged_answers import judged_answers
+from trivet.experiment.variants.judged_variants import JudgedVariant, judge_variants, kept_judgements
+from trivet.experiment.variants.laid_out import laid_out
 from trivet.judge.errors import JudgeError
 from trivet.spec.configuration import Configuration
 from trivet.spec.data import LabelledRows

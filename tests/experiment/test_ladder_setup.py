@@ -12,9 +12,9 @@ from tests.support.exits import model
 from trivet.catalog.records import Figure
 from trivet.cli.main import cli
 from trivet.errors import UserError
-from trivet.experiment.ladder_losses import RungLoss, declared_lines, measured_losses
+from trivet.experiment.certifying.ladder_losses import RungLoss, declared_lines, measured_losses
 from trivet.experiment.placement import place
-from trivet.experiment.simulated import rung_configurations, setup_of, stage_key
+from trivet.experiment.simulating.simulated import rung_configurations, setup_of, stage_key
 from trivet.simulate.profile import ModelTimes, ServiceProfile
 from trivet.simulate.server import simulated
 from trivet.spec.configuration import Configuration

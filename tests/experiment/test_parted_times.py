@@ -11,9 +11,9 @@ from onnx import helper
 from benchmarks import models as build
 from tests.support.exits import front, model, times
 from trivet.experiment.model_rows import sources_of
-from trivet.experiment.parted_engine import can_be_timed, load_parts, together
 from trivet.experiment.placement import place
-from trivet.experiment.timed_variants import timed_variants
+from trivet.experiment.simulating.parted_engine import can_be_timed, load_parts, together
+from trivet.experiment.variants.timed_variants import timed_variants
 from trivet.spec.service_file import load_configuration
 from trivet.variants.apply import with_variant
 from trivet.variants.build import original_of

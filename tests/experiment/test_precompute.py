@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from trivet.errors import SpecError, UserError
-from trivet.experiment.precompute import Progress, Published, precompute
-from trivet.runtime.answer_table import AnswerTable, TableError, read_answers
+from trivet.experiment.precomputing.precompute import Progress, Published, precompute
+from trivet.runtime.fronts.answer_table import AnswerTable, TableError, read_answers
 from trivet.spec.configuration import Configuration
 from trivet.spec.service_file import load_configuration
 from trivet.spec.signature import Signature, TensorSpec

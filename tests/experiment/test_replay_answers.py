@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trivet.experiment._check_answers import check_answers, check_decisions, same_prediction
+from trivet.experiment.replay.check_answers import check_answers, check_decisions, same_prediction
 
 
 def answers(*values: float) -> list[dict[str, np.ndarray]]:

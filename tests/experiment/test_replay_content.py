@@ -5,7 +5,7 @@ import pytest
 from tests.experiment.replay_support import configuration, environment, probe, run
 from trivet.catalog.code_version import CodeVersion
 from trivet.catalog.machine import Processor
-from trivet.experiment._check_content import (
+from trivet.experiment.replay.check_content import (
     check_content,
     check_data,
     check_environment,

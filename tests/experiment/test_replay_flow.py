@@ -11,9 +11,9 @@ from trivet.catalog.conditions import Conditions
 from trivet.catalog.machine import Processor
 from trivet.catalog.records import Figure
 from trivet.errors import UserError
-from trivet.experiment._check_timing import Speed, Timed
-from trivet.experiment._evidence import Evidence, speed_of, unrest
-from trivet.experiment.replay import Again, Replay, as_builtins, replay
+from trivet.experiment.replay.check_timing import Speed, Timed
+from trivet.experiment.replay.evidence import Evidence, speed_of, unrest
+from trivet.experiment.replay.replay import Again, Replay, as_builtins, replay
 
 ANSWERS = [{"y": np.array([0.25], np.float32)}]
 STEADY = Speed(1.0, 1.0)

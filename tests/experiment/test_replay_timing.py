@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tests.experiment.replay_support import rows
-from trivet.experiment._check_timing import Speed, Timed, check_ratio, check_timing, slowest_phase
-from trivet.experiment._windows import ENGINE, P50, P99, QUANTITIES, THROUGHPUT, Quantity, window_values
+from trivet.experiment.replay.check_timing import Speed, Timed, check_ratio, check_timing, slowest_phase
+from trivet.experiment.replay.windows import ENGINE, P50, P99, QUANTITIES, THROUGHPUT, Quantity, window_values
 
 STEADY = Speed(1.0, 1.0)
 DRIFT = 0.008  # sd of the mood between runs, log scale

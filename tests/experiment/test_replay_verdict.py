@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from trivet.experiment._checks import MEASURED, Change, Check, Kind, Status, changes, verdict
+from trivet.experiment.replay.checks import MEASURED, Change, Check, Kind, Status, changes, verdict
 
 CHECKS = [Check(kind, kind, status, "") for kind in get_args(Kind) for status in get_args(Status)]
 

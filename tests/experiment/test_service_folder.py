@@ -9,8 +9,8 @@ import pytest
 
 from tests.experiment.replay_support import MemoryStore, run
 from trivet.catalog.records import Run
-from trivet.experiment._archive import BundleError
-from trivet.experiment._service_folder import restore
+from trivet.experiment.replay.archive import BundleError
+from trivet.experiment.replay.service_folder import restore
 from trivet.spec.service_file import load_configuration
 
 SERVICE = """

@@ -10,13 +10,19 @@ import pytest
 from click.testing import CliRunner
 
 from trivet.cli.main import cli
-from trivet.experiment.checking import Check
-from trivet.experiment.hiccup_probe import watch
-from trivet.experiment.live_points import NUM_USERS, absolute
 from trivet.experiment.placement import place
-from trivet.experiment.profiling import _many, distinct, profile_service
-from trivet.experiment.simulated import setup_of, stage_key
-from trivet.experiment.simulator_errors import UNCHECKED, Errors, errors_path, keep_checks, read_errors
+from trivet.experiment.simulating.checking import Check
+from trivet.experiment.simulating.hiccup_probe import watch
+from trivet.experiment.simulating.live_points import NUM_USERS, absolute
+from trivet.experiment.simulating.profiling import _many, distinct, profile_service
+from trivet.experiment.simulating.simulated import setup_of, stage_key
+from trivet.experiment.simulating.simulator_errors import (
+    UNCHECKED,
+    Errors,
+    errors_path,
+    keep_checks,
+    read_errors,
+)
 from trivet.simulate.profile import HostCosts, ModelTimes, ServiceProfile
 from trivet.spec.configuration import Configuration
 from trivet.spec.service_file import load_configuration

@@ -10,8 +10,14 @@ from numpy.typing import NDArray
 from trivet.catalog.records import Figure
 from trivet.clock import FakeClock
 from trivet.errors import EngineError
-from trivet.experiment.variant_times import MIN_ROUNDS, Times, best_rows, interleaved_times, usual_length
-from trivet.experiment.variant_verdict import Verdict, speed, verdict
+from trivet.experiment.variants.variant_times import (
+    MIN_ROUNDS,
+    Times,
+    best_rows,
+    interleaved_times,
+    usual_length,
+)
+from trivet.experiment.variants.variant_verdict import Verdict, speed, verdict
 from trivet.spec.signature import Signature
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -9,7 +9,7 @@ from benchmarks import _truth_cells, simulator_truth
 from benchmarks._truth_cells import Cell, capacity_rps, cells, configuration_of, formula_p99_ms, instants_of
 from benchmarks._truth_page import CellRecord, RateRecord, TruthRecord, goals, page, repeats
 from tests.simulate.simulated_support import constant, lone
-from trivet.experiment.checking import Check
+from trivet.experiment.simulating.checking import Check
 from trivet.simulate.profile import HostCosts
 
 MS = 1_000_000

@@ -21,8 +21,8 @@ from trivet.catalog.study import (
     TrialStage,
 )
 from trivet.experiment.figures import figures
-from trivet.experiment.judged_variants import JudgedVariant, VariantVerdict
 from trivet.experiment.measured import BlockRecord, Measured, pack
+from trivet.experiment.variants.judged_variants import JudgedVariant, VariantVerdict
 from trivet.load.result import Generator
 from trivet.spec.row import RowColumns, RowsHeader
 from trivet.variants.variant import Variant

@@ -9,7 +9,7 @@ from trivet.catalog.catalog import Catalog
 from trivet.catalog.records import Figure
 from trivet.errors import UserError
 from trivet.experiment.compare import Comparison, compare
-from trivet.report.distributions import draw
+from trivet.report.pictures.distributions import draw
 from trivet.report.text import FIRST_VERDICT, comparison_text, density_lines, figures_text
 from trivet.stats.sequential import PairedSequence
 

@@ -8,9 +8,9 @@ from hypothesis.strategies import floats, integers
 
 from tests.experiment.measured_support import block
 from tests.report.report_support import figure, measured
-from trivet.report import latency_plots, load_plots, phase_plots
 from trivet.report.nines import distribution_points, nines
-from trivet.report.plot import Missing, Plot, Shown, inline_svg
+from trivet.report.pictures import latency_plots, load_plots, phase_plots
+from trivet.report.pictures.plot import Missing, Plot, Shown, inline_svg
 
 
 def rows(shown: Shown) -> list[list[str]]:

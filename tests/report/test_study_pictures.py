@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from tests.report.report_support import STUDY, effect, figure, judged, study, trial
-from trivet.report import balance_plots, cohort_plots, effect_plots
-from trivet.report.balance_marks import edge
-from trivet.report.balance_plots import MAX_FAINT
 from trivet.report.html import Markup
-from trivet.report.plot import Missing, Plot, inline_svg, write_pictures
+from trivet.report.pictures import balance_plots, cohort_plots, effect_plots
+from trivet.report.pictures.balance_marks import edge
+from trivet.report.pictures.balance_plots import MAX_FAINT
+from trivet.report.pictures.plot import Missing, Plot, inline_svg, write_pictures
 from trivet.report.study_tables import trial_table, variant_table
 from trivet.report.study_view import StudyView
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trivet.runtime.answer_table import (
+from trivet.runtime.fronts.answer_table import (
     AnswersHeader,
     AnswerTable,
     TableError,
@@ -16,7 +16,7 @@ from trivet.runtime.answer_table import (
     publish,
     read_answers,
 )
-from trivet.runtime.key_index import KeyIndex
+from trivet.runtime.fronts.key_index import KeyIndex
 from trivet.spec.signature import Signature, TensorSpec
 from trivet.wire.row_key import RowKeys
 from trivet.wire.tensor import pack

@@ -12,7 +12,7 @@ from trivet.clock import MonotonicClock
 from trivet.errors import SpecError
 from trivet.pipeline.certified import NOTHING_LEAVES
 from trivet.runtime.auditing import Audits
-from trivet.runtime.preparing import Prepared, prepare
+from trivet.runtime.preparing.preparing import Prepared, prepare
 from trivet.spec.certified import certificate_text, read_certificate
 from trivet.spec.service_file import load_configuration
 

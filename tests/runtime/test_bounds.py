@@ -11,7 +11,7 @@ from trivet.clock import FakeClock
 from trivet.errors import RefusedError, RequestError
 from trivet.runtime.installing import install
 from trivet.runtime.live import LiveService
-from trivet.runtime.preparing import prepare
+from trivet.runtime.preparing.preparing import prepare
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.runtime.runtime import Runtime

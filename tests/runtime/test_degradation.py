@@ -12,9 +12,9 @@ from tests.support.runtime import Answer, Served, prepared, serve
 from trivet.errors import SpecError
 from trivet.pipeline.degrading import EASE
 from trivet.runtime.degrading import LiveLadder
-from trivet.runtime.local_store import LocalStore
-from trivet.runtime.resolving import known_resolutions
-from trivet.runtime.stage_cache import StageCache, StageCaches
+from trivet.runtime.fronts.local_store import LocalStore
+from trivet.runtime.fronts.stage_cache import StageCache, StageCaches
+from trivet.runtime.preparing.resolving import known_resolutions
 from trivet.spec.service_file import load_configuration
 from trivet.wire.v2_input import InferInput
 from trivet.wire.v2_request import InferMessage

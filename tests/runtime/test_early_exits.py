@@ -28,7 +28,7 @@ from tests.support.exits import (
 from tests.support.runtime import Served, prepared, serve
 from trivet.errors import EngineError, SpecError
 from trivet.pipeline.exits import confidences
-from trivet.runtime.preparing import Prepared
+from trivet.runtime.preparing.preparing import Prepared
 from trivet.spec.exit import Exit, ExitCalibration
 
 

@@ -11,8 +11,8 @@ from tests.support.exits import SURE, TWO, UNSURE, outputs, rows, write_parts
 from tests.support.runtime import Served, prepared, serve
 from trivet.errors import DeadlineError, RefusedError
 from trivet.runtime.live import LiveModel
-from trivet.runtime.preparing import PreparedModel
-from trivet.runtime.profile import Profile
+from trivet.runtime.preparing.preparing import PreparedModel
+from trivet.runtime.preparing.profile import Profile
 from trivet.schedule.job import DROPPED
 
 

@@ -12,7 +12,7 @@ from redis import Redis
 from tests.support.redis_server import RedisServer
 from tests.support.runtime import Answer, Served, prepared, serve
 from trivet.errors import BadRequestError, RequestError, SpecError, UnavailableError
-from trivet.runtime.loading_features import load_features
+from trivet.runtime.features.loading import load_features
 from trivet.spec.features import Features
 from trivet.spec.signature import TensorSpec
 from trivet.wire.v2_input import InferInput

@@ -12,8 +12,8 @@ import pytest
 from tests.support.runtime import Served, prepared, serve
 from trivet.errors import BadRequestError, RequestError, SpecError, UnavailableError
 from trivet.runtime.counts import Counts
-from trivet.runtime.feature_file import FeatureFile
-from trivet.runtime.features import FeatureJoin
+from trivet.runtime.features.file import FeatureFile
+from trivet.runtime.features.joining import FeatureJoin
 from trivet.spec.features import Features
 from trivet.spec.service_file import load_configuration
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from trivet.runtime import shared_entry
-from trivet.runtime.kept import Kept, keep
-from trivet.runtime.local_store import LocalStore
-from trivet.runtime.shared_entry import decode_entry, encode_entry
+from trivet.runtime.fronts import shared_entry
+from trivet.runtime.fronts.kept import Kept, keep
+from trivet.runtime.fronts.local_store import LocalStore
+from trivet.runtime.fronts.shared_entry import decode_entry, encode_entry
 
 KEY = b"k" * 24
 NUMBERS = hnp.arrays(

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import models as build
 from tests.support.runtime import Served, prepared, serve, text
 from trivet.errors import BadRequestError, DeadlineError, EngineError, SpecError
-from trivet.runtime.resolving import StepProfile, step_execution
+from trivet.runtime.preparing.resolving import StepProfile, step_execution
 from trivet.runtime.steps import StepStage
 from trivet.spec.service import Stage
 

@@ -11,9 +11,9 @@ from benchmarks import models as build
 from tests.support.runtime import Served, prepared, serve, text
 from trivet.errors import SpecError
 from trivet.runtime.buckets import bucket_of_shapes, free_axes
-from trivet.runtime.preparing import Prepared, PreparedModel
-from trivet.runtime.profile_inputs import data_profile, random_profile
-from trivet.runtime.resolving import known_resolutions
+from trivet.runtime.preparing.preparing import Prepared, PreparedModel
+from trivet.runtime.preparing.profile_inputs import data_profile, random_profile
+from trivet.runtime.preparing.resolving import known_resolutions
 from trivet.spec.service import Model, Ragged
 from trivet.spec.signature import Signature, TensorSpec
 

@@ -12,10 +12,10 @@ from tests.support.redis_server import RedisServer, free_port
 from trivet.clock import MonotonicClock
 from trivet.errors import SpecError
 from trivet.runtime.counts import Counts
-from trivet.runtime.kept import Kept, keep
-from trivet.runtime.redis_store import RedisStore, check_store
-from trivet.runtime.shared_answers import SharedAnswers
-from trivet.runtime.shared_entry import KEY_PREFIX
+from trivet.runtime.fronts.kept import Kept, keep
+from trivet.runtime.fronts.redis_store import RedisStore, check_store
+from trivet.runtime.fronts.shared_answers import SharedAnswers
+from trivet.runtime.fronts.shared_entry import KEY_PREFIX
 
 NEVER = 1 << 62
 SECOND_NS = 1_000_000_000

@@ -12,7 +12,7 @@ from tests.support.runtime import Answer, Served, prepared, serve
 from trivet.clock import FakeClock
 from trivet.errors import BadRequestError, DeadlineError, EngineError, RequestError
 from trivet.runtime.executors import Done, Outcome, Work
-from trivet.runtime.preparing import Prepared
+from trivet.runtime.preparing.preparing import Prepared
 
 CODE = """
 import os

@@ -9,9 +9,9 @@ from tests.support.routes import write_routed
 from tests.support.runtime import Served, serve
 from trivet.clock import MonotonicClock
 from trivet.errors import SpecError
-from trivet.experiment.certifying import certify
+from trivet.experiment.certifying.certifying import certify
 from trivet.experiment.placement import place
-from trivet.runtime.preparing import Prepared, prepare
+from trivet.runtime.preparing.preparing import Prepared, prepare
 from trivet.spec.certified import read_certificate
 from trivet.spec.service_file import load_configuration
 

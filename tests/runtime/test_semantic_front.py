@@ -14,9 +14,9 @@ from tests.serve.cache_support import CachedFront
 from tests.serve.cache_support import Timers as TimersByHand
 from tests.serve.http_support import Answer, Client, request
 from trivet.errors import SpecError
-from trivet.runtime.front import Front
+from trivet.runtime.fronts.front import Front
 from trivet.runtime.notes import Notes
-from trivet.runtime.preparing import prepare
+from trivet.runtime.preparing.preparing import prepare
 from trivet.runtime.semantic.front import SemanticFront
 from trivet.serve.http.tenants import Tenants
 from trivet.serve.messages import KnownTenant

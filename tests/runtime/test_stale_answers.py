@@ -7,7 +7,7 @@ import numpy as np
 
 from tests.support.runtime import Answer, Served, prepared, serve
 from tests.support.upstreams import Upstream, doubles, resets
-from trivet.runtime.making_fronts import make_fronts
+from trivet.runtime.fronts.making import make_fronts
 from trivet.wire.v2_input import InferInput
 from trivet.wire.v2_request import InferMessage
 

@@ -10,12 +10,12 @@ from onnx import helper
 from benchmarks import models as build
 from tests.serve.http_support import Front, HandLoop
 from trivet.clock import MonotonicClock
-from trivet.runtime.front import Front as Before
-from trivet.runtime.front import Fronts
+from trivet.runtime.fronts.front import Front as Before
+from trivet.runtime.fronts.front import Fronts
+from trivet.runtime.fronts.making import make_fronts
 from trivet.runtime.installing import install
 from trivet.runtime.live import LiveService
-from trivet.runtime.making_fronts import make_fronts
-from trivet.runtime.preparing import prepare
+from trivet.runtime.preparing.preparing import prepare
 from trivet.runtime.table import LiveTable
 from trivet.spec.service_file import load_configuration
 

@@ -11,7 +11,7 @@ from hypothesis import settings
 from trivet.clock import MonotonicClock
 from trivet.runtime.installing import install
 from trivet.runtime.live import LiveService
-from trivet.runtime.preparing import Prepared, prepare
+from trivet.runtime.preparing.preparing import Prepared, prepare
 from trivet.runtime.runtime import Runtime
 from trivet.runtime.table import LiveTable
 from trivet.schedule import Scheduler

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import models
 from trivet.errors import ExtraMissingError
-from trivet.runtime.redis_store import check_store
+from trivet.runtime.fronts.redis_store import check_store
 from trivet.serve.metric_families import FAMILIES
 from trivet.spec.cache import Cache, ExactCache
 from trivet.spec.service_file import load_service

@@ -15,9 +15,9 @@ import pytest
 from benchmarks import models as build
 from tests.support.exits import times
 from tests.support.server import ServerProcess
-from trivet.runtime import profile as profiles
-from trivet.runtime.profile import Batching, Profile
-from trivet.runtime.resolving import profile_path
+from trivet.runtime.preparing import profile as profiles
+from trivet.runtime.preparing.profile import Batching, Profile
+from trivet.runtime.preparing.resolving import profile_path
 from trivet.spec.service_file import load_configuration
 
 SERVICE = """

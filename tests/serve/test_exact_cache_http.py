@@ -10,7 +10,7 @@ import pytest
 from tests.serve.cache_support import ECHO, CachedFront, watched, write_service
 from tests.serve.http_support import Answer, infer, request, tensors, values
 from trivet.errors import EngineError, RequestError
-from trivet.runtime.front import answer_now
+from trivet.runtime.fronts.front import answer_now
 from trivet.runtime.notes import Notes
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results

@@ -12,9 +12,9 @@ import pytest
 
 from tests.serve.http_support import Front, infer, request, tensors, values, write_echo
 from trivet.errors import SpecError, UserError
-from trivet.experiment.precompute import precompute
-from trivet.runtime.answer_table import AnswersHeader, answers_table, publish
-from trivet.runtime.watched_table import WatchedTable
+from trivet.experiment.precomputing.precompute import precompute
+from trivet.runtime.fronts.answer_table import AnswersHeader, answers_table, publish
+from trivet.runtime.fronts.watched_table import WatchedTable
 from trivet.spec.service_file import load_configuration
 from trivet.spec.signature import Signature, TensorSpec
 from trivet.wire.row_key import RowKeys

@@ -139,8 +139,8 @@ def test_a_client_that_leaves_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_models_keep_tenants_apart_and_stages_of_one_make_share(tmp_path: Path) -> None:
     from trivet.runtime.counts import Counts
-    from trivet.runtime.local_store import LocalStore
-    from trivet.runtime.stage_cache import StageCache
+    from trivet.runtime.fronts.local_store import LocalStore
+    from trivet.runtime.fronts.stage_cache import StageCache
 
     local = LocalStore(10_000)
     one, same, other = (
@@ -157,8 +157,8 @@ def test_models_keep_tenants_apart_and_stages_of_one_make_share(tmp_path: Path) 
 
 def test_inputs_that_cannot_be_told_apart_are_computed(tmp_path: Path) -> None:
     from trivet.runtime.counts import Counts
-    from trivet.runtime.local_store import LocalStore
-    from trivet.runtime.stage_cache import StageCache, remembered
+    from trivet.runtime.fronts.local_store import LocalStore
+    from trivet.runtime.fronts.stage_cache import StageCache, remembered
 
     cache = StageCache("s", "d", LocalStore(10_000), None, Counts(), lambda: 0)
     ran: list[int] = []

@@ -16,7 +16,7 @@ import pytest
 from tests.support.server import ServerProcess
 from trivet.clock import MonotonicClock
 from trivet.errors import SpecError
-from trivet.runtime.preparing import prepare
+from trivet.runtime.preparing.preparing import prepare
 from trivet.spec.service_file import load_configuration
 
 # `wide` values a chunk; `how`: 0 to the end, 1 raise at the end, 2 wait for a word before each chunk, 3 abort at the end

@@ -16,6 +16,6 @@ def test_the_example_prints_what_the_page_says(capsys: pytest.CaptureFixture[str
 
 
 def test_what_is_said_of_a_machine_that_was_never_checked_is_what_is_printed() -> None:
-    from trivet.experiment.simulator_errors import UNCHECKED
+    from trivet.experiment.simulating.simulator_errors import UNCHECKED
 
     assert f"    {UNCHECKED}\n" in PAGE

@@ -16,7 +16,7 @@ from benchmarks import models as build
 from tests.support.runtime import Answer, Served, serve
 from trivet.pipeline.exits import confidences
 from trivet.runtime.live_exits import exit_word
-from trivet.runtime.preparing import Prepared
+from trivet.runtime.preparing.preparing import Prepared
 from trivet.spec.exit import Exit
 
 RULE = Exit(output="y", at_least=0.9)

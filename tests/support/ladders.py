@@ -12,8 +12,8 @@ from tests.support.exits import times
 from tests.support.runtime import Answer, Served, prepared, serve
 from trivet.runtime.executors import Outcome
 from trivet.runtime.live import LiveModel
-from trivet.runtime.preparing import Prepared, PreparedModel
-from trivet.runtime.profile import Profile
+from trivet.runtime.preparing.preparing import Prepared, PreparedModel
+from trivet.runtime.preparing.profile import Profile
 
 MS = 1_000_000
 FACTORS = {"full": 10.0, "half": 5.0, "tiny": 1.0}

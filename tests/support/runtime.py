@@ -12,7 +12,7 @@ from trivet.clock import MonotonicClock
 from trivet.errors import RequestError
 from trivet.runtime.installing import install
 from trivet.runtime.live import LiveService
-from trivet.runtime.preparing import Prepared, prepare
+from trivet.runtime.preparing.preparing import Prepared, prepare
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.runtime.runtime import Runtime

@@ -9,13 +9,13 @@ import pytest
 from tests.tune.studies import goal, share, study, trial
 from trivet.catalog.records import Figure
 from trivet.errors import SpecError
-from trivet.experiment.variant_verdict import verdict
+from trivet.experiment.variants.variant_verdict import verdict
 from trivet.spec.accuracy_drop import drop_in_words, parse_drop
 from trivet.spec.service_file import load_configuration
 from trivet.spec.yaml_text import service_yaml
 from trivet.tune.goals import floor_standing, goal_of
-from trivet.tune.promises import checks
-from trivet.tune.recommend import recommend
+from trivet.tune.recommending.promises import checks
+from trivet.tune.recommending.recommend import recommend
 
 
 def difference(estimate: float, low: float, high: float) -> Figure:

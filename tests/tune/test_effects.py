@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from tests.tune.studies import DEFAULTS, LEVERS, figure, trial
 from trivet.catalog.study import LeverEffect, LeverRecord, Trial
-from trivet.tune.contrasts import Choice, key_of, other_values, pair_contrasts, single_contrasts
-from trivet.tune.effects import effects
+from trivet.tune.recommending.contrasts import Choice, key_of, other_values, pair_contrasts, single_contrasts
+from trivet.tune.recommending.effects import effects
 
 
 def rate(choice: Choice) -> float:

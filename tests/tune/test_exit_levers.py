@@ -15,13 +15,13 @@ from trivet.clock import MonotonicClock
 from trivet.engine.onnx import OnnxEngine
 from trivet.errors import SpecError
 from trivet.experiment.data_parts import data_parts
-from trivet.experiment.exit_profile import PARTS_SEED, exit_table
-from trivet.experiment.judged_answers import judged_answers
-from trivet.experiment.judged_variants import JudgedVariant
 from trivet.experiment.placement import place
-from trivet.experiment.simulated import setup_of, stage_key, table_key
+from trivet.experiment.simulating.exit_profile import PARTS_SEED, exit_table
+from trivet.experiment.simulating.simulated import setup_of, stage_key, table_key
+from trivet.experiment.variants.judged_answers import judged_answers
+from trivet.experiment.variants.judged_variants import JudgedVariant
 from trivet.pipeline.exits import confidences
-from trivet.runtime.preparing import PreparedModel, prepare
+from trivet.runtime.preparing.preparing import PreparedModel, prepare
 from trivet.simulate.exit_table import ExitTable
 from trivet.simulate.profile import ModelTimes, ServiceProfile
 from trivet.spec.configuration import Configuration, with_service

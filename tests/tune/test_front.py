@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.tune.studies import figure, goal, share, trial
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Trial
-from trivet.tune.front import front, standings
+from trivet.tune.recommending.front import front, standings
 
 sizes = st.floats(1, 100)
 reaches = st.floats(0, 0.5)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tests.tune.studies import figure, goal, share, trial
 from trivet.catalog.records import Figure
-from trivet.tune.hypervolume import dominated_volume, hypervolume
+from trivet.tune.recommending.hypervolume import dominated_volume, hypervolume
 
 dimensions = st.sampled_from([2, 3])
 

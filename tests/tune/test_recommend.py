@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests.tune.studies import MS, figure, goal, share, study, trial
 from trivet.catalog.records import Figure
 from trivet.catalog.study import LeftOut, Recommendation, Study, Trial, TrialBlock
-from trivet.tune.recommend import NothingToRecommendError, recommend
-from trivet.tune.sensitivity import under_other_budgets
+from trivet.tune.recommending.recommend import NothingToRecommendError, recommend
+from trivet.tune.recommending.sensitivity import under_other_budgets
 
 DEFAULT = trial(0, 100, 20, share(0.93), stage="default", cost=9)
 

@@ -9,9 +9,10 @@ from benchmarks._simulated_bench import SimulatedBench
 from tests.tune.tiny_study import MINUTE, S, bench_of, goal_for, studied
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
-from trivet.tune import conclude, screen
+from trivet.tune import screen
 from trivet.tune.bench import BlockResult
 from trivet.tune.choice import Choice
+from trivet.tune.recommending import conclude
 from trivet.tune.screen import Screen, largest_rate
 from trivet.tune.simulated_load import Point, SimulatedLoad
 

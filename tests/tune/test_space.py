@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import models
 from trivet.errors import SpecError
-from trivet.experiment.judged_variants import JudgedVariant
+from trivet.experiment.variants.judged_variants import JudgedVariant
 from trivet.spec.configuration import Configuration, configuration
 from trivet.spec.convert import convert
 from trivet.spec.fields import FieldError

@@ -11,10 +11,11 @@ from benchmarks._simulated_bench import SimulatedBench
 from tests.tune.tiny_study import MINUTE, S, bench_of, goal_for, studied
 from trivet.catalog.study import Study, Trial
 from trivet.errors import UserError
-from trivet.tune import conclude, screen
+from trivet.tune import screen
 from trivet.tune.bench import BlockResult
 from trivet.tune.choice import Choice
 from trivet.tune.progress import Progress
+from trivet.tune.recommending import conclude
 
 LIVE = ("default", "verified", "failed")
 

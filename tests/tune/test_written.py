@@ -10,7 +10,7 @@ from trivet.errors import SpecError
 from trivet.spec.configuration import Configuration, configuration, with_service
 from trivet.spec.service_file import load_configuration
 from trivet.tune.lever import levers_with
-from trivet.tune.written import configuration_yaml, header_lines, write_configuration
+from trivet.tune.recommending.written import configuration_yaml, header_lines, write_configuration
 
 SERVICE = """
 name: files

@@ -18,7 +18,7 @@ from benchmarks import models as build
 from tests.support.runtime import Served, serve
 from trivet.engine.onnx import OnnxEngine
 from trivet.pipeline.exits import confidences
-from trivet.runtime.preparing import prepare
+from trivet.runtime.preparing.preparing import prepare
 from trivet.spec.exit import Exit
 from trivet.spec.service import Model
 from trivet.spec.service_file import load_configuration

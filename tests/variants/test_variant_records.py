@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from trivet.experiment.judged_variants import JudgedVariant
+from trivet.experiment.variants.judged_variants import JudgedVariant
 from trivet.spec.convert import convert
 from trivet.spec.fields import FieldError
 from trivet.spec.service import Service

@@ -11,9 +11,9 @@ import msgspec
 from trivet.catalog.catalog import Catalog
 from trivet.cli.live_line import LiveLine
 from trivet.errors import UserError
-from trivet.experiment.controlled import check_controllable, kept_profile
 from trivet.experiment.run import Finished, Settings, run
 from trivet.experiment.side import template_text
+from trivet.experiment.simulating.controlled import check_controllable, kept_profile
 from trivet.experiment.target import subject_of
 from trivet.experiment.workload import Workload
 from trivet.report.text import figures_text

@@ -1,4 +1,4 @@
-"""`trivet certify`: its options, and what it prints. The work is done by experiment/certifying.py."""
+"""`trivet certify`: its options, and what it prints. The work is done by experiment/certifying/certifying.py."""
 
 import sys
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from trivet.experiment.certifying import Certified
+    from trivet.experiment.certifying.certifying import Certified
 
 
 @click.command()
@@ -22,7 +22,7 @@ def certify(service: Path, rows: int | None, seed: int, as_json: bool) -> None:
     Writes the certificate (certified.yaml) beside the service, which a server then keeps to.
     """
     from trivet.cli.live_line import LiveLine
-    from trivet.experiment.certifying import certify as run
+    from trivet.experiment.certifying.certifying import certify as run
     from trivet.experiment.data_parts import MAX_READ
     from trivet.experiment.placement import place
 

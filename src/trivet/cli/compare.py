@@ -7,7 +7,7 @@ import msgspec
 
 from trivet.catalog.catalog import Catalog
 from trivet.experiment.compare import Comparison, compare
-from trivet.report.distributions import draw
+from trivet.report.pictures.distributions import draw
 from trivet.report.text import comparison_text
 
 

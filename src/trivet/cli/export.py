@@ -42,7 +42,7 @@ def export(
 
     from trivet.catalog.catalog import Catalog
     from trivet.errors import UserError
-    from trivet.experiment import bundle
+    from trivet.experiment.replay import bundle
 
     if keep_data and not anonymise:
         raise UserError("--keep-data goes with --anonymise: without it the data is in the bundle anyway")

@@ -14,9 +14,9 @@ from trivet.cli.runs import CATALOG_HELP, complete_run
 if TYPE_CHECKING:
     from trivet.catalog.catalog import Catalog
     from trivet.catalog.records import Run
-    from trivet.experiment._evidence import RecordStore
-    from trivet.experiment.gate import Gate
-    from trivet.experiment.history import Suspect
+    from trivet.experiment.gate.gate import Gate
+    from trivet.experiment.gate.history import Suspect
+    from trivet.experiment.replay.evidence import RecordStore
     from trivet.experiment.target import Subject
 
 MAX_HISTORY = 60
@@ -90,8 +90,7 @@ def _budget_ns(text: str) -> int:
 def _baseline(catalog: "Catalog", text: str) -> "tuple[Run, RecordStore]":
     """Raises: UserError: no such run, or none that was measured to the end; a bundle of several."""
     from trivet.errors import UserError
-    from trivet.experiment import bundle
-    from trivet.experiment.replay import check_replayable
+    from trivet.experiment.replay import bundle, check_replayable
 
     store: RecordStore = catalog
     if Path(text).is_file():
@@ -118,9 +117,9 @@ def _gate(
     data: Path | None,
 ) -> "Gate":
     from trivet.clock import MonotonicClock
-    from trivet.experiment._again import subject_of_run, workload_of
-    from trivet.experiment._gate_rounds import BASELINE, CANDIDATE, rounds
-    from trivet.experiment.gate import gate as decide
+    from trivet.experiment.gate.gate import gate as decide
+    from trivet.experiment.gate.rounds import BASELINE, CANDIDATE, rounds
+    from trivet.experiment.replay.again import subject_of_run, workload_of
 
     sides = {
         BASELINE: subject_of_run(run, store, folder / BASELINE, here=False, data=data),
@@ -154,7 +153,7 @@ def _gate(
 def _suspects(catalog: "Catalog", run: "Run") -> "list[Suspect]":
     """Of the newest runs of the service that no gate or replay made: those measure what may never go live."""
     from trivet.catalog.records import RunFilter
-    from trivet.experiment.history import comparable, suspects
+    from trivet.experiment.gate.history import comparable, suspects
 
     where = RunFilter(service=run.service, kind="bench", states=("complete",), limit=MAX_HISTORY)
     known = [catalog.run(summary.id) for summary in catalog.runs(where)]
@@ -176,7 +175,7 @@ def _hash(subject: "Subject") -> str:
 
 def _notes(run: "Run", candidate: "Subject") -> list[str]:
     from trivet.catalog.environment import fingerprint
-    from trivet.experiment._check_content import surroundings
+    from trivet.experiment.replay.check_content import surroundings
 
     notes = []
     if run.configuration_hash == _hash(candidate):
@@ -194,7 +193,7 @@ def _notes(run: "Run", candidate: "Subject") -> list[str]:
 def _margins(texts: tuple[str, ...]) -> dict[str, float]:
     """Raises: UserError: not a figure that can be gated, or no percentage."""
     from trivet.errors import UserError
-    from trivet.experiment._gate_decision import MARGINS, MIN_EFFECT, PAIRED
+    from trivet.experiment.gate.decision import MARGINS, MIN_EFFECT, PAIRED
 
     found = {}
     for text in texts:
@@ -222,9 +221,9 @@ def _write(
     bundle: Path | None,
 ) -> None:
     from trivet.errors import UserError
-    from trivet.experiment.bundle import export
-    from trivet.experiment.junit import junit_xml
-    from trivet.experiment.markdown import markdown_text
+    from trivet.experiment.gate.junit import junit_xml
+    from trivet.experiment.gate.markdown import markdown_text
+    from trivet.experiment.replay.bundle import export
 
     try:
         if junit is not None:
@@ -244,7 +243,7 @@ def _say(text: str) -> None:
 def _print(result: "Gate", run: "Run", as_json: bool) -> None:
     import msgspec
 
-    from trivet.experiment.markdown import markdown_text
+    from trivet.experiment.gate.markdown import markdown_text
 
     if as_json:
         values: dict[str, Any] = msgspec.to_builtins(result) | {

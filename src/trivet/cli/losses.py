@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from trivet.experiment.ladder_losses import RungLoss
+    from trivet.experiment.certifying.ladder_losses import RungLoss
 
 
 @click.command()
@@ -22,7 +22,7 @@ def losses(service: str, rows: int, *, as_json: bool) -> None:
 
     from trivet.cli.live_line import LiveLine
     from trivet.errors import UserError
-    from trivet.experiment.ladder_losses import measured_losses
+    from trivet.experiment.certifying.ladder_losses import measured_losses
     from trivet.experiment.placement import place
     from trivet.experiment.target import subject_of
 
@@ -43,7 +43,7 @@ def losses(service: str, rows: int, *, as_json: bool) -> None:
 
 
 def _text(found: "list[RungLoss]") -> list[str]:
-    from trivet.experiment.ladder_losses import declared_lines
+    from trivet.experiment.certifying.ladder_losses import declared_lines
 
     lines = [
         f"{one.model}: loss {one.loss} on {one.num_rows} rows; declared {one.declared:g}" for one in found

@@ -12,14 +12,14 @@ import numpy as np
 from trivet.cli.bench_run import slo_of
 from trivet.cli.live_line import LiveLine
 from trivet.errors import UserError
-from trivet.experiment.controlled import kept_profile
-from trivet.experiment.simulated import setup_of
-from trivet.experiment.simulator_errors import errors_path, read_errors
+from trivet.experiment.simulating.controlled import kept_profile
+from trivet.experiment.simulating.simulated import setup_of
+from trivet.experiment.simulating.simulator_errors import errors_path, read_errors
 from trivet.experiment.stage_names import stage_names
-from trivet.experiment.variant_store import default_store
+from trivet.experiment.variants.variant_store import default_store
 from trivet.load.arrivals import Curve, Instants
 from trivet.load.traces import holds_counts, read_curve, read_trace
-from trivet.report.plan_picture import draw_plan
+from trivet.report.pictures.plan_picture import draw_plan
 from trivet.report.plan_text import plan_text
 from trivet.simulate.arrivals import spread
 from trivet.simulate.plan import plan

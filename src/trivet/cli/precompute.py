@@ -1,4 +1,4 @@
-"""`trivet precompute`: its options. The work is done by experiment/precompute.py."""
+"""`trivet precompute`: its options. The work is done by experiment/precomputing/precompute.py."""
 
 from pathlib import Path
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgspec
 
 from trivet.cli.live_line import LiveLine
-from trivet.experiment.precompute import Published, give_way, precompute
-from trivet.runtime.profile import cache_folder
-from trivet.runtime.resolving import known_resolutions
+from trivet.experiment.precomputing.precompute import Published, give_way, precompute
+from trivet.runtime.preparing.profile import cache_folder
+from trivet.runtime.preparing.resolving import known_resolutions
 from trivet.spec.configuration import Configuration
 from trivet.spec.service_file import load_configuration
 

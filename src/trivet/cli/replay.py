@@ -14,8 +14,8 @@ from trivet.cli.runs import CATALOG_HELP, complete_run
 if TYPE_CHECKING:
     from trivet.catalog.catalog import Catalog
     from trivet.catalog.records import Run
-    from trivet.experiment._evidence import RecordStore
-    from trivet.experiment.replay import Replay
+    from trivet.experiment.replay.evidence import RecordStore
+    from trivet.experiment.replay.replay import Replay
 
 EXIT_CODES = {"reproduced": 0, "differs": 1, "cannot tell": 2}
 _SIGNS = {"same": "=", "differs": "x", "cannot tell": "?", "not compared": "-"}
@@ -74,7 +74,7 @@ def replay(
 def _recorded(catalog: "Catalog", text: str, alone: bool) -> "tuple[list[Run], RecordStore]":
     """The runs that a reference or a file names, and where their artifacts are."""
     from trivet.cli.export import group_of
-    from trivet.experiment import bundle
+    from trivet.experiment.replay import bundle
 
     if Path(text).is_file():
         found = bundle.read(Path(text))
@@ -93,11 +93,11 @@ def _replay(
     data: Path | None,
     quiet: bool,
 ) -> "Replay":
-    from trivet.experiment._again import measure_again, subject_of_run, workload_of
-    from trivet.experiment._evidence import Evidence, evidence
-    from trivet.experiment._packages import packages_that_matter
-    from trivet.experiment.replay import check_replayable
-    from trivet.experiment.replay import replay as compare
+    from trivet.experiment.replay.again import measure_again, subject_of_run, workload_of
+    from trivet.experiment.replay.evidence import Evidence, evidence
+    from trivet.experiment.replay.packages import packages_that_matter
+    from trivet.experiment.replay.replay import check_replayable
+    from trivet.experiment.replay.replay import replay as compare
 
     check_replayable(runs)
     then = [evidence(run, store) for run in runs]
@@ -133,7 +133,7 @@ def _inside(run: "Run", arguments: list[str]) -> int:
     """The same command in the recorded environment; its exit code."""
     import subprocess
 
-    from trivet.experiment.environments import build
+    from trivet.experiment.replay.environments import build
 
     click.echo("building the recorded environment, unless it is there already", err=True)
     built = build(run.environment)
@@ -153,7 +153,7 @@ def _audited(result: "Replay") -> dict[str, object]:
 def _print(result: "Replay", as_json: bool) -> None:
     import msgspec
 
-    from trivet.experiment.replay import as_builtins
+    from trivet.experiment.replay.replay import as_builtins
 
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(as_builtins(result))).decode())

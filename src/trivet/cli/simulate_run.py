@@ -14,15 +14,21 @@ from trivet.catalog.records import Figure
 from trivet.cli.bench_run import slo_of
 from trivet.cli.live_line import LiveLine
 from trivet.errors import UserError
-from trivet.experiment.checking import Check, check
-from trivet.experiment.live_points import asked, served
 from trivet.experiment.measured import measure
 from trivet.experiment.offered import arrivals as arrivals_of
 from trivet.experiment.offered import job
 from trivet.experiment.placement import Placement, place
-from trivet.experiment.profiling import profile_service
-from trivet.experiment.simulated import setup_of
-from trivet.experiment.simulator_errors import Errors, errors_path, folder, keep_checks, read_errors
+from trivet.experiment.simulating.checking import Check, check
+from trivet.experiment.simulating.live_points import asked, served
+from trivet.experiment.simulating.profiling import profile_service
+from trivet.experiment.simulating.simulated import setup_of
+from trivet.experiment.simulating.simulator_errors import (
+    Errors,
+    errors_path,
+    folder,
+    keep_checks,
+    read_errors,
+)
 from trivet.experiment.workload import Workload
 from trivet.report.simulated import draw_latencies
 from trivet.report.text import figures_text

@@ -17,10 +17,10 @@ from trivet.cli.live_line import LiveLine
 from trivet.cli.tune_text import studies_text, study_text
 from trivet.cli.tune_variants import judged_variants
 from trivet.errors import SpecError, UserError
-from trivet.experiment.judged_variants import JudgedVariant
 from trivet.experiment.placement import Placement, place
 from trivet.experiment.target import subject_of
-from trivet.experiment.variant_store import default_store, tuned_profile_path
+from trivet.experiment.variants.judged_variants import JudgedVariant
+from trivet.experiment.variants.variant_store import default_store, tuned_profile_path
 from trivet.spec.configuration import Configuration, with_service
 from trivet.spec.tuning import Tuning
 from trivet.spec.units import format_duration, parse_duration_ns
@@ -29,10 +29,16 @@ from trivet.tune.goals import goal_of
 from trivet.tune.live import LiveBench
 from trivet.tune.progress import Progress
 from trivet.tune.proposed_slo import PROFILE_NS, proposed_slo
+from trivet.tune.recommending.written import (
+    FILE_NAME,
+    Written,
+    configuration_yaml,
+    header_lines,
+    write_configuration,
+)
 from trivet.tune.space import Space, space_of
 from trivet.tune.state import Origin
 from trivet.tune.study import tune
-from trivet.tune.written import FILE_NAME, Written, configuration_yaml, header_lines, write_configuration
 from trivet.variants.apply import with_variant
 from trivet.variants.store import VariantStore
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trivet.catalog.study import LeverEffect, Study, StudySummary, Trial
 from trivet.report.text import number, table
-from trivet.tune.wording import bounds, changed_levers, slo_in_words
+from trivet.tune.recommending.wording import bounds, changed_levers, slo_in_words
 
 MAX_EFFECTS = 8
 _COLUMNS = ("max_rate_rps", "latency_p50_ms", "latency_p99_ms", "accuracy", "cpu_ms_per_request")

@@ -1,9 +1,9 @@
 """The variants of a tune: built and judged, or those that are judged already."""
 
 from trivet.cli.live_line import LiveLine
-from trivet.experiment.judged_variants import JudgedVariant, judge_variants, kept_judgements
 from trivet.experiment.model_rows import sources_of
 from trivet.experiment.placement import Placement
+from trivet.experiment.variants.judged_variants import JudgedVariant, judge_variants, kept_judgements
 from trivet.spec.configuration import Configuration
 from trivet.spec.variants import excluded, options_of
 from trivet.variants.build import build_variants

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from trivet.runtime.resolving import known_resolutions
+from trivet.runtime.preparing.resolving import known_resolutions
 from trivet.spec.configuration import Configuration, Resolution
 from trivet.spec.deployment import num_workers
 from trivet.spec.yaml_text import configuration_text

@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from trivet.cli.live_line import LiveLine
-    from trivet.experiment.judged_variants import JudgedVariant
+    from trivet.experiment.variants.judged_variants import JudgedVariant
     from trivet.spec.configuration import Configuration
     from trivet.variants.store import VariantStore
     from trivet.variants.variant import BuildFailure, Variant
@@ -52,7 +52,7 @@ def _variants(service: str, options: Mapping[str, Any]) -> str:
     from trivet.cli.live_line import LiveLine
     from trivet.errors import UserError
     from trivet.experiment.target import subject_of
-    from trivet.experiment.variant_store import default_store
+    from trivet.experiment.variants.variant_store import default_store
 
     configuration = subject_of(service).configuration
     if configuration is None:
@@ -70,9 +70,9 @@ def _variants(service: str, options: Mapping[str, Any]) -> str:
 def _built_and_judged(
     configuration: "Configuration", store: "VariantStore", options: Mapping[str, Any], line: "LiveLine"
 ) -> tuple[list["Variant | BuildFailure"], list["JudgedVariant"]]:
-    from trivet.experiment.judged_variants import judge_variants, kept_judgements
     from trivet.experiment.model_rows import sources_of
     from trivet.experiment.placement import place
+    from trivet.experiment.variants.judged_variants import judge_variants, kept_judgements
     from trivet.spec.fields import FieldError
     from trivet.spec.service_file import located
     from trivet.spec.variants import excluded

@@ -16,7 +16,7 @@ from trivet.judge.accuracy import judge
 from trivet.judge.decode import decoder
 from trivet.pipeline.wiring import REQUEST, Wiring
 from trivet.runtime.conversion import as_arrays
-from trivet.runtime.preparing import Prepared, PreparedModel, prepare
+from trivet.runtime.preparing.preparing import Prepared, PreparedModel, prepare
 from trivet.spec.configuration import Configuration
 from trivet.spec.service import Service
 from trivet.spec.service_file import DEFAULT_VERSION

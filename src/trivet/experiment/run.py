@@ -18,7 +18,6 @@ from trivet.catalog.environment import Environment, fingerprint, finished
 from trivet.catalog.noise import probe
 from trivet.catalog.records import Figure, RunState
 from trivet.errors import TrivetError
-from trivet.experiment.controlled import controlled_figure
 from trivet.experiment.figures import figures
 from trivet.experiment.floor import floor_figures, floor_of
 from trivet.experiment.measured import Measured, measure
@@ -38,6 +37,7 @@ from trivet.experiment.session import (
     offer_scenario,
 )
 from trivet.experiment.side import Side, side
+from trivet.experiment.simulating.controlled import controlled_figure
 from trivet.experiment.streams import token_figures
 from trivet.experiment.target import Subject
 from trivet.experiment.workload import Workload

@@ -1,8 +1,8 @@
 """What the keys of a profile stand for, as people call it: models of the service, and variants that were judged."""
 
 from trivet.errors import UserError
-from trivet.experiment.judged_variants import kept_judgements
-from trivet.experiment.simulated import stage_key
+from trivet.experiment.simulating.simulated import stage_key
+from trivet.experiment.variants.judged_variants import kept_judgements
 from trivet.spec.configuration import Configuration
 from trivet.variants.apply import with_variant
 from trivet.variants.store import VariantStore

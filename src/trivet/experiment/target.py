@@ -14,7 +14,7 @@ from trivet.experiment.foreign import listener
 from trivet.experiment.placement import Placement
 from trivet.experiment.processes import ProcessTree, Server
 from trivet.host import affinity
-from trivet.runtime.resolving import known_resolutions
+from trivet.runtime.preparing.resolving import known_resolutions
 from trivet.spec.configuration import Configuration, Resolution
 from trivet.spec.service_file import load_configuration
 

@@ -2,7 +2,8 @@
 
 Decisions only. A text's n-grams are hashed into a table of weights; two logistic regressions on it say how probably the
 first and the last model of a service are right. A request is easy in so far as the first is expected to be no worse. What of
-that is enough is certified like the threshold of an exit (spec/certified.py); experiment/router_fitting.py learns weights.
+that is enough is certified like the threshold of an exit (spec/certified.py); the weights are learned by
+experiment/certifying/router_fitting.py.
 """
 
 import math

@@ -10,7 +10,7 @@ from trivet.catalog.environment import Environment
 from trivet.catalog.records import STATES, Figure, RunState
 from trivet.report.html import Child, Markup, joined, prose, slug, tag
 from trivet.report.numbers import bounds, label, value
-from trivet.report.plot import Cell, Missing, Shown, Table, inline_svg
+from trivet.report.pictures.plot import Cell, Missing, Shown, Table, inline_svg
 
 STATE_KINDS: Mapping[RunState, str] = {
     "complete": "good",

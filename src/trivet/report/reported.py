@@ -19,7 +19,7 @@ from trivet.catalog.references import LAST
 from trivet.catalog.study import Study, StudyFilter
 from trivet.report.html import slug
 from trivet.report.markdown import run_markdown, study_markdown
-from trivet.report.plot import write_pictures
+from trivet.report.pictures.plot import write_pictures
 from trivet.report.run_page import run_page
 from trivet.report.run_view import read_run, run_plots
 from trivet.report.study_page import study_page, study_plots

@@ -16,7 +16,7 @@ from trivet.report.blocks import (
 )
 from trivet.report.html import Child, Markup, document, joined, tag
 from trivet.report.numbers import bounds, number, short, value
-from trivet.report.plot import Cell, Table
+from trivet.report.pictures.plot import Cell, Table
 from trivet.report.run_view import RunPlots, RunView, offered_words, run_plots
 
 _TILES = (

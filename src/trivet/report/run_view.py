@@ -11,9 +11,9 @@ from trivet.catalog.records import Figure, Run
 from trivet.experiment.compare import blocks_of
 from trivet.experiment.measured import Measured
 from trivet.experiment.scenario import ONE_RATE
-from trivet.report import cohort_plots, latency_plots, load_plots, phase_plots
 from trivet.report.numbers import number
-from trivet.report.plot import Missing, Plot, Shown
+from trivet.report.pictures import cohort_plots, latency_plots, load_plots, phase_plots
+from trivet.report.pictures.plot import Missing, Plot, Shown
 
 NS_PER_MS, NS_PER_S = 1e6, 1e9
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from trivet.catalog.study import Study
-from trivet.report import balance_plots, cohort_plots, effect_plots
 from trivet.report.answer import answer, goal_words
 from trivet.report.blocks import (
     Section,
@@ -18,7 +17,8 @@ from trivet.report.blocks import (
 )
 from trivet.report.html import Child, document, joined, prose, tag
 from trivet.report.numbers import counted, whole
-from trivet.report.plot import Plot, Shown
+from trivet.report.pictures import balance_plots, cohort_plots, effect_plots
+from trivet.report.pictures.plot import Plot, Shown
 from trivet.report.study_tables import left_out_table, lever_table, run_table, trial_table, variant_table
 from trivet.report.study_view import StudyView
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Study, Trial
-from trivet.experiment.judged_variants import JudgedVariant
+from trivet.experiment.variants.judged_variants import JudgedVariant
 from trivet.report.numbers import lever_value, lever_word, number, ratio, short, whole
-from trivet.report.plot import Cell, Table
+from trivet.report.pictures.plot import Cell, Table
 from trivet.report.study_view import ACCURACY, COST, MEMORY, RATE, StudyView, figures_of, is_measured
 
 NUM_FIRST = 3  # figures that stand before what a trial is: the three legs

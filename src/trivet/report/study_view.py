@@ -9,7 +9,7 @@ import msgspec
 
 from trivet.catalog.records import Figure, Run
 from trivet.catalog.study import Study, Trial
-from trivet.experiment.judged_variants import JudgedVariant
+from trivet.experiment.variants.judged_variants import JudgedVariant
 from trivet.report.numbers import lever_value, lever_word, milliseconds, value
 from trivet.spec.service import SMALLER_IS_BETTER
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from trivet.catalog.records import Figure
-from trivet.experiment.judged_variants import JudgedVariant
+from trivet.experiment.variants.judged_variants import JudgedVariant
 from trivet.report.text import interval, number, table
 from trivet.variants.variant import BuildFailure, Variant
 

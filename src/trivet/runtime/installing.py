@@ -24,14 +24,14 @@ from trivet.runtime.costing import Costing
 from trivet.runtime.degrading import LiveLadder, Source
 from trivet.runtime.executors import Executor, InlineExecutor, ThreadExecutor
 from trivet.runtime.fallbacks import Fixed, Kept, Stale, StandIn, Way, kept_keys
-from trivet.runtime.feature_store import FeatureStore
+from trivet.runtime.features.store import FeatureStore
 from trivet.runtime.live import LiveModel, LiveService
-from trivet.runtime.preparing import Prepared, PreparedModel, Say
-from trivet.runtime.preparing_stand_ins import fixed_rows, kept_places
+from trivet.runtime.preparing.preparing import Prepared, PreparedModel, Say
+from trivet.runtime.preparing.service_signature import service_signature
+from trivet.runtime.preparing.stand_ins import fixed_rows, kept_places
 from trivet.runtime.process_executor import ProcessExecutor
 from trivet.runtime.remote_calls import RemotePool
 from trivet.runtime.remote_executor import remote_executors
-from trivet.runtime.service_signature import service_signature
 from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime

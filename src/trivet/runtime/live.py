@@ -21,7 +21,7 @@ from trivet.runtime.counts import Counts
 from trivet.runtime.degrading import LiveLadder
 from trivet.runtime.executors import Executor
 from trivet.runtime.fallbacks import Way
-from trivet.runtime.front import Front, Fronts
+from trivet.runtime.fronts.front import Front, Fronts
 from trivet.runtime.live_exits import LiveExits
 from trivet.runtime.remote_calls import RemotePool
 from trivet.runtime.request import Reply, Request

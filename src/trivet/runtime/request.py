@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from trivet.runtime.exiting import Parting
-    from trivet.runtime.front import Held
+    from trivet.runtime.fronts.front import Held
     from trivet.runtime.live import LiveService
     from trivet.runtime.notes import Notes
     from trivet.runtime.splitting import Split

@@ -16,7 +16,7 @@ from trivet.runtime.costing import charge
 from trivet.runtime.executors import Executor, Outcome
 from trivet.runtime.exiting import part_ways
 from trivet.runtime.fallbacks import rescue
-from trivet.runtime.front import Fronts
+from trivet.runtime.fronts.front import Fronts
 from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.remote_calls import called
 from trivet.runtime.remote_executor import LoneCall, RemoteExecutor

@@ -19,7 +19,7 @@ from trivet.spec.configuration import Resolution
 from trivet.spec.sources import resolve_target
 
 if TYPE_CHECKING:
-    from trivet.runtime.features import FeatureJoin
+    from trivet.runtime.features.joining import FeatureJoin
 
 Tensors = Mapping[str, NDArray[Any]]
 Step = Callable[[dict[str, NDArray[Any]]], Mapping[str, Any]]

@@ -21,11 +21,11 @@ import uvloop
 
 from trivet import host
 from trivet.errors import TrivetError, UserError
+from trivet.runtime.fronts.making import make_fronts, wants_shared_store
+from trivet.runtime.fronts.redis_store import RedisStore, check_store
 from trivet.runtime.installing import install
 from trivet.runtime.live import LiveService
-from trivet.runtime.making_fronts import make_fronts, wants_shared_store
-from trivet.runtime.preparing import Prepared, prepare
-from trivet.runtime.redis_store import RedisStore, check_store
+from trivet.runtime.preparing.preparing import Prepared, prepare
 from trivet.runtime.runtime import Runtime
 from trivet.runtime.table import LiveTable
 from trivet.schedule import Scheduler

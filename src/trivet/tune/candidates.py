@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal, Study, Trial
 from trivet.tune.legs import Source, comparable, figures_of
-from trivet.tune.promises import Check, checks, worth
-from trivet.tune.wording import answers_change
+from trivet.tune.recommending.promises import Check, checks, worth
+from trivet.tune.recommending.wording import answers_change
 
 
 @dataclass(frozen=True, slots=True)

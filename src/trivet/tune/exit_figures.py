@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.catalog.records import Figure
-from trivet.experiment.judged_answers import CONFIDENCE, values_difference
 from trivet.experiment.making_figures import interval_figure
-from trivet.experiment.simulated import has_exits, table_key, thresholds_of
+from trivet.experiment.simulating.simulated import has_exits, table_key, thresholds_of
+from trivet.experiment.variants.judged_answers import CONFIDENCE, values_difference
 from trivet.judge import intervals
 from trivet.simulate.profile import ServiceProfile
 from trivet.spec.configuration import Configuration

@@ -8,7 +8,7 @@ import numpy as np
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal, Objective
 from trivet.errors import UserError
-from trivet.experiment.judged_variants import JudgedVariant
+from trivet.experiment.variants.judged_variants import JudgedVariant
 from trivet.spec.service import Service
 from trivet.spec.units import format_duration
 from trivet.tune.accuracy_floor import clears, lowest_difference, rows_in_words

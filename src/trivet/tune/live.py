@@ -14,16 +14,16 @@ from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal
 from trivet.clock import Clock, MonotonicClock
 from trivet.errors import UserError
-from trivet.experiment.live_points import asked
 from trivet.experiment.placement import Placement
-from trivet.experiment.profiling import MAX_POINTS, POINT_S, profile_service
-from trivet.experiment.simulated import setup_of, stage_key
+from trivet.experiment.simulating.live_points import asked
+from trivet.experiment.simulating.profiling import MAX_POINTS, POINT_S, profile_service
+from trivet.experiment.simulating.simulated import setup_of, stage_key
 from trivet.experiment.workload import Workload
-from trivet.runtime import profile as profiles
-from trivet.runtime.engines import wanted_batch_size
-from trivet.runtime.profile import Profile
-from trivet.runtime.resolving import profile_path
-from trivet.runtime.samples import Samples
+from trivet.runtime.preparing import profile as profiles
+from trivet.runtime.preparing.engines import wanted_batch_size
+from trivet.runtime.preparing.profile import Profile
+from trivet.runtime.preparing.resolving import profile_path
+from trivet.runtime.preparing.samples import Samples
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.spec.configuration import Configuration

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 from trivet.catalog.study import LeftOut
-from trivet.experiment.simulated import has_exits, table_key
+from trivet.experiment.simulating.simulated import has_exits, table_key
 from trivet.schedule.deferral import MIN_GAIN
 from trivet.simulate.profile import ModelTimes, ServiceProfile
 from trivet.simulate.setup import Setup

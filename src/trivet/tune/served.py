@@ -14,9 +14,7 @@ from trivet.catalog.catalog import Catalog
 from trivet.catalog.environment import Environment
 from trivet.catalog.records import Figure
 from trivet.experiment.data_parts import data_parts, why_no_data
-from trivet.experiment.exit_profile import PARTS_SEED
 from trivet.experiment.figures import figures
-from trivet.experiment.live_points import absolute
 from trivet.experiment.measured import Measured, measure_result
 from trivet.experiment.offered import job
 from trivet.experiment.pairs import block_values
@@ -24,13 +22,15 @@ from trivet.experiment.passes import Judged, accuracy_figures, ask_alone, judge_
 from trivet.experiment.placement import Placement
 from trivet.experiment.recording import Recording, draft_of
 from trivet.experiment.side import Side, side
+from trivet.experiment.simulating.exit_profile import PARTS_SEED
+from trivet.experiment.simulating.live_points import absolute
 from trivet.experiment.target import subject_of
 from trivet.experiment.workload import Workload
 from trivet.spec.configuration import Configuration
 from trivet.spec.yaml_text import service_yaml
 from trivet.stats.percentile import percentile_ns
 from trivet.tune.bench import BlockResult
-from trivet.tune.written import configuration_yaml
+from trivet.tune.recommending.written import configuration_yaml
 
 NUM_ALONE = (
     32  # inputs that are asked alone: they warm everything up, and a replay compares answers with theirs

@@ -8,7 +8,7 @@ from math import prod
 import msgspec
 
 from trivet.catalog.study import LeftOut
-from trivet.experiment.judged_variants import JudgedVariant
+from trivet.experiment.variants.judged_variants import JudgedVariant
 from trivet.host import engine_cores
 from trivet.spec.configuration import Configuration, with_service
 from trivet.spec.fields import FieldError, nearest

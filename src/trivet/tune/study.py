@@ -14,11 +14,11 @@ from trivet.errors import UserError
 from trivet.tune.bench import Bench
 from trivet.tune.budget import Budget
 from trivet.tune.choice import Choice
-from trivet.tune.conclude import YamlOf, concluded, no_yaml
 from trivet.tune.goals import check_goal
 from trivet.tune.narrowing import narrowed, profiled_choices
 from trivet.tune.progress import OnProgress, Progress, Stage
 from trivet.tune.proposing import everything, num_screened, proposals
+from trivet.tune.recommending.conclude import YamlOf, concluded, no_yaml
 from trivet.tune.screen import Screen, screen
 from trivet.tune.space import Space
 from trivet.tune.state import Origin, State, best_so_far, opened, recorded, restored

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from trivet.tune.beliefs import LIMIT
 from trivet.tune.choice import Choice
-from trivet.tune.picks import Picker
 from trivet.tune.progress import Stage
+from trivet.tune.recommending.picks import Picker
 from trivet.tune.screen import Screening
 from trivet.tune.state import State
 from trivet.tune.trial import CONFIRM, MIN_BLOCKS, PLANS, Measuring

@@ -11,7 +11,7 @@ from trivet.engine.contract import Engine
 from trivet.errors import EngineError, SpecError
 from trivet.judge.errors import JudgeError
 from trivet.judge.user_code import load_function
-from trivet.runtime.engines import load_engine
+from trivet.runtime.preparing.engines import load_engine
 from trivet.runtime.semantic import hashed
 from trivet.spec.semantic import HASHED, SemanticCache
 from trivet.spec.service import Service

@@ -14,7 +14,7 @@ from trivet.pipeline.semantic.looking import Entry, look
 from trivet.pipeline.semantic.policy import Decision, Policy
 from trivet.pipeline.semantic.wording import Wording, read
 from trivet.runtime.counts import Counts
-from trivet.runtime.front import answer_now
+from trivet.runtime.fronts.front import answer_now
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.runtime.semantic.encoders import Vector

@@ -13,7 +13,7 @@ from trivet.spec.semantic import ANSWER, SemanticCache, check_semantic_cache
 from trivet.spec.signature import Signature
 
 if TYPE_CHECKING:
-    from trivet.runtime.preparing import PreparedModel
+    from trivet.runtime.preparing.preparing import PreparedModel
     from trivet.runtime.steps import StepStage
 
 _NOTHING = Signature((), (), False)

@@ -1,0 +1,1 @@
+"""Losses of cascades, routes and stand-ins, measured on labelled rows and certified."""

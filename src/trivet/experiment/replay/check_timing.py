@@ -1,0 +1,219 @@
+"""Check (d): is a time what it was? The past cannot be interleaved with the present, so its uncertainty is larger.
+
+Both runs had the same arrivals and inputs, so windows of the same place in them are paired, and what the schedule does
+to them cancels. What remains is the noise inside the runs, which the spread of the pairs shows, and the machine's mood,
+which is shared by all windows of a run and which no spread inside it shows. These stand for the mood:
+
+- the speed of a fixed loop, probed before and after both runs: times are divided by it;
+- how far the probes before and after a run are apart: the error of that division;
+- means over the windows are trimmed by a tenth at either end: what held the machine up in two windows of twenty
+  decides nothing;
+- a share of the spread of the windows' medians (`MOOD`), and never less than `MIN_MOOD`: a machine whose windows wander
+  by several per cent does not come back to the same place either.
+
+The outcome is `same` where the quantities are equivalent within the margin (two one-sided tests at 5 %), `differs`
+where the 95 % interval lies beyond the margin and each repeat alone is beyond it too, and else `cannot tell`.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivet.experiment.replay.checks import Change, Check, Status
+from trivet.experiment.replay.windows import (
+    ENGINE,
+    MIN_WINDOWS,
+    P50,
+    P99,
+    Quantity,
+    commonest_batch,
+    num_windows,
+    phase_medians,
+    window_values,
+)
+from trivet.spec.row import RowColumns
+from trivet.stats import student_t
+
+MIN_MOOD = 0.01  # log scale: between runs of an unchanged server on a quiet machine
+MOOD = 0.5  # of the spread of one run's windows
+TAIL_MOOD = 2.0  # a mood moves the p99 so many times as far as the median
+TRIMMED = 0.1  # of the windows at either end
+EQUIVALENT, DIFFERENT = 0.95, 0.975  # one-sided levels
+
+Logs = NDArray[np.float64]  # log ratios of paired windows
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast the fixed loop ran before and after a run; in any unit, the same for all."""
+
+    before: float
+    after: float
+
+    @property
+    def log(self) -> float:
+        return (math.log(self.before) + math.log(self.after)) / 2
+
+    @property
+    def error(self) -> float:
+        """Half the distance: where between its ends the run's own speed lay is not known."""
+        return abs(math.log(self.before / self.after)) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """The measured rows of one run, without warm-up, and the machine's speed around it; None: not probed."""
+
+    rows: RowColumns
+    speed: Speed | None = None
+
+
+def check_timing(quantity: Quantity, then: Timed, repeats: Sequence[Timed]) -> Check:
+    """Equivalence of one quantity of the recorded run and its repeats, all of one workload, seed and length."""
+    shifts = _shifts(quantity, then, repeats)
+    if isinstance(shifts, str):
+        return _too_few(quantity, shifts)
+    # The windows' tails are too few requests each to show a mood: it is read off the medians.
+    medians = _shifts(P50, then, repeats) if quantity is P99 else shifts
+    mood = _mood(shifts if isinstance(medians, str) else medians) * (TAIL_MOOD if quantity is P99 else 1)
+    speeds = [timed.speed for timed in (then, *repeats) if timed.speed is not None]
+    return _judged(
+        quantity.name, quantity, shifts, mood, [speed.error for speed in speeds if quantity.is_time]
+    )
+
+
+def check_ratio(
+    quantity: Quantity, sides: str, then: tuple[Timed, Timed], repeats: Sequence[tuple[Timed, Timed]]
+) -> Check:
+    """Equivalence of how many times the second run of a comparison is the first: what other hardware can reproduce.
+
+    The two were measured in turn, so that a mood is shared by both and needs no probe.
+    """
+    num = num_windows(quantity, [timed.rows for pair in (then, *repeats) for timed in pair])
+    if num < MIN_WINDOWS:
+        return _too_few(quantity, f"{sides}: {_need(quantity)}")
+    first = _ratios(quantity, then, num)
+    shifts = [_finite(_ratios(quantity, repeat, num) - first) for repeat in repeats]
+    if min(len(shift) for shift in shifts) < MIN_WINDOWS:
+        return _too_few(quantity, f"{sides}: too few requests with this time, then or now")
+    return _judged(f"{quantity.name}, {sides}", quantity, shifts, MIN_MOOD, [])
+
+
+def _shifts(quantity: Quantity, then: Timed, repeats: Sequence[Timed]) -> list[Logs] | str:
+    """Log ratios of paired windows for each repeat, the machine's speed taken out; or why there are none."""
+    num = num_windows(quantity, [then.rows, *(repeat.rows for repeat in repeats)])
+    if num < MIN_WINDOWS:
+        return _need(quantity)
+    size = commonest_batch(then.rows)
+    first = window_values(quantity, then.rows, num, size)
+    shifts = [
+        _finite(
+            np.log(window_values(quantity, repeat.rows, num, size) / first)
+            - _explained(quantity, then, repeat)
+        )
+        for repeat in repeats
+    ]
+    few = min(len(shift) for shift in shifts) < MIN_WINDOWS
+    return "too few requests with this time, then or now" if few else shifts
+
+
+def _need(quantity: Quantity) -> str:
+    return f"too few requests; a run needs {MIN_WINDOWS * quantity.min_rows:,}"
+
+
+def slowest_phase(then: RowColumns, now: RowColumns) -> Change | None:
+    """The phase whose median moved most, of those that both runs tell; None where they tell none."""
+    before, after = phase_medians(then), phase_medians(now)
+    common = sorted(before.keys() & after.keys())
+    if not common:
+        return None
+    phase = max(common, key=lambda name: abs(after[name] - before[name]))
+    return Change(f"time in {phase}", f"{before[phase] / 1e6:.3f} ms", f"{after[phase] / 1e6:.3f} ms")
+
+
+def _ratios(quantity: Quantity, pair: tuple[Timed, Timed], num: int) -> Logs:
+    first, second = (window_values(quantity, timed.rows, num, commonest_batch(timed.rows)) for timed in pair)
+    return np.asarray(np.log(second / first), np.float64)
+
+
+def _explained(quantity: Quantity, then: Timed, now: Timed) -> float:
+    """The log ratio that the machine's speed alone explains."""
+    if not quantity.is_time or then.speed is None or now.speed is None:
+        return 0.0
+    return then.speed.log - now.speed.log
+
+
+def _finite(shift: Logs) -> Logs:
+    return shift[np.isfinite(shift)]
+
+
+def _too_few(quantity: Quantity, why: str) -> Check:
+    """A server that does not tell its phases has no engine time, and that is no fault of the run."""
+    status: Status = "not compared" if quantity is ENGINE else "cannot tell"
+    return Check("timing", quantity.name, status, why)
+
+
+def _mood(shifts: Sequence[Logs]) -> float:
+    """How far apart two runs may be by nothing but the machine; a pair's spread is sqrt(2) times that of one window."""
+    return max(MIN_MOOD, MOOD * _spread(shifts) / math.sqrt(2))
+
+
+def _spread(shifts: Sequence[Logs]) -> float:
+    """Such that its part by the root of the number of windows is the error of a trimmed mean: that of winsorised values
+    over the share that is kept.   Source: Tukey & McLaughlin (1963).
+    """
+    variances = []
+    for shift in shifts:
+        cut = _num_trimmed(len(shift))
+        ordered = np.sort(shift)
+        variances.append(
+            np.clip(shift, ordered[cut], ordered[-1 - cut]).var(ddof=1) / (1 - 2 * cut / len(shift)) ** 2
+        )
+    return float(np.sqrt(np.mean(variances)))
+
+
+def _centre(shift: Logs) -> float:
+    """The trimmed mean: a few windows in which somebody held up the machine do not decide."""
+    cut = _num_trimmed(len(shift))
+    return float(np.sort(shift)[cut : len(shift) - cut].mean())
+
+
+def _num_trimmed(num: int) -> int:
+    """At either end."""
+    return int(TRIMMED * num)
+
+
+def _judged(
+    name: str, quantity: Quantity, shifts: Sequence[Logs], mood: float, errors: Sequence[float]
+) -> Check:
+    means = [_centre(shift) for shift in shifts]
+    estimate, (error, degrees) = float(np.mean(means)), _error(shifts, mood, errors)
+    bound = math.log(1 + quantity.margin)
+    reach = student_t.quantile(EQUIVALENT, degrees) * error
+    status: Status = "cannot tell"
+    if abs(estimate) + reach < bound:
+        status = "same"
+    elif abs(estimate) - student_t.quantile(DIFFERENT, degrees) * error > bound and all(
+        mean * estimate > 0 and abs(mean) > bound for mean in means
+    ):
+        status = "differs"
+    ratio = f"x{math.exp(estimate):.3f}"
+    interval = f"{ratio} [{math.exp(estimate - reach):.3f}, {math.exp(estimate + reach):.3f}]"
+    changed = (Change(name, "x1", ratio),) if status == "differs" else ()
+    detail = f"{interval}, margin {quantity.margin:.0%}, {len(shifts)} x {len(shifts[0])} windows"
+    return Check("timing", name, status, detail, changed, once_more=status != "same")
+
+
+def _error(shifts: Sequence[Logs], mood: float, errors: Sequence[float]) -> tuple[float, int]:
+    """The standard error of the mean log ratio, and its degrees of freedom.
+
+    The recorded run has one mood, each repeat one of its own.
+    """
+    num_repeats, num = len(shifts), min(len(shift) for shift in shifts)
+    within = _spread(shifts) ** 2 / (num_repeats * num)
+    between = mood**2 * (1 + 1 / num_repeats)
+    probes = 2 * float(np.mean(np.square(errors))) if errors else 0.0
+    return math.sqrt(within + between + probes), num - 2 * _num_trimmed(num) - 1

@@ -1,0 +1,130 @@
+"""Rows of data carried through a pipeline with early exits, past every exit: how sure each is, and who is right.
+
+What thresholds do follows from that table alone, whatever they are (simulate/exit_table.py).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trivet.errors import RequestError
+from trivet.experiment.data_parts import data_parts, why_no_data
+from trivet.judge.accuracy import judge
+from trivet.pipeline.exits import confidences
+from trivet.pipeline.wiring import REQUEST, Wiring
+from trivet.runtime.conversion import as_arrays
+from trivet.runtime.preparing.preparing import Prepared, PreparedModel
+from trivet.runtime.steps import call_step
+from trivet.simulate.exit_table import NEVER_SURE, ExitTable
+from trivet.spec.configuration import Configuration
+from trivet.spec.signature import Signature
+
+MAX_ROWS = 1000
+PARTS_SEED = 0  # as variants are judged (judged_variants.py): on rows that none of them was made with
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def exit_table(
+    prepared: Prepared, configuration: Configuration, budget_ns: int, now_ns: Callable[[], int]
+) -> ExitTable | None:
+    """None: the service has no data to measure on.
+
+    Raises: SpecError: the data does not fit.  JudgeError: labels and answers do not go together.
+    """
+    if why_no_data(configuration):
+        return None
+    first = prepared.stages[0]
+    given = configuration.service.inputs or ()
+    signature = first.signature if isinstance(first, PreparedModel) else Signature(given, (), False)
+    parts = data_parts(configuration, signature, PARTS_SEED)
+    rows = parts.judged_rows(MAX_ROWS)
+    inputs = rows.inputs or parts.rows.inputs[:MAX_ROWS]
+    walk = _Walk(prepared, configuration, signature)
+    end_ns = now_ns() + budget_ns
+    for place, request in enumerate(inputs):
+        walk.add(place, request)
+        if now_ns() > end_ns:
+            break
+    return walk.table(rows.labels)
+
+
+class _Walk:
+    """One request after the other through all stages, and what each exit would have answered."""
+
+    def __init__(self, prepared: Prepared, configuration: Configuration, signature: Signature) -> None:
+        service = configuration.service
+        self._stages, self._configuration = prepared.stages, configuration
+        self._wiring = Wiring(prepared.takings, [spec.name for spec in signature.inputs])
+        self._rules = {i: stage.exit for i, stage in enumerate(service.pipeline) if stage.exit is not None}
+        self._last = service.last_model
+        last = self._stages[self._last]
+        assert isinstance(last, PreparedModel)  # exits stand for a model's answer: there is one
+        self._promised = [spec.name for spec in last.signature.outputs]
+        self._places: list[int] = []  # of the rows that came through
+        self._confidences: dict[int, list[float]] = {place: [] for place in self._rules}
+        self._answers: dict[int, list[Arrays]] = {place: [] for place in (*self._rules, self._last)}
+
+    def add(self, place: int, request: Arrays) -> None:
+        """A row that a stage refuses is left out, as it would be for a client."""
+        try:
+            sure, answers = self._walked(request)
+        except RequestError:
+            return
+        self._places.append(place)
+        for at, confidence in sure.items():
+            self._confidences[at].append(confidence)
+        for at, answer in answers.items():
+            self._answers[at].append(answer)
+
+    def _walked(self, request: Arrays) -> tuple[dict[int, float], dict[int, Arrays]]:
+        carried: dict[str, NDArray[Any]] = {}
+        inputs = self._wiring.hand_over(REQUEST, request, carried)
+        sure: dict[int, float] = {}
+        answers: dict[int, Arrays] = {}
+        for index in range(self._last + 1):
+            outputs = self._run(index, inputs)
+            if index in self._rules:
+                rule = self._rules[index]
+                least = float(np.min(confidences(rule, outputs[rule.output])))
+                sure[index] = least if np.isfinite(least) else NEVER_SURE
+                kept = dict(carried)
+                self._wiring.keep(index, outputs, kept)
+                answers[index] = self._ended({name: outputs[name] for name in self._promised}, kept)
+            if index == self._last:
+                answers[index] = self._ended(outputs, carried)
+            else:
+                inputs = self._wiring.hand_over(index, outputs, carried)
+        return sure, answers
+
+    def _ended(self, outputs: Arrays, carried: dict[str, NDArray[Any]]) -> Arrays:
+        """The service's answer where the last model, or an exit in its place, gave these outputs."""
+        kept = dict(carried)
+        for index in range(self._last, len(self._stages) - 1):
+            outputs = self._run(index + 1, self._wiring.hand_over(index, outputs, kept))
+        return outputs
+
+    def _run(self, index: int, inputs: Arrays) -> Arrays:
+        stage = self._stages[index]
+        if isinstance(stage, PreparedModel):
+            return stage.engines[0].run(as_arrays(inputs, stage.name, stage.signature))
+        return call_step(stage, inputs)
+
+    def table(self, labels: Sequence[Any]) -> ExitTable | None:
+        """Args: labels: of the rows in the order given; empty: there are none."""
+        if not self._places:
+            return None
+        service, root = self._configuration.service, Path(self._configuration.root)
+        right: dict[int, list[float]] = {}
+        if labels and service.metric is not None:
+            of_rows = [labels[place] for place in self._places]
+            for at, answers in self._answers.items():
+                values = judge(service, root, of_rows, [], answers).values
+                if values is None:  # the metric has no value of one row
+                    right = {}
+                    break
+                right[at] = np.nan_to_num(values).tolist()
+        return ExitTable(confidences=self._confidences, right=right, last=self._last)

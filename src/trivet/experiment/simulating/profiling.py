@@ -1,0 +1,336 @@
+"""The profile that a simulation starts from: at most 20 short points on the machine that will serve.
+
+Engines are measured alone, on the server's cores, before and after a live server has shown what everything else costs; each
+point is kept in a file as soon as it is there, so that a profile that was stopped goes on.
+"""
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from trivet import host
+from trivet.experiment.data_parts import why_no_data
+from trivet.experiment.placement import Placement
+from trivet.experiment.simulating.elsewhere import refuse_remote
+from trivet.experiment.simulating.engine_points import EngineJob, EngineTimes
+from trivet.experiment.simulating.engine_process import EngineProcess, ProfilingError
+from trivet.experiment.simulating.hiccup_probe import Seen
+from trivet.experiment.simulating.host_costs import LivePoints, costs_of
+from trivet.experiment.simulating.live_points import NUM_USERS, asked, closed, nearly_idle, served, used
+from trivet.experiment.simulating.simulated import (
+    has_exits,
+    rung_configurations,
+    setup_of,
+    stage_key,
+    table_key,
+    wanted_deadline_ns,
+)
+from trivet.host import affinity
+from trivet.runtime.preparing.engines import wanted_batch_size
+from trivet.simulate.profile import ModelTimes, ServiceProfile, reaches, read_profile, write_profile
+from trivet.simulate.times import mean_ns
+from trivet.spec.configuration import Configuration, with_service
+from trivet.spec.units import format_duration
+
+MAX_POINTS = 20
+POINT_S = 1.5
+_LIVE_POINTS = 3  # nearly idle, full, and the idle core's hiccups
+_PASSES = 2  # of the engines: before the live points and after them
+_EXIT_POINTS = 4  # as long: rows of data through a pipeline with early exits
+_FEWEST_USERS, _TIMES_EACH = 4, 3
+_MUCH = 0.02  # of the server's core, that others had meanwhile
+NS_PER_S = 1_000_000_000
+_PATIENCE_NS = 60 * NS_PER_S
+_LONGEST_BUSY_NS = 600 * NS_PER_S  # of a process that is killed long before
+
+Progress = Callable[[str, int, int], None]
+
+__all__ = ["MAX_POINTS", "POINT_S", "ProfilingError", "distinct", "profile_service"]
+
+
+def profile_service(
+    configurations: Sequence[Configuration],
+    placement: Placement,
+    *,
+    max_points: int = MAX_POINTS,
+    point_s: float = POINT_S,
+    path: Path | None = None,
+    seed: int = 0,
+    longest_ns: int = 0,
+    on_progress: Progress = lambda what, done, of: None,
+) -> ServiceProfile:
+    """Args: configurations: one for each variant and number of threads that matters; the first is served for the live
+    points.  path: where the profile is kept; what a file there holds of this machine already is not measured again.
+    longest_ns: larger batches than the first that takes longer are of no use; 0: than the deadline allows.
+    Raises: UserError: a configuration cannot be served.  ProfilingError: a point could not be measured.
+    """
+    refuse_remote(configurations)
+    every = [one for whole in configurations for one in (whole, *rung_configurations(whole))]
+    profiling = _Profiling(
+        every, placement, max_points, int(point_s * NS_PER_S), path, seed, longest_ns, on_progress
+    )
+    return profiling.run()
+
+
+class _Profiling:
+    def __init__(
+        self,
+        configurations: Sequence[Configuration],
+        placement: Placement,
+        max_points: int,
+        point_ns: int,
+        path: Path | None,
+        seed: int,
+        longest_ns: int,
+        on_progress: Progress,
+    ) -> None:
+        self._bound_ns = longest_ns
+        self._configurations, self._placement = distinct(configurations), placement
+        self._point_ns, self._path, self._seed = point_ns, path, seed
+        # Many configurations share what time there is for engines: each pass of each then takes less.
+        num_visits = _PASSES * len(self._configurations)
+        self._engine_ns = min(point_ns // _PASSES, (max_points - _LIVE_POINTS) * point_ns // num_visits)
+        self._on_progress = on_progress
+        self._num_cores = len(placement.server)
+        self._lengths = max(1, (max_points - _LIVE_POINTS) // num_visits)
+        self._num_done = 0
+        self._num_all = _LIVE_POINTS + num_visits
+        self._process = EngineProcess(placement)
+        self._profile = msgspec.structs.replace(self._begun(), longest_ns=longest_ns)
+
+    def run(self) -> ServiceProfile:
+        with self._process:
+            return self._run()
+
+    def _run(self) -> ServiceProfile:
+        passes: dict[str, list[EngineTimes]] = {}
+        missing = [one for one in self._configurations if not self._is_known(one)]
+        for one in missing:
+            passes[one.hash] = [self._engines(one, with_exits=True)]
+            self._keep(one, passes[one.hash])
+        if not self._profile.host.per_request_ns:
+            self._live(self._configurations[0])
+        for one in missing:
+            passes[one.hash].append(self._engines(one))
+            self._keep(one, passes[one.hash])
+        return self._profile
+
+    def _begun(self) -> ServiceProfile:
+        name = self._configurations[0].service.name
+        if self._path is not None and self._path.exists():
+            known = read_profile(self._path)
+            if (known.service, known.machine, known.cores) == (name, host.digest(), self._num_cores):
+                return known
+        return ServiceProfile(service=name, models={}, machine=host.digest(), cores=self._num_cores)
+
+    def _is_known(self, configuration: Configuration) -> bool:
+        """Whether all that it needs was measured already, batches as large as it allows included."""
+        longest_ns = self._longest_ns(configuration)
+        if self._wants_exits(configuration) and table_key(configuration) not in self._profile.exits:
+            return False
+        for key, rows in _wanted(configuration):
+            times = self._profile.models.get(key)
+            if times is None:
+                return False
+            for by_rows in times.samples.values():
+                most = max(by_rows)
+                if most < rows and times.same and times.batches and not reaches(by_rows[most], longest_ns):
+                    return False
+        return True
+
+    @staticmethod
+    def _wants_exits(configuration: Configuration) -> bool:
+        return has_exits(configuration) and not why_no_data(configuration)
+
+    def _longest_ns(self, configuration: Configuration) -> int:
+        deadline_ns = wanted_deadline_ns(configuration)
+        return min(deadline_ns, self._bound_ns) if self._bound_ns else deadline_ns
+
+    def _told(self, what: str) -> None:
+        self._num_done += 1
+        self._on_progress(what, self._num_done, self._num_all)
+
+    # --- engines ------------------------------------------------------------------------------------------------
+
+    def _engines(self, configuration: Configuration, *, with_exits: bool = False) -> EngineTimes:
+        job = EngineJob(
+            configuration=configuration,
+            num_cores=self._num_cores,
+            point_ns=self._engine_ns,
+            longest_ns=self._longest_ns(configuration),
+            lengths=self._lengths,
+            parallel=max(1, self._num_cores - 1),
+            exits_ns=_EXIT_POINTS * self._point_ns if with_exits and self._wants_exits(configuration) else 0,
+            seed=self._seed + self._num_done,
+        )
+        with self._generator_busy():
+            found = self._process.measure(job)
+        self._told(f"engines of {configuration.short_hash} alone")
+        return found
+
+    def _keep(self, configuration: Configuration, passes: Sequence[EngineTimes]) -> None:
+        found, speeds = joined(configuration, passes)
+        costs = self._profile.host
+        at_once = {
+            num: factor
+            for one in passes
+            for stage in one.stages.values()
+            for num, factor in stage.at_once.items()
+        }
+        tables = [one.exits for one in passes if one.exits is not None]
+        exits = {table_key(configuration): tables[0]} if tables else {}
+        buckets = next((stage.buckets for stage in passes[0].stages.values() if stage.buckets), [])
+        self._save(
+            msgspec.structs.replace(
+                self._profile,
+                models={**self._profile.models, **found},
+                host=msgspec.structs.replace(
+                    costs, interference={**costs.interference, **at_once}, speeds=speeds or costs.speeds
+                ),
+                lengths=buckets or self._profile.lengths,
+                measured_on=passes[0].told,
+                exits={**self._profile.exits, **exits},
+            )
+        )
+
+    # --- the live server ----------------------------------------------------------------------------------------
+
+    def _live(self, configuration: Configuration) -> None:
+        setup = setup_of(configuration, self._profile, workers=1, num_cores=self._num_cores)
+        one_ns = round(sum([mean_ns(self._profile.models[stage.key], 1) for stage in setup.stages]))
+        with served(_patient(configuration), self._placement, asked()) as made:
+            before = used(made)
+            seen = self._hiccups()
+            idle = before.shares(used(made))
+            self._told("hiccups of the server's core")
+            lone = nearly_idle(made, self._placement, one_ns, 2 * self._point_ns, self._seed, idle)
+            self._told("the server, nearly idle")
+            one, full = (
+                closed(made, self._placement, users, duration_ns, self._seed, idle)
+                for users, duration_ns in ((1, self._point_ns), _many(self._point_ns, one_ns))
+            )
+            self._told("the server, with one user and with many")
+        costs = costs_of(self._profile, setup, LivePoints(lone, one, full))
+        costs = msgspec.structs.replace(
+            costs, hiccups=seen.hiccups, observed_ns=seen.observed_ns, housekeeping=sum(idle)
+        )
+        self._save(msgspec.structs.replace(self._profile, host=costs, notes=_notes(seen, self._bound_ns)))
+
+    def _save(self, profile: ServiceProfile) -> None:
+        self._profile = profile
+        if self._path is not None:
+            write_profile(profile, self._path)
+
+    def _hiccups(self) -> Seen:
+        """Raises: ProfilingError: the probe failed."""
+        command = [sys.executable, "-m", "trivet.experiment.simulating.hiccup_probe", str(2 * self._point_ns)]
+        cores = () if self._placement.invalid else self._placement.server
+        with self._generator_busy(), affinity(cores):
+            process = subprocess.run(command, capture_output=True, check=False)
+        if process.returncode:
+            raise ProfilingError(process.stderr.decode(errors="replace").strip()[-2000:])
+        return msgspec.json.decode(process.stdout, type=Seen)
+
+    @contextlib.contextmanager
+    def _generator_busy(self) -> Iterator[None]:
+        """The load generator's core is at work, as it is while load is offered: it may be the same processor's."""
+        if self._placement.invalid:
+            yield
+        else:
+            with _busy(self._placement.generator):
+                yield
+
+
+def _many(point_ns: int, one_ns: int) -> tuple[int, int]:
+    """How many users fill a server, and for how long: each is to be answered about three times, whatever a model takes."""
+    users = max(_FEWEST_USERS, min(NUM_USERS, point_ns // max(1, _TIMES_EACH * one_ns)))
+    return users, max(point_ns, _TIMES_EACH * users * one_ns)
+
+
+def _patient(configuration: Configuration) -> Configuration:
+    """The same with a deadline that nobody misses: what a refusal costs is not what a request costs."""
+    slo = msgspec.structs.replace(configuration.service.slo, deadline_ns=_PATIENCE_NS)
+    return with_service(configuration, msgspec.structs.replace(configuration.service, slo=slo))
+
+
+def distinct(configurations: Sequence[Configuration]) -> list[Configuration]:
+    """Of those whose engines are the same the one with the largest batches: its times are the others', too."""
+    chosen: dict[tuple[str, ...], tuple[int, Configuration]] = {}
+    for configuration in configurations:
+        wanted = _wanted(configuration)
+        keys, rows = tuple(key for key, _ in wanted), sum(rows for _, rows in wanted)
+        if keys not in chosen or rows > chosen[keys][0]:
+            chosen[keys] = (rows, configuration)
+    return [configuration for _, configuration in chosen.values()]
+
+
+def _wanted(configuration: Configuration) -> list[tuple[str, int]]:
+    """The key of each stage, and the rows of its largest batch."""
+    service = configuration.service
+    return [
+        (
+            stage_key(configuration, index),
+            wanted_batch_size(service.models[stage.model]) if stage.model else 1,
+        )
+        for index, stage in enumerate(service.pipeline)
+    ]
+
+
+@contextlib.contextmanager
+def _busy(core: int) -> Iterator[None]:
+    """A process of ours keeps a core at work until the end."""
+    with affinity([core]):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "trivet.experiment.simulating.hiccup_probe", str(_LONGEST_BUSY_NS)],
+            stdout=subprocess.DEVNULL,
+        )
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _notes(seen: Seen, bound_ns: int) -> list[str]:
+    """What whoever reads a forecast should know of the profile."""
+    notes = []
+    if bound_ns:
+        notes.append(
+            f"batches that take longer than {format_duration(bound_ns)} were not measured: their times are in proportion"
+        )
+    share = sum(length for _, length in seen.hiccups) / max(1, seen.observed_ns)
+    if share >= _MUCH:
+        notes.append(
+            f"others had {share:.0%} of the server's core while it was profiled: forecasts are of a machine like that; "
+            "profile it again (--again) when it is quiet"
+        )
+    return notes
+
+
+def joined(
+    configuration: Configuration, passes: Sequence[EngineTimes]
+) -> tuple[dict[str, ModelTimes], list[float]]:
+    """Times by key, those of later passes behind the earlier ones'; and how fast the machine was at each visit."""
+    models: dict[str, ModelTimes] = {}
+    ratios: dict[tuple[int, int], list[float]] = {}
+    for index in passes[0].stages:
+        samples: dict[int, dict[int, list[int]]] = {}
+        for length in passes[0].stages[index].times:
+            samples[length] = {}
+            for rows in sorted({rows for one in passes for rows in one.stages[index].times.get(length, {})}):
+                visits = [one.stages[index].times.get(length, {}).get(rows, []) for one in passes]
+                samples[length][rows] = [ns for rounds in visits for times in rounds for ns in times]
+                usual = float(np.median(samples[length][rows]))
+                for number, rounds in enumerate(visits):
+                    for place, times in enumerate(rounds):
+                        ratios.setdefault((number, place), []).append(float(np.median(times)) / usual)
+        first = passes[0].stages[index]
+        models[stage_key(configuration, index)] = ModelTimes(
+            samples=samples, same=first.same, batches=first.batches
+        )
+    return models, [float(np.median(found)) for _, found in sorted(ratios.items())]

@@ -1,0 +1,217 @@
+"""From a configuration to what the simulator runs: `auto` becomes what the server would make of it."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from trivet import host
+from trivet.runtime.preparing import profile as profiles
+from trivet.runtime.preparing.engines import num_threads, wanted_batch_size
+from trivet.runtime.preparing.exits import certificate_of
+from trivet.runtime.preparing.profile import Batching, Profile
+from trivet.runtime.preparing.resolving import profile_path, resolve_model, step_execution, step_model
+from trivet.runtime.preparing.samples import Samples
+from trivet.simulate.profile import ModelTimes, ServiceProfile, model_key
+from trivet.simulate.setup import LadderSetup, RungSetup, Setup, StageSetup
+from trivet.simulate.times import mean_ns
+from trivet.spec.configuration import Configuration, Resolution, with_service
+from trivet.spec.service import Model
+
+_MIN_DEADLINE_NS = 100_000_000  # as the server's own default (runtime/installing.py)
+
+
+def setup_of(
+    configuration: Configuration,
+    profile: ServiceProfile,
+    *,
+    workers: int,
+    num_cores: int,
+    exits: Sequence[int] | None = None,
+) -> Setup:
+    """The service as a server with so many workers would run it.
+
+    Args: num_cores: that the server's processes may use together.  exits: as in Setup; None: as the profile has them.
+    """
+    service = configuration.service
+    cores = host.engine_cores(workers, num_cores)
+    stages = tuple(_stage(configuration, profile, index, cores) for index in range(len(service.pipeline)))
+    deadline = service.slo.deadline_ns
+    return Setup(
+        service=service.name,
+        stages=stages,
+        workers=workers,
+        cores=num_cores,
+        deadline_ns=max(_MIN_DEADLINE_NS, 4 * _expected_ns(stages, profile))
+        if deadline == "auto"
+        else deadline,
+        slo_latency_ns=service.slo.latency_ns,
+        slo_percentile=service.slo.percentile,
+        exits=tuple(_exits(configuration, profile) if exits is None else exits),
+        ladder=_ladder(configuration, profile, cores),
+    )
+
+
+def _ladder(configuration: Configuration, profile: ServiceProfile, engine_cores: int) -> LadderSetup | None:
+    service = configuration.service
+    if service.degrade is None:
+        return None
+    rungs = []
+    for name, rung in zip(service.degrade.names, service.degrade.to, strict=True):
+        key = _engine_key(configuration, name)
+        kept = _kept_profile(configuration, service.last_model, name)
+        stage = _resolved(key, service.models[name], profile.models.get(key), kept, engine_cores)
+        rungs.append(RungSetup(name, stage, rung.share))
+    budget, window = service.degrade.budget, service.degrade.window
+    return LadderSetup(service.last_model, tuple(rungs), budget, window, service.slo.latency_ns)
+
+
+def rung_configurations(configuration: Configuration) -> list[Configuration]:
+    """For each model that stands in under load the service in which it always answers."""
+    service = configuration.service
+    if service.degrade is None:
+        return []
+    found = []
+    for name, rung in zip(service.degrade.names, service.degrade.to, strict=True):
+        stages = list(service.pipeline)
+        declared = stages[service.last_model]
+        stages[service.last_model] = msgspec.structs.replace(
+            declared, model=name, inputs=dict(rung.inputs) or None
+        )
+        used = {stage.model for stage in stages}
+        models = {key: model for key, model in service.models.items() if key in used}
+        changed = msgspec.structs.replace(service, models=models, pipeline=tuple(stages), degrade=None)
+        found.append(with_service(configuration, changed))
+    return found
+
+
+def has_exits(configuration: Configuration) -> bool:
+    return any(stage.exit is not None for stage in configuration.service.pipeline)
+
+
+def table_key(configuration: Configuration) -> str:
+    """Of all that confidences and answers depend on: the stages' bytes and how exits read scores, not the thresholds."""
+    stages = []
+    for index, stage in enumerate(configuration.service.pipeline):
+        key = stage_key(configuration, index)
+        rule = None
+        if stage.exit is not None:
+            rule = [stage.exit.output, stage.exit.scores, stage.exit.confidence, stage.exit.calibration]
+        stages.append([key if stage.model is None else key.split("/", 1)[0], rule])
+    return hashlib.sha256(msgspec.json.encode(stages)).hexdigest()[:16]
+
+
+def thresholds_of(configuration: Configuration) -> dict[int, float]:
+    """By the place of the stage that an exit stands behind; of a certified cascade those that it begins with.
+
+    Raises: SpecError: a certificate that cannot be read, or speaks of something else.
+    """
+    pipeline = configuration.service.pipeline
+    exits = {place: stage.exit for place, stage in enumerate(pipeline) if stage.exit is not None}
+    certificate = certificate_of(configuration)
+    if certificate is not None:
+        return dict(zip(exits, certificate.points[-1].thresholds, strict=True))
+    return {place: rule.threshold for place, rule in exits.items()}
+
+
+def _exits(configuration: Configuration, profile: ServiceProfile) -> Sequence[int]:
+    """Of each measured input; nothing where it was not measured: then all pass every stage."""
+    table = profile.exits.get(table_key(configuration)) if has_exits(configuration) else None
+    return () if table is None else table.exits(thresholds_of(configuration)).tolist()
+
+
+def stage_key(configuration: Configuration, index: int) -> str:
+    """The key of a stage's times in a profile."""
+    stage = configuration.service.pipeline[index]
+    if stage.model is None:
+        return f"step/{_digest(configuration, (stage.target, *stage.files))}"
+    return _engine_key(configuration, stage.model)
+
+
+def _engine_key(configuration: Configuration, name: str) -> str:
+    model = configuration.service.models[name]
+    return model_key(
+        _digest(configuration, (model.source, *model.files), model),
+        model.engine,
+        num_threads(model),
+        model.levers.graph_optimization,
+        spinning=model.levers.spinning,
+    )
+
+
+def wanted_deadline_ns(configuration: Configuration) -> int:
+    """The longest time that a batch may take and be of use; the server's least default where none is declared."""
+    declared = configuration.service.slo.deadline_ns
+    return _MIN_DEADLINE_NS if declared == "auto" else declared
+
+
+def _stage(
+    configuration: Configuration, profile: ServiceProfile, index: int, engine_cores: int
+) -> StageSetup:
+    stage = configuration.service.pipeline[index]
+    key = stage_key(configuration, index)
+    times = profile.models.get(key)
+    if stage.model is None:
+        execution = step_execution(stage, None)
+        if execution == "inline":
+            return StageSetup(key, "step", "inline")
+        return _resolved(key, step_model(stage), times, None, engine_cores)
+    kept = _kept_profile(configuration, index)
+    return _resolved(key, configuration.service.models[stage.model], times, kept, engine_cores)
+
+
+def _resolved(
+    key: str, model: Model, times: ModelTimes | None, kept: Profile | None, engine_cores: int
+) -> StageSetup:
+    """Without any times it is what is declared: the profile does not cover it anyhow, and says so."""
+    if kept is None and times is None:
+        return StageSetup(key, max_batch_size=wanted_batch_size(model), threads=num_threads(model))
+    found: Resolution = resolve_model(model, kept or _profile_of(times, model), engine_cores)
+    return StageSetup(
+        key=key,
+        kind="model",
+        execution=found.execution,  # type: ignore[arg-type]  # one of the three words
+        instances=found.instances,
+        threads=found.threads,
+        max_batch_size=found.max_batch_size,
+        deferral_ns=model.levers.deferral_ns,
+        queue_ns=None if model.levers.queue_ns == "auto" else model.levers.queue_ns,
+    )
+
+
+def _profile_of(times: ModelTimes | None, model: Model) -> Profile:
+    """The times as the server's own profile at load would have them."""
+    if times is None:
+        return Profile({}, Batching(True, 0.0), "nothing")
+    wanted = wanted_batch_size(model)
+    by_length = {
+        length: {rows: values for rows, values in by_rows.items() if rows <= wanted}
+        for length, by_rows in times.samples.items()
+    }
+    if times.batches and wanted > 1:
+        # Only lone rows were measured, by a lever: the server would find out what batches take, and so must the profile.
+        for by_rows in by_length.values():
+            by_rows.setdefault(2, [2 * ns for ns in by_rows[1]])
+    return Profile(by_length, Batching(times.same, 0.0), "the simulator's profile")
+
+
+def _kept_profile(configuration: Configuration, index: int, rung: str | None = None) -> Profile | None:
+    """What the server itself has kept of this model on this machine; None: nothing yet. Args: rung: who stands in there."""
+    digest = Samples(configuration.service, Path(configuration.root), lambda: 0).digest
+    return profiles.read(profile_path(configuration, index, digest, rung), Profile)
+
+
+def _expected_ns(stages: Sequence[StageSetup], profile: ServiceProfile) -> int:
+    """Of a lone request of the longest profiled length, in all stages."""
+    known = [profile.models[stage.key] for stage in stages if stage.key in profile.models]
+    return sum(round(mean_ns(times, 1, max(times.samples))) for times in known)
+
+
+def _digest(configuration: Configuration, names: Sequence[str], model: Model | None = None) -> str:
+    """Of the bytes behind the names, and of how requests are put together for it."""
+    files = [file.digest for name in names for file in configuration.files if file.name == name]
+    how = [] if model is None else [msgspec.to_builtins(model.ragged), model.providers, model.batching]
+    return hashlib.sha256(
+        msgspec.json.encode([files, how, [name.rpartition(":")[2] for name in names]])
+    ).hexdigest()

@@ -1,0 +1,1 @@
+"""Variants judged and timed, on parts of the data that do not overlap."""

@@ -1,0 +1,1 @@
+"""Every picture, drawn with the same axes, colours and marks."""

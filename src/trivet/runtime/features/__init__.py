@@ -1,0 +1,1 @@
+"""Features of entities that join a request: from a file in memory, or from a store."""

@@ -1,0 +1,1 @@
+"""What may answer a request before its pipeline runs: tables, caches, and their stores."""

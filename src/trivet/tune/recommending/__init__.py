@@ -1,0 +1,1 @@
+"""From trials to a front, what each lever does, and a recommendation with its reasons."""
