@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.experiment.replay_support import MemoryStore, configuration, rows, run
 from trivet.catalog.records import Run
+from trivet.experiment.replay import bundle
 from trivet.experiment.replay.archive import Archive, BundleError, digest_of, write_archive
 from trivet.experiment.replay.bundle import _parquet
-from trivet.experiment.replay import bundle
 
 MODEL = b"weights " * 100
 

@@ -9,10 +9,10 @@ from tests.experiment.replay_support import MemoryStore, configuration, environm
 from trivet.catalog.code_version import CodeVersion
 from trivet.catalog.conditions import Conditions
 from trivet.catalog.records import Figure, Run
+from trivet.experiment.replay import bundle
 from trivet.experiment.replay.anonymise import REMOVED_DATA, scrubbed
 from trivet.experiment.replay.archive import Archive
 from trivet.experiment.replay.bundle import BundleError, _parquet
-from trivet.experiment.replay import bundle
 from trivet.spec.row import RowColumns
 
 SECRETS = (

@@ -17,10 +17,11 @@ from trivet.catalog.catalog import Catalog
 from trivet.catalog.records import Run, RunDraft, RunFilter
 from trivet.cli.chosen import chosen_run
 from trivet.cli.main import cli
+from trivet.experiment.replay import bundle
 from trivet.experiment.replay.again import measure_again, subject_of_run, workload_of
 from trivet.experiment.replay.environments import BUILT, place_of
 from trivet.experiment.replay.evidence import Evidence, evidence
-from trivet.experiment.replay import bundle, replay
+from trivet.experiment.replay.replay import replay
 from trivet.experiment.run import Settings, run
 from trivet.experiment.target import subject_of
 from trivet.experiment.workload import Workload

@@ -90,7 +90,8 @@ def _budget_ns(text: str) -> int:
 def _baseline(catalog: "Catalog", text: str) -> "tuple[Run, RecordStore]":
     """Raises: UserError: no such run, or none that was measured to the end; a bundle of several."""
     from trivet.errors import UserError
-    from trivet.experiment.replay import bundle, check_replayable
+    from trivet.experiment.replay import bundle
+    from trivet.experiment.replay.replay import check_replayable
 
     store: RecordStore = catalog
     if Path(text).is_file():
