@@ -54,7 +54,10 @@ def _text(found: "Certified") -> str:
         f"{100 * certificate.max_loss:g} allowed), on {best.rows:,} rows",
         f"  accuracy {100 * found.accuracy:.2f} %, {100 * found.full_accuracy:.2f} % without exits; at most "
         f"{100 * best.lost:.2f} % of the rows are lost, {100 * best.changed:.2f} % get another answer",
-        f"  {100 * best.saving:.0f} % of the last model's time is saved",
+        f"  {100 * best.saving:.0f} % of the last model's time is saved"
+        if best.saving > 0
+        else f"  nothing is saved: a row takes {100 * (1 - best.saving):.0f} % of the last model's time; serve that one "
+        "alone, allow a larger `max_loss`, or certify on more rows",
     ]
     for (name, share), threshold in zip(found.shares.items(), (*best.thresholds, None), strict=True):
         rule = "the others" if threshold is None else f"confidence {threshold:g} or more"

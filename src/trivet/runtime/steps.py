@@ -1,6 +1,6 @@
 """Python steps of a pipeline that run in the event loop: from the words of a service file to something to call.
 
-A step that takes long runs in a process of its own, as a model does (`preparing_steps.py` decides).
+A step that takes long runs in a process of its own, as a model does (`preparing/steps.py` decides).
 """
 
 import importlib.util

@@ -3,7 +3,7 @@
 A beam search over sequences of batches on one core. A state is (the instant the core is free, for each distinct SLO
 the first request not yet passed over, requests answered). Within one SLO deadlines come in order of arrival, so a
 batch takes a run of neighbours and what it skips is lost. The result is a schedule that exists, hence a lower bound on
-the optimum; a wider beam finds at least nearly as much (`tests/simulate/test_offline.py` compares with brute force).
+the optimum; a wider beam finds at least nearly as much (`tests/simulate/test_bound.py` compares with brute force).
 """
 
 from __future__ import annotations

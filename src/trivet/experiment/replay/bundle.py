@@ -111,7 +111,7 @@ def export(
 ) -> Bundle:
     """Write the runs and all that they name into one file.
 
-    Args: runs: one, or those of one comparison.  anonymise: see _anonymise.py; keep_data: but the data stays.
+    Args: runs: one, or those of one comparison.  anonymise: see anonymise.py; keep_data: but the data stays.
     Raises: BundleError: something that was recorded is not there any more, or the file cannot be written.
     """
     removed: tuple[str, ...] = ()
