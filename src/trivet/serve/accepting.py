@@ -78,11 +78,13 @@ class Acceptor:
         self._adopt(client)
 
     def _send(self, client: socket.socket, target: int) -> bool:
+        # Counted first: the other worker may answer it, and a next one come, before this one goes on.
+        self._board.give(self._index, target)
         try:
             socket.send_fds(self._inboxes[target], [b"c"], [client.fileno()])
         except OSError:  # its inbox is full, or it has just died: keep the connection
+            self._board.take_back(self._index, target)
             return False
-        self._board.give(self._index, target)
         client.close()  # the other worker holds its own descriptor now
         return True
 

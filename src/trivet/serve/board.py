@@ -33,6 +33,9 @@ class Board:
     def give(self, w: int, target: int) -> None:
         self._cells[w * self._width + _FIXED + target] += 1
 
+    def take_back(self, w: int, target: int) -> None:
+        self._cells[w * self._width + _FIXED + target] -= 1
+
     def connection_closed(self, w: int) -> None:
         self._cells[w * self._width + _CLOSED] += 1
 
