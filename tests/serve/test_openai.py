@@ -83,6 +83,7 @@ def test_pieces_are_sent_as_they_are_made(client: openai.OpenAI, folder: Path) -
         drain(words)
 
 
+@pytest.mark.slow  # it looks at the server until the generator has seen it, and once looked for ever: why is not known
 @pytest.mark.parametrize("streamed", [True, False])
 def test_a_client_that_leaves_stops_the_generator(
     client: openai.OpenAI, server: ServerProcess, folder: Path, streamed: bool
