@@ -27,6 +27,7 @@ def talk(inputs):
         raise BadRequestError("no top_k here")
     said = json.loads(inputs["messages"][0])[-1]["content"].split(" ")
     words = open("words") if options.get("waits") else None
+    log.write(f"begun {len(said)}\\n")
     made = 0
     try:
         for made, word in enumerate(said, start=1):

@@ -1,7 +1,9 @@
 """OpenAI's own client against a real server: chat, completions, embeddings and models, and every way in which they end."""
 
 import json
+import os
 import re
+import signal
 import socket
 import urllib.request
 from collections.abc import Iterator
@@ -83,28 +85,33 @@ def test_pieces_are_sent_as_they_are_made(client: openai.OpenAI, folder: Path) -
         drain(words)
 
 
-@pytest.mark.slow  # it looks at the server until the generator has seen it, and once looked for ever: why is not known
+def asked_to_wait(server: ServerProcess, length: int, *, streamed: bool) -> socket.socket:
+    """The connection of a client that has sent `talk` a request of so many words, each of which it waits for."""
+    said = say("w " * (length - 1) + "w")
+    data = json.dumps({"model": "talk", "messages": said, "stream": streamed, "waits": True}).encode()
+    client = socket.create_connection((server.host, server.port), timeout=30)
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % len(data)
+    client.sendall(head + data)
+    return client
+
+
+def num_cancelled(server: ServerProcess) -> int:
+    found: int = counters(server, "talk")["counters"]["failed"].get("CANCELED", 0)
+    return found
+
+
 @pytest.mark.parametrize("streamed", [True, False])
 def test_a_client_that_leaves_stops_the_generator(
-    client: openai.OpenAI, server: ServerProcess, folder: Path, streamed: bool
+    server: ServerProcess, folder: Path, streamed: bool
 ) -> None:
     length = 1000 + streamed
-    body = {
-        "model": "talk",
-        "messages": say("w " * (length - 1) + "w"),
-        "stream": streamed,
-        "waits": True,
-    }
-    data = json.dumps(body).encode()
-    before = counters(server, "talk")["counters"]["failed"].get("CANCELED", 0)
+    before = num_cancelled(server)
     with words_pipe(folder) as words:
-        with socket.create_connection((server.host, server.port), timeout=30) as left:
-            head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\nContent-Length: %d\r\n\r\n" % len(data)
-            left.sendall(head + data)
-            while not counters(server, "talk")["running"]:
-                pass  # each look is a round trip to the worker
+        with asked_to_wait(server, length, streamed=streamed):
+            while f"begun {length}\n" not in (folder / "log").read_text():
+                counters(server, "talk")  # each look is a round trip to the worker
             words.write(b"go\n" * 3)
-        while counters(server, "talk")["counters"]["failed"].get("CANCELED", 0) == before:
+        while num_cancelled(server) == before:
             words.write(b"go\n")
         words.write(b"go\n")
         while f"of {length}\n" not in (folder / "log").read_text():
@@ -114,6 +121,35 @@ def test_a_client_that_leaves_stops_the_generator(
         drain(words)
     made = int((folder / "log").read_text().rpartition(f" of {length}")[0].rpartition(" ")[2])
     assert made < length
+
+
+def test_a_generator_whose_client_left_before_it_began_is_never_begun(
+    server: ServerProcess, folder: Path
+) -> None:
+    before, length = num_cancelled(server), 900
+    engines = [
+        int(pid)
+        for worker in server.children()
+        for children in Path(f"/proc/{worker}/task").glob("*/children")  # engines are started by threads
+        for pid in children.read_text().split()
+    ]
+    assert engines
+    for pid in engines:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        with asked_to_wait(server, length, streamed=True):
+            while not counters(server, "talk")["running"]:
+                pass
+        while num_cancelled(server) == before:
+            pass
+    finally:
+        for pid in engines:
+            os.kill(pid, signal.SIGCONT)
+    while counters(server, "talk")["running"]:
+        pass
+    log = (folder / "log").read_text()
+    assert f"begun {length}\n" not in log
+    assert f"of {length}\n" not in log
 
 
 def test_an_error_before_the_first_piece_is_an_answer(client: openai.OpenAI) -> None:
@@ -278,11 +314,21 @@ def test_a_method_that_is_not_allowed(client: openai.OpenAI) -> None:
     assert (error.value.status_code, error.value.response.headers["allow"]) == (405, "POST")
 
 
-def test_a_deadline_that_has_passed_and_one_that_cannot_be_met(client: openai.OpenAI) -> None:
-    with pytest.raises(openai.APIStatusError) as error:
-        client.completions.create(
-            model="complete", prompt="a", extra_headers={"x-envoy-expected-rq-timeout-ms": "1"}
-        )
+def test_a_deadline_that_passes_before_the_first_piece(
+    client: openai.OpenAI, server: ServerProcess, folder: Path
+) -> None:
+    with words_pipe(folder) as words:
+        with pytest.raises(openai.APIStatusError) as error:
+            stream(
+                client,
+                "never",
+                extra_body={"waits": True},
+                extra_headers={"x-envoy-expected-rq-timeout-ms": "50"},
+            )
+        words.write(b"go\n")  # its code goes on, to find that nobody waits
+        while counters(server, "talk")["running"]:
+            pass
+        drain(words)
     assert error.value.status_code in (429, 504)
     assert error.value.body["type"] in ("rate_limit_error", "timeout_error")  # type: ignore[index]
 

@@ -56,7 +56,6 @@ def test_pieces_pass_both_servers_as_they_are_made(client: openai.OpenAI, openai
         drain(words)
 
 
-@pytest.mark.slow  # it looks at the far server until that has seen it
 def test_a_client_that_leaves_stops_the_far_generator(
     client: openai.OpenAI, server: ServerProcess, openai_server: ServerProcess, openai_folder: Path
 ) -> None:
