@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -42,12 +43,7 @@ _PATIENCE_NS = 10 * NS_PER_S
 
 
 def main(args: Sequence[str] = ()) -> int:
-    made = parser("degradation", QUESTION, blocks=8, seconds=6)
-    made.add_argument("--packages", type=Path, help="the folder with the packages of both encoders")
-    made.add_argument("--load", type=float, default=3, help="times the full model's capacity [3]")
-    made.add_argument("--deadline-ms", type=float, default=100)
-    made.add_argument("--max-loss", type=float, nargs="*", default=[1, 5], metavar="POINTS")
-    options = made.parse_args(args)
+    options = parsed(args)
     server_core, client_core = server_and_client_core()
     deadline_ns = int(options.deadline_ms * 1e6)
     folder = OUT / "sides" / "degradation"
@@ -105,20 +101,33 @@ def main(args: Sequence[str] = ()) -> int:
         sides,
         num_blocks=options.blocks,
         seed=options.seed,
-        settings={
-            "data": found.told,
-            "losses declared, points": {name: round(100 * loss, 2) for name, loss in found.losses.items()},
-            "offered": f"{options.load:g} x the full model's capacity",
-            "deadline": f"{options.deadline_ms:g} ms",
-            "warm-up": "2 s",
-            "measured": f"{options.seconds:g} s",
-            "budgets, points": options.max_loss,
-        },
+        settings=settings(options, found),
         calibrate=capacity,
         resume=options.resume,
     )
     print(report(comparison))
     return 0
+
+
+def parsed(args: Sequence[str]) -> argparse.Namespace:
+    made = parser("degradation", QUESTION, blocks=8, seconds=6)
+    made.add_argument("--packages", type=Path, help="the folder with the packages of both encoders")
+    made.add_argument("--load", type=float, default=3, help="times the full model's capacity [3]")
+    made.add_argument("--deadline-ms", type=float, default=100)
+    made.add_argument("--max-loss", type=float, nargs="*", default=[1, 5], metavar="POINTS")
+    return made.parse_args(args)
+
+
+def settings(options: argparse.Namespace, found: Classifiers) -> Mapping[str, Any]:
+    return {
+        "data": found.told,
+        "losses declared, points": {name: round(100 * loss, 2) for name, loss in found.losses.items()},
+        "offered": f"{options.load:g} x the full model's capacity",
+        "deadline": f"{options.deadline_ms:g} ms",
+        "warm-up": "2 s",
+        "measured": f"{options.seconds:g} s",
+        "budgets, points": options.max_loss,
+    }
 
 
 def told(measured: Measurement, result: Result, found: Classifiers) -> Measurement:

@@ -59,7 +59,7 @@ async def ask(served: Served, users: list[bytes]) -> Any:
     array = np.array(users, object)
     message = InferMessage([InferInput(array.shape, array)], "", None, None, False)
     answer, now_ns = Answer(), served.runtime.now_ns()
-    request = served.live.unbegun(message, now_ns, now_ns, 10_000_000_000, 0, answer)
+    request = served.live.request(message, now_ns, now_ns, 10_000_000_000, 0, answer)
     assert served.live.fronts is not None
     served.live.fronts.take(request)
     await answer.done.wait()

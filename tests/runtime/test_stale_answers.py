@@ -32,7 +32,7 @@ async def take(served: Served, x: list[float]) -> Answer:
     message = InferMessage([InferInput(tensor.shape, tensor)], "", None, None, False)
     answer, now_ns = Answer(), served.runtime.now_ns()
     assert served.live.fronts is not None
-    answer.request = served.live.unbegun(message, now_ns, now_ns, 0, 0, answer)
+    answer.request = served.live.request(message, now_ns, now_ns, 0, 0, answer)
     served.live.fronts.take(answer.request)
     async with asyncio.timeout(10):
         await answer.done.wait()

@@ -126,8 +126,17 @@ def test_a_job_that_is_killed_goes_on_and_its_table_is_as_if_it_had_not_been(
         (tmp_path / file).symlink_to(folder / file)
     slow = SERVICE.replace("steps.py:same", "slow.py:same")
     (tmp_path / "slow.py").write_text(
-        "import time\n" + STEPS.replace("    return", "    time.sleep(1e-5)\n    return")
+        "import os, threading\n"
+        + STEPS.replace(
+            "    return",
+            "    calls.append(1)\n"
+            "    if len(calls) > 2048 and os.path.exists('stop'):\n"
+            "        threading.Event().wait()  # for ever\n"
+            "    return",
+        )
+        + "calls = []\n"
     )
+    (tmp_path / "stop").touch()
     (tmp_path / "slow.yaml").write_text(slow)
     pq.write_table(pa.table({"user": [[i % 100] for i in range(4 * 1024)]}), tmp_path / "inputs.parquet")
     command = [sys.executable, "-m", "trivet.cli.main", "precompute", "slow.yaml", "inputs.parquet", "--json"]
@@ -139,6 +148,7 @@ def test_a_job_that_is_killed_goes_on_and_its_table_is_as_if_it_had_not_been(
             break
     os.kill(job.pid, signal.SIGKILL)
     job.communicate()
+    (tmp_path / "stop").unlink()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120)
     published = json.loads(done.stdout)
     assert published["rows"] == 4 * 1024

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from trivet.errors import RequestError
 from trivet.pipeline.certified import NOTHING_LEAVES, Guard
 from trivet.pipeline.exits import ExitPoint, confidences, decisions
+from trivet.pipeline.wiring import REQUEST
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.spec.certified import Cascade, Certificate
@@ -81,6 +82,8 @@ class Audits:
         audit = Audit(self)
         try:
             again = self._live.request(request.message, now_ns, now_ns, _TIME_NS, 100, audit)
+            if again.stage == REQUEST:  # no front is asked
+                self._live.begin(again)
         except RequestError as error:
             audit.fail(request, error)
             return

@@ -114,20 +114,13 @@ class LiveService:
         self.ladder = ladder  # of the last model, where others may stand in for it
         self.models = list(self.models_by_place.values())
         self.answered_counters = self.models[-1].counters  # where whole requests are counted
-        self._kept = (
-            kept  # of what a stage gives: what a fallback of a later one answers with, and the name for it
-        )
+        # Of what a stage gives: what a fallback of a later one answers with, and the name for it.
+        self._kept = kept
         self.last_stage = self.stages[-1]
         self.streams = any(model.streams for model in self.models)
         points = {place: model.exit for place, model in self.models_by_place.items() if model.exit}
-        expected: list[ChainStage] = [*self.stages]
-        if ladder is not None:
-            self.models += ladder.rungs[1:]
-            expected[last_model] = ladder
-            for rung in ladder.rungs:
-                rung.ladder = ladder
+        self.chain = self._chain(points, last_model)
         self.every_model = [*self.models, *stand_ins]  # with those that answer only where another has failed
-        self.chain = Chain(expected, points, last_model)
         self.wiring = wiring
         self.deadline_ns = deadline_ns
         # An answer that took longer is worth a look: over the SLO's latency; without one only those past the deadline.
@@ -161,6 +154,16 @@ class LiveService:
         )
         # Then its inputs are the first model's as they came, and nobody else takes them.
         self._starts_with_model = isinstance(stages[0], LiveModel) and not wiring.kept(REQUEST)
+
+    def _chain(self, points: Mapping[int, ExitPoint], last_model: int) -> Chain:
+        """Its stages; at the ladder's any of its models may stand, which are models of the service too."""
+        expected: list[ChainStage] = [*self.stages]
+        if self.ladder is not None:
+            self.models += self.ladder.rungs[1:]
+            expected[last_model] = self.ladder
+            for rung in self.ladder.rungs:
+                rung.ladder = self.ladder
+        return Chain(expected, points, last_model)
 
     def _exit_encoder(self, names: str) -> ResponseEncoder:
         return self.encoder_saying(names, {})
@@ -220,7 +223,8 @@ class LiveService:
         priority: int,
         reply: Reply,
     ) -> Request:
-        """A request for the first model stage, after the steps before it.
+        """A request that has arrived. Where something may answer it before its pipeline, nothing has been computed for it:
+        its `stage` is REQUEST then, and `begin` takes it to the first model. Else it is there.
 
         Args: timeout_ns: 0 means the service's own deadline. priority: 0 means the service's default.
         Raises: BadRequestError: the inputs do not fit together. EngineError: a step failed.
@@ -229,41 +233,19 @@ class LiveService:
         queue = self._lone_queue
         if queue is not None and not priority:
             rows = message.inputs[0].shape[0]
-            if rows > 0:
+            if rows > 0:  # there is nothing to begin
                 return Request(queue, rows, now_ns, deadline_ns, received_ns, self, message, reply)
-        request = self.unbegun(message, received_ns, now_ns, timeout_ns, priority, reply)
-        if request.stage == REQUEST:
-            self.begin(request)
-        return request
-
-    def unbegun(
-        self,
-        message: InferMessage,
-        received_ns: int,
-        now_ns: int,
-        timeout_ns: int,
-        priority: int,
-        reply: Reply,
-    ) -> Request:
-        """A request for which nothing has been computed; where its `stage` is REQUEST, `begin` takes it to the first model.
-
-        Args, Raises: BadRequestError: as `request`; what its inputs are to each other is looked at when it begins.
-        """
         if self.streams and message.binary_outputs is not False:
             raise BadRequestError(
                 "this model answers in chunks of JSON; leave out binary_data_output and binary_data"
             )
-        deadline_ns = received_ns + (timeout_ns or self.deadline_ns)
-        queue = self._lone_queue
-        if queue is not None and not priority:
-            rows = message.inputs[0].shape[0]
-            if rows > 0:  # there is nothing to begin
-                return Request(queue, rows, now_ns, deadline_ns, received_ns, self, message, reply)
         request = Request(self._first_queue, 1, now_ns, deadline_ns, received_ns, self, message, reply)
         request.stage = REQUEST
         request.priority = priority
         request.carried = {}
         request.exit = ""
+        if self.fronts is None:
+            self.begin(request)
         return request
 
     def begin(self, request: Request) -> None:

@@ -15,7 +15,7 @@ from trivet.spec.fields import FieldError, nearest
 from trivet.spec.levers import Count
 from trivet.spec.signature import TensorSpec
 from trivet.spec.sources import is_target
-from trivet.spec.units import Duration
+from trivet.spec.units import Duration, Percent
 
 HASHED = "hashed"  # the encoder that needs no model
 ANSWER = "answer"  # the topic that needs no input
@@ -40,37 +40,26 @@ class SemanticCache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     input: Text
-    max_wrong: float | str = 0.01
+    max_wrong: Percent = 0.01
     encoder: Text = HASHED
     size: Count = 100_000
     ttl_ns: Literal["none"] | Duration = msgspec.field(default="none", name="ttl")
-    audit: float | str = 0.03
+    audit: Percent = 0.03
     topic: Text | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name, most in (("max_wrong", _LARGEST_BUDGET), ("audit", _LARGEST_AUDIT)):
-            declared = getattr(self, name)
-            share = _share(declared)
-            if share is None or not 0 < share <= most:
+            share = getattr(self, name)
+            if not 0 < share <= most:
                 raise FieldError(
                     (name,),
-                    f"{name}: expected a share above 0% and up to {most:.0%}, such as 1%, got {declared!r}",
+                    f"{name}: expected a share above 0% and up to {most:.0%}, such as 1%, got {share:g}",
                 )
-            msgspec.structs.force_setattr(self, name, share)
         if self.ttl_ns == 0:
             raise FieldError(
                 ("ttl",), "ttl: an entry that lives 0 ms answers nothing; leave semantic_cache out"
             )
-
-    @property
-    def budget(self) -> float:
-        """`max_wrong` as a share."""
-        return float(self.max_wrong)
-
-    @property
-    def audit_share(self) -> float:
-        return float(self.audit)
 
     @property
     def encoder_model(self) -> str | None:
@@ -110,13 +99,3 @@ def check_semantic_cache(
             ("semantic_cache", "topic"),
             f"{ANSWER!r} is the answer here and an input as well; rename the input",
         )
-
-
-def _share(value: float | str) -> float | None:
-    """`10%`, `0.1` or 0.1 as a share; None: neither."""
-    try:
-        if isinstance(value, str):
-            return float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
-        return float(value)
-    except ValueError:
-        return None

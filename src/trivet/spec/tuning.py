@@ -17,6 +17,7 @@ import msgspec
 
 from trivet.spec.fields import FieldError
 from trivet.spec.levers import Count
+from trivet.spec.units import Percent
 
 Value = bool | int | float | str
 Objective = Literal["rate", "latency", "cost"]
@@ -52,25 +53,19 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     levers: Mapping[str, LeverRule] = {}
     variants: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] | None = None
     objective: Objective = "rate"
-    safety_margin: float | str = 0.1
+    safety_margin: Percent = 0.1
 
     def __post_init__(self) -> None:
-        margin = _share(self.safety_margin)
-        if margin is None or not 0 <= margin <= MAX_MARGIN:
+        if self.safety_margin > MAX_MARGIN:
             raise FieldError(
                 ("safety_margin",),
-                f"safety_margin: expected a share from 0% to {MAX_MARGIN:.0%}, such as 10%, got {self.safety_margin!r}",
+                f"safety_margin: expected a share from 0% to {MAX_MARGIN:.0%}, such as 10%, got {self.safety_margin:g}",
             )
-        msgspec.structs.force_setattr(self, "safety_margin", margin)
         for name, rule in self.levers.items():
             if rule == ():
                 raise FieldError(
                     ("levers", name), f"levers.{name}: an empty list; name values, or leave it out"
                 )
-
-    @property
-    def margin(self) -> float:
-        return float(self.safety_margin)
 
 
 class DeploymentHint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,13 +75,3 @@ class DeploymentHint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """
 
     workers: Count
-
-
-def _share(value: float | str) -> float | None:
-    """`10%`, `0.1` or 0.1 as a share; None: neither."""
-    try:
-        if isinstance(value, str):
-            return float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
-        return float(value)
-    except ValueError:
-        return None

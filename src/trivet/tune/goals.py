@@ -36,7 +36,7 @@ def goal_of(service: Service, objective: Objective | None, slo_latency_ns: int) 
         accuracy_drop=service.slo.most_drop,
         metric=service.metric,
         throughput_rps=service.slo.throughput,
-        safety_margin=tuning.margin if tuning is not None else 0.1,
+        safety_margin=tuning.safety_margin if tuning is not None else 0.1,
     )
 
 

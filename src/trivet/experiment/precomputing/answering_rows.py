@@ -66,18 +66,16 @@ class RowAnswering:
     def _submit(self, place: int) -> None:
         message = InferMessage(list(self._rows[place]), "", None, None, True)
         now_ns = self._now_ns()
-        fronts = self._live.fronts
-        made = self._live.request if fronts is None else self._live.unbegun
         try:
-            request = made(message, now_ns, now_ns, _TIMEOUT_NS, 0, self)
+            request = self._live.request(message, now_ns, now_ns, _TIMEOUT_NS, 0, self)
         except RequestError as error:
             self._answers[place] = error
             return
         self._place[request] = place
-        if fronts is None:
+        if self._live.fronts is None:
             self._runtime.submit(request)
         else:  # what features come from a store
-            fronts.take(request)
+            self._live.fronts.take(request)
 
     # --- as the requests' reply ---------------------------------------------------------------------------------
 

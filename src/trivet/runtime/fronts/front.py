@@ -1,7 +1,7 @@
 """What may answer a request before its pipeline runs, and how a request passes it.
 
 A service without fronts has no `Fronts`. With them the steps before its first model run only for requests that no front
-answers: `LiveService.unbegun` makes a request that has been decoded and nothing more.
+answers: `LiveService.request` makes one that has been decoded and nothing more.
 """
 
 from collections.abc import Callable, Mapping, Sequence

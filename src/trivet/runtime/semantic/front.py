@@ -69,7 +69,7 @@ class SemanticFront:
         new_index: Callable[[int], Index] = UsearchIndex,
     ) -> None:
         declared, self._encoder = prepared.declared, prepared.encoder
-        self.policy = Policy(declared.budget, declared.audit_share, declared.seed)
+        self.policy = Policy(declared.max_wrong, declared.audit, declared.seed)
         size, ttl_ns = prepared.encoder.size, None if declared.ttl_ns == "none" else declared.ttl_ns
         self._entries = Scopes(declared.size, ttl_ns, lambda: new_index(size))
         self._meanings = prepared.meanings

@@ -48,16 +48,16 @@ class InferEndpoint:
         if options is not None:
             timeout_ns = timeout_ns or options.timeout_ns
         router = self._router
-        fronts = live.fronts
-        made = live.request if fronts is None else live.unbegun
-        request = made(message, connection.began_ns, router.now_ns(), timeout_ns, priority, connection)
+        request = live.request(
+            message, connection.began_ns, router.now_ns(), timeout_ns, priority, connection
+        )
         request.options = options
         router.answering.num_accepted += 1
         connection.expect(request)
-        if fronts is None:
+        if live.fronts is None:
             router.runtime.submit(request)
         else:
-            fronts.take(request)
+            live.fronts.take(request)
 
     def _refuse_json(self, body: Buffer, json_size: int | None) -> NoReturn:
         size = len(body) if json_size is None else json_size

@@ -126,6 +126,20 @@ def _throughput(figures: Mapping[str, Figure], goal: Goal) -> Check:
     return Check("throughput", shortfall, words)
 
 
+def _verdict(figure: Figure, floor: float, larger: bool, trust_estimates: bool) -> bool | None:
+    """Whether a figure clears a floor; None: cannot tell. Args: larger: is better."""
+    sign = 1 if larger else -1
+    if trust_estimates and sign * figure.estimate >= sign * floor:
+        return True
+    return clears(figure, floor, larger_is_better=larger)
+
+
+def _distance(figure: Figure, floor: float, larger: bool) -> float:
+    """How far the worse end is from the floor, over the floor."""
+    worst = figure.low if larger else figure.high
+    return math.inf if worst is None else abs(floor - worst) / max(abs(floor), 1e-9)
+
+
 def _drop(
     figures: Mapping[str, Figure], goal: Goal, drop: float, num_rows: int | None, trust_estimates: bool
 ) -> Check:
@@ -137,12 +151,10 @@ def _drop(
         return Check(
             name, math.inf, f"nothing says whether it loses at most {accepted}: not judged beside the default"
         )
-    verdict = clears(figure, floor, larger_is_better=larger)
-    sign = 1 if larger else -1
-    if verdict or (trust_estimates and sign * figure.estimate >= sign * floor):
+    verdict = _verdict(figure, floor, larger, trust_estimates)
+    if verdict:
         return Check(name)
-    worst = figure.low if larger else figure.high
-    distance = math.inf if worst is None else abs(floor - worst) / max(abs(floor), 1e-9)
+    distance = _distance(figure, floor, larger)
     told = f"a difference of {figure} on the same rows"
     if verdict is False:
         return Check(name, distance, f"{told} is more than the {accepted} that are accepted")
@@ -159,12 +171,10 @@ def _accuracy(
         return Check(
             name, math.inf, f"its accuracy was not measured, so nothing says that it clears {floor:g}"
         )
-    verdict = clears(figure, floor, larger_is_better=larger)
-    sign = 1 if larger else -1
-    if verdict or (trust_estimates and sign * figure.estimate >= sign * floor):
+    verdict = _verdict(figure, floor, larger, trust_estimates)
+    if verdict:
         return Check(name)
-    worst = figure.low if larger else figure.high
-    distance = math.inf if worst is None else abs(floor - worst) / max(abs(floor), 1e-9)
+    distance = _distance(figure, floor, larger)
     if verdict is False:
         return Check(name, distance, f"{goal.metric or 'accuracy'} of {figure} does not reach {floor:g}")
     rows = rows_in_words(

@@ -13,7 +13,7 @@ from trivet.serve.http.infer import chosen
 from trivet.serve.http.openai.dialect import Dialect
 from trivet.serve.http.openai.errors import ModelNotFoundError, error_answer
 from trivet.serve.http.openai.joined import Joined
-from trivet.serve.http.openai.offering import new_request, submit
+from trivet.serve.http.openai.offering import submit
 from trivet.serve.http.openai.several import Several
 from trivet.serve.http.options import Options, read_options
 from trivet.serve.http.response import is_echoable, json_response, status_of, without_body
@@ -160,7 +160,7 @@ class OpenAIFront:
             several.submit_next()
             return
         message = message_of(form, asked.texts, asked.options)
-        request = new_request(live, message, connection.began_ns, now_ns, options.timeout_ns, connection)
+        request = live.request(message, connection.began_ns, now_ns, options.timeout_ns, 0, connection)
         request.options = options
         if live.streams and not asked.stream:
             request.reply = Joined(connection, piece_writer(form, NO_HEADING, include_usage=False))

@@ -15,7 +15,7 @@ from trivet.runtime.request import Reply, Request
 from trivet.runtime.results import Results
 from trivet.runtime.runtime import Runtime
 from trivet.serve.http.openai.joined import Joined
-from trivet.serve.http.openai.offering import new_request, submit
+from trivet.serve.http.openai.offering import submit
 from trivet.serve.http.options import Options
 from trivet.spec.openai import OpenAIForm
 from trivet.wire.openai_input import message_of
@@ -77,7 +77,7 @@ class Several:
     def _part(self, index: int, now_ns: int) -> Request:
         message = message_of(self._form, self._asked.texts[index : index + 1], self._asked.options)
         timeout_ns = self._options.timeout_ns
-        part = new_request(self._live, message, self._received_ns, now_ns, timeout_ns, self)
+        part = self._live.request(message, self._received_ns, now_ns, timeout_ns, 0, self)
         part.options = self._options
         part.first_row = index
         if self._live.streams:
