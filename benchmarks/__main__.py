@@ -6,11 +6,14 @@ prints Markdown and returns an exit code. With SHORT = True it takes under a min
 
 import argparse
 import ast
+import contextlib
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from trivet.host import awake
 
 HERE = Path(__file__).parent
 
@@ -45,6 +48,11 @@ def main(args: Sequence[str]) -> int:
     )
     parser.add_argument("question", nargs="*", help="names, as --list shows them")
     parser.add_argument("--list", action="store_true", help="names and questions; * runs by default")
+    parser.add_argument(
+        "--asleep",
+        action="store_true",
+        help="let idle cores sleep: else they are held awake where that is allowed",
+    )
     own, _, passed_on = _split(list(args))
     options = parser.parse_args(own)
     benchmarks = find()
@@ -58,7 +66,19 @@ def main(args: Sequence[str]) -> int:
         parser.error("options after `--` need exactly one named benchmark")
     chosen = [benchmarks[name] for name in options.question]
     chosen = chosen or [benchmark for benchmark in benchmarks.values() if benchmark.is_short]
-    return max((benchmark.run(passed_on) for benchmark in chosen), default=0)
+    with contextlib.nullcontext() if options.asleep else _awake():
+        return max((benchmark.run(passed_on) for benchmark in chosen), default=0)
+
+
+@contextlib.contextmanager
+def _awake() -> Iterator[None]:
+    """What is measured is not how soon the host wakes a core. Records say whether that was had."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(awake())
+        except OSError as error:
+            print(f"idle cores may sleep, which lengthens tails: {error}", file=sys.stderr)
+        yield
 
 
 def _split(args: list[str]) -> tuple[list[str], str, list[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from benchmarks._measurement import Measurement
-from trivet.host import processor
+from trivet.host import is_awake, processor
 from trivet.stats.errors import TooFewError
 from trivet.stats.interval import Interval, Ratio
 from trivet.stats.mean import mean_of_blocks
@@ -32,10 +32,12 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     kernel: str
     python: str
     packages: dict[str, str]
+    awake: bool = False  # idle cores were held awake
 
     def __str__(self) -> str:
         packages = ", ".join(f"{name} {version}" for name, version in self.packages.items())
         cores = f"{len(self.cores)} cores"
+        cores += " held awake" if self.awake else ""
         return f"{self.date[:10]}, {self.processor}, {cores}, Linux {self.kernel}, Python {self.python}; {packages}"
 
     def is_like(self, other: "Environment") -> bool:
@@ -161,6 +163,7 @@ def environment() -> Environment:
         kernel=platform.release(),
         python=platform.python_version(),
         packages={name: importlib.metadata.version(name) for name in PACKAGES},
+        awake=is_awake(),
     )
 
 

@@ -174,7 +174,7 @@ def timer(sight: Sight) -> Finding:
         what="timer",
         measured=measured,
         why="the load generator sends when its timer fires: over 1 ms at its p99 a run is invalid",
-        fix="see load, steal and governor: a core that sleeps deeply or is shared wakes late",
+        fix="trivet --awake bench ...: idle cores sleep, and wake late; else see load, steal and governor",
         severity="warning",
     )
 

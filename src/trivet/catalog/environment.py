@@ -17,6 +17,7 @@ from trivet.catalog.differences import Difference, differences_of
 from trivet.catalog.host_files import HOST, HostFiles
 from trivet.catalog.machine import Limits, Processor
 from trivet.catalog.noise import Noise
+from trivet.host import WAKE_LATENCY, is_awake
 
 __all__ = ["Difference", "Environment", "differences", "fingerprint"]
 
@@ -26,6 +27,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
     code: of the folder that was measured.  trivet_code: of trivet, where it runs from a working tree.
     pinning: cores by what runs on them ("server", "generator").
+    awake: idle cores were held awake (`trivet --awake`).
     threads: environment variables that set how many threads libraries start.
     load: runnable tasks and load averages at the beginning.
     conditions, noise_before, noise_after: what went on meanwhile; None: not measured.
@@ -49,6 +51,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     cores: tuple[int, ...] = ()
     pinning: dict[str, tuple[int, ...]] = {}
+    awake: bool = False
     threads: dict[str, str] = {}
     gpus: tuple[str, ...] = ()
     load: dict[str, float] = {}
@@ -92,6 +95,7 @@ def fingerprint(
         limits=machine.limits(files),
         cores=cores,
         pinning=dict(pinning or {}),
+        awake=is_awake(files.root / WAKE_LATENCY.relative_to("/")),
         threads=machine.thread_settings(environ),
         gpus=machine.gpus(files),
         load=_load(files),

@@ -1,12 +1,14 @@
 """`trivet`: each command is a thin call of the package that does the work, imported when it is called."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from trivet import __version__
+from trivet import __version__, host
 from trivet.cli.audit import audit
 from trivet.cli.bench import bench, compare
 from trivet.cli.certify import certify
@@ -40,8 +42,30 @@ class _Group(click.Group):
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="trivet")
-def cli() -> None:
+@click.option(
+    "--awake",
+    envvar="TRIVET_AWAKE",
+    is_flag=True,
+    help="Meanwhile the machine's idle cores poll instead of sleeping: shorter tails, more power.",
+)
+@click.pass_context
+def cli(context: click.Context, awake: bool) -> None:
     """Serve models with the best balance of latency, throughput and accuracy."""
+    if awake:
+        context.with_resource(_held_awake())
+
+
+@contextlib.contextmanager
+def _held_awake() -> Iterator[None]:
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(host.awake(host.WAKE_LATENCY))
+        except OSError as error:
+            raise UserError(
+                f"--awake: {error.strerror}: {host.WAKE_LATENCY}; run as a user who may write there, or leave "
+                "--awake (or TRIVET_AWAKE) away: cores that sleep are slower to begin"
+            ) from None
+        yield
 
 
 @cli.command()
