@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -36,7 +36,6 @@ from trivet.serve.channel import Channel
 from trivet.serve.draining import Draining
 from trivet.serve.http.budgets import Budgets
 from trivet.serve.http.hangups import Hangups
-from trivet.serve.http.openai.front import OpenAIFront
 from trivet.serve.http.response import response
 from trivet.serve.http.router import Router
 from trivet.serve.http.tenants import Tenants
@@ -167,7 +166,7 @@ class Worker:
             router.budgets = Budgets(message.tenants, page, self._index, self.say)
         router.on_closed = lambda: board.connection_closed(index)
         V2(router, self.forward).register()
-        OpenAIFront(router).register()
+        router.prefixes[b"/v1/"] = partial(_first_under_v1, router)
         if message.sampling is not None:
             self._sample(router, message.sampling)
         try:
@@ -346,6 +345,15 @@ class Worker:
 
 def describe(live: LiveService) -> str:
     return f"{live.name} {live.version} [{live.hash[:12]}]: {live.summary()}; deadline {live.deadline_ns / 1e6:g} ms"
+
+
+def _first_under_v1(router: Router, *request: Any) -> None:
+    """Few servers are asked there: the modules are read when one is."""
+    from trivet.serve.http.openai.front import OpenAIFront
+
+    front = OpenAIFront(router)
+    front.register()
+    front.handle(*request)
 
 
 async def _run(arguments: argparse.Namespace) -> None:

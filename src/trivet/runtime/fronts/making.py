@@ -13,7 +13,6 @@ from trivet.runtime.live import LiveModel, LiveService
 from trivet.runtime.preparing.caches import cached_stages
 from trivet.runtime.preparing.preparing import Prepared
 from trivet.runtime.runtime import Runtime
-from trivet.runtime.semantic.front import SemanticFront
 from trivet.spec.cache import Cache, ExactCache
 
 
@@ -41,6 +40,8 @@ def make_fronts(
         if service.cache.stages:
             stages = _stage_caches(prepared, live, runtime, local, rules)
     if prepared.semantic is not None:  # after the exact one: who asks the same again needs no guess
+        from trivet.runtime.semantic.front import SemanticFront
+
         fronts.append(SemanticFront(prepared.semantic, loop, live.counts, runtime.now_ns))
     fronts += live.last_fronts
     if not fronts and stages is None:

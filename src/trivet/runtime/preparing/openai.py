@@ -11,7 +11,6 @@ from trivet.spec.fields import FieldError
 from trivet.spec.openai import form_of
 from trivet.spec.service import Service
 from trivet.spec.signature import Signature
-from trivet.wire.openai_input import sample_request
 
 if TYPE_CHECKING:
     from trivet.runtime.preparing.preparing import PreparedModel
@@ -31,4 +30,6 @@ def openai_sample(service: Service, index: int, signature: Signature) -> dict[st
     """What the first model is profiled on where no data tells: random text is no message."""
     if service.openai is None or index:
         return None
+    from trivet.wire.openai_input import sample_request
+
     return sample_request(service.openai.kind, signature)

@@ -6,7 +6,7 @@ Stage by stage in the pipeline's order, so that each can be profiled on what the
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
@@ -17,7 +17,6 @@ from trivet.errors import RequestError, SpecError
 from trivet.pipeline.wiring import Taking
 from trivet.runtime.conversion import as_arrays
 from trivet.runtime.degrading import Source
-from trivet.runtime.features.loading import load_features
 from trivet.runtime.fronts.precomputed import PrecomputedFront
 from trivet.runtime.preparing import profile as profiles
 from trivet.runtime.preparing.caches import check_cached_stages
@@ -44,7 +43,6 @@ from trivet.runtime.preparing.samples import Samples
 from trivet.runtime.preparing.service_signature import service_signature
 from trivet.runtime.preparing.stand_ins import check_fallbacks
 from trivet.runtime.preparing.steps import check_ends, declared_signature, profile_step
-from trivet.runtime.semantic.preparing import PreparedSemantic, prepare_semantic
 from trivet.runtime.steps import StepStage, call_step, load_callable
 from trivet.runtime.streaming import FirstChunk
 from trivet.spec.certified import Certificate
@@ -58,6 +56,9 @@ from trivet.spec.service_file import located
 from trivet.spec.signature import Signature, TensorSpec
 from trivet.spec.taking import check_taken
 from trivet.spec.validation import check_signature
+
+if TYPE_CHECKING:
+    from trivet.runtime.semantic.preparing import PreparedSemantic
 
 Say = Callable[[str], None]
 
@@ -97,7 +98,7 @@ class Prepared:
     rung_sources: list[list[Source]]  # of the inputs of each
     precomputed: PrecomputedFront | None = None
     certificate: Certificate | None = None  # of exits with a `max_loss`
-    semantic: PreparedSemantic | None = None
+    semantic: "PreparedSemantic | None" = None
 
 
 def prepare(
@@ -125,7 +126,7 @@ def prepare(
             preparing.add_stand_in(name)
         check_fallbacks(configuration.service, preparing.stages, preparing.stand_ins)
         certificate = certificate_of(configuration)
-        semantic = prepare_semantic(configuration, preparing.stages)
+        semantic = _semantic(configuration, preparing.stages)
         precomputed = _precomputed(configuration, preparing.stages, say)
     except FieldError as error:
         preparing.close()
@@ -159,6 +160,16 @@ def _precomputed(
     front = PrecomputedFront(declared, path, configuration.hash, signature, say)
     front.load()
     return front
+
+
+def _semantic(
+    configuration: Configuration, stages: Sequence[PreparedModel | StepStage]
+) -> "PreparedSemantic | None":
+    if configuration.service.semantic_cache is None:
+        return None
+    from trivet.runtime.semantic.preparing import prepare_semantic
+
+    return prepare_semantic(configuration, configuration.service.semantic_cache, stages)
 
 
 class _Preparing:
@@ -229,6 +240,8 @@ class _Preparing:
         self._begin(index, Signature(self._service.inputs or (), (), False))
         if self._all_known:
             check_taken(stage, index, self._given)
+        from trivet.runtime.features.loading import load_features  # who joins none loads none of it
+
         join = load_features(declared, self._service.inputs or (), self._root, self._say)
         step = StepStage(declared.table, join, inline_step(None), joins=join)
         # Only the names: whoever takes one brings it into the form that it needs.

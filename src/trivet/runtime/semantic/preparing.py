@@ -31,17 +31,14 @@ class PreparedSemantic:
 
 
 def prepare_semantic(
-    configuration: Configuration, stages: "Sequence[PreparedModel | StepStage]"
-) -> PreparedSemantic | None:
-    """None: none is declared. Args: stages: as they are prepared.
+    configuration: Configuration, declared: SemanticCache, stages: "Sequence[PreparedModel | StepStage]"
+) -> PreparedSemantic:
+    """Args: declared: by the configuration's service.  stages: as they are prepared.
 
     Raises: SpecError: the encoder cannot be loaded, an input is not there or no text, or answers cannot be compared.
     ExtraMissingError: the index is not installed.
     """
     service = configuration.service
-    declared = service.semantic_cache
-    if declared is None:
-        return None
     # What is not declared is a model's: `installing.install` says so where neither is known.
     inputs = service.inputs or getattr(stages[0], "signature", _NOTHING).inputs
     outputs = service.outputs or getattr(stages[-1], "signature", _NOTHING).outputs

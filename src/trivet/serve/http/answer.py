@@ -3,16 +3,19 @@
 import functools
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from trivet.runtime.live_exits import exit_word
 from trivet.runtime.request import Request
 from trivet.runtime.results import Results
 from trivet.serve.http.encoding import SMALLEST_COMPRESSED, compress
 from trivet.serve.http.noted import note_timing, noted_encoder
-from trivet.serve.http.openai.dialect import Dialect
 from trivet.serve.http.options import Options
 from trivet.serve.http.response import binary_answer, event_answer, json_answer, json_response
 from trivet.wire.tensor import Buffer
+
+if TYPE_CHECKING:
+    from trivet.serve.http.openai.dialect import Dialect
 
 
 def encode_answer(request: Request, results: Results, start: int, encode_from_ns: int) -> bytes:
