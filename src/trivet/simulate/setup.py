@@ -71,3 +71,11 @@ class Setup:
     def engine_cores(self) -> int:
         """Cores that the engines of one worker may use: each worker's event loop has one; at least 1."""
         return engine_cores(self.workers, self.cores)
+
+
+def passing(setup: Setup, place: int) -> float:
+    """The share of requests that pass the stage at a place of the pipeline."""
+    last = max((index for index, stage in enumerate(setup.stages) if stage.kind != "step"), default=-1)
+    if not setup.exits or place > last:
+        return 1.0
+    return sum(left >= place for left in setup.exits) / len(setup.exits)

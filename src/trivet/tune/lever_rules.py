@@ -9,7 +9,8 @@ from trivet.spec.levers import Levers
 from trivet.spec.tuning import KEPT, Bounds, LeverRule
 from trivet.spec.units import parse_duration_ns
 from trivet.tune.choice import Value
-from trivet.tune.lever import DECLARED, DURATIONS, EXIT, OF_CORES, Lever, levers_with
+from trivet.tune.degrade_lever import check_degrade_value
+from trivet.tune.lever import DECLARED, DEGRADE, DURATIONS, EXIT, OF_CORES, Lever, levers_with
 
 
 def ruled(
@@ -80,6 +81,9 @@ def check_value(lever: str, value: Value, num_cores: int, path: FieldPath) -> No
         is_share = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
         if value != DECLARED and not is_share:
             raise FieldError(path, f"exit: expected a confidence from 0 to 1, or {DECLARED}, got {value!r}")
+        return
+    if lever == DEGRADE:
+        check_degrade_value(value, path)
         return
     if lever in OF_CORES and isinstance(value, int) and not 1 <= value <= num_cores:
         raise FieldError(

@@ -15,8 +15,10 @@ from trivet.spec.fields import FieldError, nearest
 from trivet.spec.service import Model, Service, Stage
 from trivet.spec.tuning import Tuning
 from trivet.tune.choice import Choice, Value
+from trivet.tune.degrade_lever import degrade_lever, sets_idle_models, with_budget
 from trivet.tune.lever import (
     DECLARED,
+    DEGRADE,
     EXIT,
     FIRST_THRESHOLDS,
     OF_A_MODEL,
@@ -76,6 +78,8 @@ class Space:
     def means_something(self, choice: Choice) -> bool:
         """Whether no lever of it is without an effect beside the others, and it fits the cores."""
         workers = int(choice.get("workers", 1))
+        if sets_idle_models(self.base.service, choice, self.default):
+            return False
         return all(self._fits(choice, model, workers) for model in self.base.service.models)
 
     def _fits(self, choice: Choice, model: str, workers: int) -> bool:
@@ -119,6 +123,10 @@ class Space:
         """Whether any exit has another threshold than the declared one."""
         return any(choice.get(lever.name) != lever.default for lever in self.levers if lever.lever == EXIT)
 
+    def changes_degrade(self, choice: Choice) -> bool:
+        """Whether stand-ins may cost something else than declared."""
+        return choice.get(DEGRADE) != self.default.get(DEGRADE)
+
     def name_of(self, lever: str, model: str) -> str:
         """`threads`, or `model.threads` where the service has several models."""
         return lever if len(self.base.service.models) == 1 else f"{model}.{lever}"
@@ -143,6 +151,7 @@ class Space:
         models = {name: self._with_levers(name, model, choice) for name, model in base.service.models.items()}
         pipeline = tuple(self._with_threshold(stage, choice) for stage in base.service.pipeline)
         service = msgspec.structs.replace(base.service, models=models, pipeline=pipeline)
+        service = with_budget(service, choice.get(DEGRADE, DECLARED))
         return with_service(base, service), int(choice.get("workers", 1))
 
     def _with_variants(self, choice: Choice) -> Configuration:
@@ -269,6 +278,8 @@ def _all_levers(
                 found = ()
             levels: tuple[Value, ...] = tuple(dict.fromkeys((default, *found)))
             yield Lever(name=f"{prefix}{lever}", lever=lever, model=name, values=levels, default=default)
+    if service.degrade is not None:
+        yield degrade_lever()
     yield _workers(configuration, num_cores, left_out)
 
 
