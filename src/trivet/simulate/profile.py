@@ -12,6 +12,7 @@ import msgspec
 
 from trivet.errors import SpecError
 from trivet.simulate.exit_table import ExitTable
+from trivet.simulate.route_table import RouteTable
 from trivet.simulate.setup import Setup, StageSetup
 
 NO_LENGTH = 0  # the bucket of a model without free sizes
@@ -78,7 +79,8 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
     machine: `host.digest()` where it was measured; cores: that the server had.
     longest_ns: batches were measured up to the first that takes longer; those beyond are taken in proportion. 0: as far as
         the deadline allows.
-    exits: what the early exits of a pipeline do with the data, by the key of the pipeline.
+    exits: what the early exits of a pipeline do with the data, by the key of the pipeline.  routes: what
+        routes do, likewise.
     """
 
     service: str
@@ -91,6 +93,7 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
     longest_ns: int = 0
     exits: dict[str, ExitTable] = {}
+    routes: dict[str, RouteTable] = {}
 
     def covers(self, setup: Setup, lengths: Sequence[int] = ()) -> str:
         """Empty, or what a simulation would need and was not profiled: no forecast is made of it."""
@@ -99,6 +102,8 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
                 f"{setup.workers} workers on {setup.cores} core{'s' * (setup.cores != 1)} share it as the kernel "
                 "likes, which was not profiled; at most one worker a core"
             )
+        if setup.route is not None and not setup.route.ways:
+            return "which requests the route finds easy was not profiled: the service needs `data:` for that"
         rungs = () if setup.ladder is None else setup.ladder.rungs
         stages = (*setup.stages, *(rung.stage for rung in rungs))
         reasons = (self._missing(stage, setup, lengths) for stage in stages)

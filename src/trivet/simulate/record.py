@@ -43,6 +43,7 @@ class Simulated:
 
     batch_*: of the last batch it was part of; -1 where it never was.  busy_ns: core time of loops and engines.
     rung: who ran it last, 0 for the model as declared, n for the n-th that stands in for it.
+    left: the place of the model behind which it is answered; None: the service has neither exits nor a route.
     """
 
     intended_ns: Ints
@@ -55,6 +56,7 @@ class Simulated:
     busy_ns: float
     end_ns: int
     rung: NDArray[np.uint8]
+    left: Ints | None = None
 
     def latency_ns(self) -> Ints:
         return self.done_ns - self.intended_ns

@@ -6,7 +6,7 @@ made up, from the profile. Requests go to the workers in turn, as connections ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +84,7 @@ def simulated(
         lengths = drawn_lengths(profile, setup, len(arrivals_ns), rng)
     speeds = profile.host.speeds
     speed = float(rng.choice(speeds)) if resample and speeds else 1.0
-    exits = np.array(setup.exits, np.int64)
+    exits = np.array(setup.exits if setup.route is None else setup.route.ways, np.int64)
     exits_of = exits[rng.integers(len(exits), size=len(arrivals_ns))] if len(exits) else None
     host = Host(profile.host, rng, speed=speed, resample=resample)
     there_ns = host.travel_ns // 2
@@ -102,6 +102,7 @@ def simulated(
             setup.cores / setup.workers,
             setup.deadline_ns,
             None if exits_of is None else exits_of[mine],
+            setup.route,
         )
         arrived = (arrivals_ns[mine] + there_ns).tolist()
         its_lengths = None if lengths is None else lengths[mine].tolist()
@@ -109,7 +110,8 @@ def simulated(
         busy_ns += worker.busy_ns
     if len(arrivals_ns):
         busy_ns += profile.host.housekeeping * float(arrivals_ns[-1] - arrivals_ns[0])
-    return gathered(arrivals_ns, records, setup.workers, host.travel_ns - there_ns, busy_ns)
+    run = gathered(arrivals_ns, records, setup.workers, host.travel_ns - there_ns, busy_ns)
+    return run if exits_of is None else replace(run, left=exits_of)
 
 
 def drawn_lengths(profile: ServiceProfile, setup: Setup, num: int, rng: np.random.Generator) -> Ints | None:
@@ -143,8 +145,16 @@ def rows_of(run: Simulated, setup: Setup) -> RowColumns:
         compute_ns=np.where(ran & (codes != DROPPED), run.batch_ended_ns - run.batch_began_ns, ABSENT),
         batch_size=np.where(ran & (codes != DROPPED), run.batch_rows, 0),
         service=setup.service,
+        exit=_exits(run, setup),
         instead=Words(np.where(ran & (codes == OK), run.rung, 0).astype(np.int32), _instead(setup)),
     )
+
+
+def _exits(run: Simulated, setup: Setup) -> Words:
+    """Which model answered, where a route or an exit decides that."""
+    if run.left is None or not setup.names:
+        return Words(np.zeros(len(run.intended_ns), np.int32), ("",))
+    return Words(np.where(run.outcome == OK, run.left + 1, 0).astype(np.int32), ("", *setup.names))
 
 
 def _instead(setup: Setup) -> tuple[str, ...]:

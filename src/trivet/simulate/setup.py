@@ -49,12 +49,28 @@ class LadderSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteSetup:
+    """Two models, one of which answers a request: by their places in the pipeline.
+
+    ways: of each of the measured inputs the place of the model that answers; empty: not measured.  decide_ns: of the event
+    loop, for the router.
+    """
+
+    first: int
+    last: int
+    ways: tuple[int, ...]
+    decide_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """A service on a server. `cores`: that the server's processes may use, all workers together.
 
     slo_latency_ns: None where the service promises none.
     exits: for each of the measured inputs the stage after which it was answered; empty: all pass every stage.
     ladder: what stands in for the last model under load.
+    route: which of two models answers, decided before either runs; without exits.
+    names: of the stages, as rows say who answered; empty: rows say nothing of it.
     """
 
     service: str
@@ -66,6 +82,8 @@ class Setup:
     slo_percentile: float = 99.0
     exits: tuple[int, ...] = ()
     ladder: LadderSetup | None = None
+    route: RouteSetup | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def engine_cores(self) -> int:
@@ -76,6 +94,9 @@ class Setup:
 def passing(setup: Setup, place: int) -> float:
     """The share of requests that pass the stage at a place of the pipeline."""
     last = max((index for index, stage in enumerate(setup.stages) if stage.kind != "step"), default=-1)
+    if setup.route is not None and setup.route.ways and place <= last:
+        easy = setup.route.ways.count(setup.route.first) / len(setup.route.ways)
+        return easy if place <= setup.route.first else 1 - easy
     if not setup.exits or place > last:
         return 1.0
     return sum(left >= place for left in setup.exits) / len(setup.exits)

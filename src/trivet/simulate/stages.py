@@ -142,9 +142,12 @@ def stages_of(
     for index, one in enumerate(made):
         if isinstance(one, ModelStage):
             one.place = index
-            one.spare_ns = (
-                _rest_ns(made, index, setup.exits) if setup.exits else -chain.run(index, 0).deadline_ns
-            )
+            one.spare_ns = -chain.run(index, 0).deadline_ns
+            if setup.exits:
+                one.spare_ns = _rest_ns(made, index, setup.exits)
+            elif setup.route is not None:  # whoever comes to the first model stays there
+                way = setup.route.first if index <= setup.route.first else setup.route.last
+                one.spare_ns = _rest_ns(made, index, [way])
             models.append(one)
         else:
             (models[-1].steps if models else first).append(one)

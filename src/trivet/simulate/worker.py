@@ -18,6 +18,7 @@ from trivet.simulate.hiccups import NEVER, Hiccups
 from trivet.simulate.host import Host
 from trivet.simulate.lateness import LOOK_EVERY, Lateness
 from trivet.simulate.record import DROPPED, FAILED, REFUSED, Record
+from trivet.simulate.setup import RouteSetup
 from trivet.simulate.stages import ModelStage, SimulatedRequest, Stages
 
 _MAX_TURN_NS: Final = 2_000_000  # as in runtime/runtime.py
@@ -40,7 +41,7 @@ class Worker:
     """One event loop and its engines.
 
     Args: hiccups: of the loop's core; those of an engine are in its times.  cores: that its threads share.
-    exits: the stage after which request i is answered, or None.
+    exits: the stage after which request i is answered, or None.  route: who decides that before any of them runs.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Worker:
         cores: float,
         deadline_ns: int,
         exits: NDArray[np.int64] | None = None,
+        route: RouteSetup | None = None,
     ) -> None:
         self._stages = stages
         self._scheduler = stages.scheduler
@@ -69,7 +71,8 @@ class Worker:
         self._hiccups = hiccups
         self._cores = cores
         self._deadline_ns = deadline_ns
-        self._exits = None if exits is None else exits.tolist()
+        self._exits: list[int] | None = None if exits is None else exits.tolist()
+        self._route = route
         self._now = 0
         self._next = 0
         self._again = False  # the last turn was cut short: the next begins at once
@@ -169,10 +172,16 @@ class Worker:
         offer, offered = self._scheduler.offer, self._record.offered_ns
         read_ns, deadline_ns, spare_ns = host.read_ns, self._deadline_ns, model.spare_ns
         ladder = self._ladder if model.is_rung else None
-        queue, now = self._queue, until
+        queue, now, route = self._queue, until, self._route
         while arrivals[place] <= until:
             end_by_ns = now + deadline_ns
             now += read_ns
+            if route is not None:
+                now += route.decide_ns
+                if self._exits[place] != route.first:  # type: ignore[index]  # a route comes with ways
+                    now = self._pass_by(place, now, end_by_ns)
+                    place += 1
+                    continue
             if first:
                 now += int(sum([step.times.draw(1) for step in first]))
             if lengths is not None:
@@ -189,6 +198,13 @@ class Worker:
             place += 1
         self._next = place
         self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
+
+    def _pass_by(self, place: int, now: int, end_by_ns: int) -> int:
+        """A request that is hard passes the first model, and what stands before it, by; when the loop is done with it."""
+        request = SimulatedRequest(self._queue, now, end_by_ns, place, end_by_ns)
+        now = self._carry_on(request, self._models[0], now)
+        self._record.offered_ns[place] = request.arrival_ns
+        return now
 
     def _is_served_alone(self, begun: int) -> bool:
         """The next request from being read to its answer, if it is all that there is to do; False: nothing was done.

@@ -10,7 +10,8 @@ from trivet.spec.tuning import KEPT, Bounds, LeverRule
 from trivet.spec.units import parse_duration_ns
 from trivet.tune.choice import Value
 from trivet.tune.degrade_lever import check_degrade_value
-from trivet.tune.lever import DECLARED, DEGRADE, DURATIONS, EXIT, OF_CORES, Lever, levers_with
+from trivet.tune.lever import DECLARED, DEGRADE, DURATIONS, EXIT, OF_CORES, ROUTE, Lever, levers_with
+from trivet.tune.route_lever import check_route_value
 
 
 def ruled(
@@ -84,6 +85,9 @@ def check_value(lever: str, value: Value, num_cores: int, path: FieldPath) -> No
         return
     if lever == DEGRADE:
         check_degrade_value(value, path)
+        return
+    if lever == ROUTE:
+        check_route_value(value, path)
         return
     if lever in OF_CORES and isinstance(value, int) and not 1 <= value <= num_cores:
         raise FieldError(

@@ -22,6 +22,7 @@ from trivet.tune.lever import (
     EXIT,
     FIRST_THRESHOLDS,
     OF_A_MODEL,
+    ROUTE,
     Lever,
     candidates,
     declared_value,
@@ -29,6 +30,7 @@ from trivet.tune.lever import (
     powers_up_to,
 )
 from trivet.tune.lever_rules import ruled
+from trivet.tune.route_lever import route_lever, with_ease
 from trivet.variants.variant import ORIGINAL, Variant
 
 __all__ = ["Choice", "Lever", "Space", "space_of"]
@@ -120,8 +122,9 @@ class Space:
         return _declares_exit(self.base.service, model)
 
     def changes_exit(self, choice: Choice) -> bool:
-        """Whether any exit has another threshold than the declared one."""
-        return any(choice.get(lever.name) != lever.default for lever in self.levers if lever.lever == EXIT)
+        """Whether any exit, or the route, has another threshold than the declared one."""
+        exits = (lever for lever in self.levers if lever.lever in (EXIT, ROUTE))
+        return any(choice.get(lever.name) != lever.default for lever in exits)
 
     def changes_degrade(self, choice: Choice) -> bool:
         """Whether stand-ins may cost something else than declared."""
@@ -152,6 +155,7 @@ class Space:
         pipeline = tuple(self._with_threshold(stage, choice) for stage in base.service.pipeline)
         service = msgspec.structs.replace(base.service, models=models, pipeline=pipeline)
         service = with_budget(service, choice.get(DEGRADE, DECLARED))
+        service = with_ease(service, choice.get(ROUTE, DECLARED))
         return with_service(base, service), int(choice.get("workers", 1))
 
     def _with_variants(self, choice: Choice) -> Configuration:
@@ -280,6 +284,8 @@ def _all_levers(
             yield Lever(name=f"{prefix}{lever}", lever=lever, model=name, values=levels, default=default)
     if service.degrade is not None:
         yield degrade_lever()
+    if service.route is not None:
+        yield route_lever(configuration)
     yield _workers(configuration, num_cores, left_out)
 
 

@@ -24,6 +24,7 @@ from trivet.experiment.simulating.host_costs import LivePoints, costs_of
 from trivet.experiment.simulating.live_points import NUM_USERS, asked, closed, nearly_idle, served, used
 from trivet.experiment.simulating.simulated import (
     has_exits,
+    routed_alone,
     rung_configurations,
     setup_of,
     stage_key,
@@ -114,7 +115,7 @@ class _Profiling:
             passes[one.hash] = [self._engines(one, with_exits=True)]
             self._keep(one, passes[one.hash])
         if not self._profile.host.per_request_ns:
-            self._live(self._configurations[0])
+            self._live(routed_alone(self._configurations[0]))
         for one in missing:
             passes[one.hash].append(self._engines(one))
             self._keep(one, passes[one.hash])
@@ -131,7 +132,10 @@ class _Profiling:
     def _is_known(self, configuration: Configuration) -> bool:
         """Whether all that it needs was measured already, batches as large as it allows included."""
         longest_ns = self._longest_ns(configuration)
-        if self._wants_exits(configuration) and table_key(configuration) not in self._profile.exits:
+        if self._wants_exits(configuration) and table_key(configuration) not in {
+            *self._profile.exits,
+            *self._profile.routes,
+        }:
             return False
         for key, rows in _wanted(configuration):
             times = self._profile.models.get(key)
@@ -145,7 +149,8 @@ class _Profiling:
 
     @staticmethod
     def _wants_exits(configuration: Configuration) -> bool:
-        return has_exits(configuration) and not why_no_data(configuration)
+        decides = has_exits(configuration) or configuration.service.route is not None
+        return decides and not why_no_data(configuration)
 
     def _longest_ns(self, configuration: Configuration) -> int:
         deadline_ns = wanted_deadline_ns(configuration)
@@ -184,6 +189,8 @@ class _Profiling:
         }
         tables = [one.exits for one in passes if one.exits is not None]
         exits = {table_key(configuration): tables[0]} if tables else {}
+        ways = [one.route for one in passes if one.route is not None]
+        routes = {table_key(configuration): ways[0]} if ways else {}
         buckets = next((stage.buckets for stage in passes[0].stages.values() if stage.buckets), [])
         self._save(
             msgspec.structs.replace(
@@ -195,6 +202,7 @@ class _Profiling:
                 lengths=buckets or self._profile.lengths,
                 measured_on=passes[0].told,
                 exits={**self._profile.exits, **exits},
+                routes={**self._profile.routes, **routes},
             )
         )
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from trivet import host
+from trivet.errors import SpecError
 from trivet.runtime.preparing import profile as profiles
 from trivet.runtime.preparing.engines import num_threads, wanted_batch_size
 from trivet.runtime.preparing.exits import certificate_of
@@ -14,9 +16,10 @@ from trivet.runtime.preparing.profile import Batching, Profile
 from trivet.runtime.preparing.resolving import profile_path, resolve_model, step_execution, step_model
 from trivet.runtime.preparing.samples import Samples
 from trivet.simulate.profile import ModelTimes, ServiceProfile, model_key
-from trivet.simulate.setup import LadderSetup, RungSetup, Setup, StageSetup
+from trivet.simulate.setup import LadderSetup, RouteSetup, RungSetup, Setup, StageSetup
 from trivet.simulate.times import mean_ns
 from trivet.spec.configuration import Configuration, Resolution, with_service
+from trivet.spec.route import certified_ease, first_model
 from trivet.spec.service import Model
 
 _MIN_DEADLINE_NS = 100_000_000  # as the server's own default (runtime/installing.py)
@@ -50,6 +53,8 @@ def setup_of(
         slo_percentile=service.slo.percentile,
         exits=tuple(_exits(configuration, profile) if exits is None else exits),
         ladder=_ladder(configuration, profile, cores),
+        route=_route(configuration, profile),
+        names=tuple(stage.target for stage in service.pipeline),
     )
 
 
@@ -65,6 +70,27 @@ def _ladder(configuration: Configuration, profile: ServiceProfile, engine_cores:
         rungs.append(RungSetup(name, stage, rung.share))
     budget, window = service.degrade.budget, service.degrade.window
     return LadderSetup(service.last_model, tuple(rungs), budget, window, service.slo.latency_ns)
+
+
+def _route(configuration: Configuration, profile: ServiceProfile) -> RouteSetup | None:
+    service = configuration.service
+    if service.route is None:
+        return None
+    table = profile.routes.get(table_key(configuration))
+    ways = () if table is None else tuple(table.ways(ease_of(configuration)).tolist())
+    decide_ns = round(float(np.mean(table.decide_ns))) if table is not None and table.decide_ns else 0
+    return RouteSetup(first_model(service), service.last_model, ways, decide_ns)
+
+
+def ease_of(configuration: Configuration) -> float:
+    """The ease from which the first of a route's two models answers.
+
+    Raises: SpecError: no route, or a certificate that cannot be read, or speaks of something else.
+    """
+    route, certificate = configuration.service.route, certificate_of(configuration)
+    if route is None or certificate is None:
+        raise SpecError("the service declares no route")
+    return certified_ease(route, certificate.points)
 
 
 def rung_configurations(configuration: Configuration) -> list[Configuration]:
@@ -86,6 +112,25 @@ def rung_configurations(configuration: Configuration) -> list[Configuration]:
     return found
 
 
+def routed_alone(configuration: Configuration) -> Configuration:
+    """The service whose requests all go to the first model of its route; without a route as it is.
+
+    What is left when a live server's engines are subtracted from its requests' times tells of the host only where one
+    engine answers them all.
+    """
+    service = configuration.service
+    if service.route is None:
+        return configuration
+    first, last = first_model(service), service.last_model
+    stages = tuple(stage for place, stage in enumerate(service.pipeline) if place <= first or place > last)
+    used = {stage.model for stage in stages}
+    models = {key: model for key, model in service.models.items() if key in used}
+    changed = msgspec.structs.replace(
+        service, models=models, pipeline=stages, route=None, cascade=None, degrade=None
+    )
+    return with_service(configuration, changed)
+
+
 def has_exits(configuration: Configuration) -> bool:
     return any(stage.exit is not None for stage in configuration.service.pipeline)
 
@@ -99,6 +144,9 @@ def table_key(configuration: Configuration) -> str:
         if stage.exit is not None:
             rule = [stage.exit.output, stage.exit.scores, stage.exit.confidence, stage.exit.calibration]
         stages.append([key if stage.model is None else key.split("/", 1)[0], rule])
+    if configuration.service.route is not None:
+        router = configuration.service.route.router
+        stages.append([next(file.digest for file in configuration.files if file.name == router), None])
     return hashlib.sha256(msgspec.json.encode(stages)).hexdigest()[:16]
 
 
