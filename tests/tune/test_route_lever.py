@@ -16,9 +16,10 @@ from trivet.experiment.simulating.route_profile import route_table
 from trivet.experiment.simulating.simulated import routed_alone, setup_of, stage_key, table_key
 from trivet.pipeline.routing import TABLE_BITS, Router, features, write_router
 from trivet.runtime.preparing.preparing import Prepared, PreparedModel, prepare
+from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.profile import HostCosts, ModelTimes, ServiceProfile
 from trivet.simulate.route_table import RouteTable
-from trivet.simulate.server import NotProfiledError, simulate_service
+from trivet.simulate.server import simulate_service
 from trivet.simulate.setup import passing
 from trivet.spec.certified import Certificate, CertifiedPoint, certificate_text
 from trivet.spec.configuration import Configuration

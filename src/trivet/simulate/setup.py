@@ -7,6 +7,24 @@ from typing import Literal
 
 from trivet.host import engine_cores
 from trivet.pipeline.degrading import EASE
+from trivet.spec.certified import CertifiedPoint
+from trivet.spec.failures import Failures
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSetup:
+    """How a remote model is called, by the names of its upstreams.
+
+    upstreams: with their weights.  rules: without fallbacks.  last: upstreams of the fallback.  instead: who answers at once
+    when the call has failed; empty: nobody.  unknown: what of it is not
+    simulated.
+    """
+
+    upstreams: tuple[tuple[str, float], ...]
+    rules: Failures
+    last: tuple[str, ...] = ()
+    instead: str = ""
+    unknown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,17 +32,18 @@ class StageSetup:
     """One stage with every lever settled. `key`: of its times in the profile.
 
     threads: cores that one batch uses.  deferral_ns: the longest wait on purpose.  queue_ns: the longest queueing
-    time; None: as deadlines allow.
+    time; None: as deadlines allow.  remote: of a model that another server runs: `instances` calls at once, of one row.
     """
 
     key: str
-    kind: Literal["model", "step"] = "model"
-    execution: Literal["inline", "thread", "process"] = "inline"
+    kind: Literal["model", "step", "remote"] = "model"
+    execution: Literal["inline", "thread", "process", "remote"] = "inline"
     instances: int = 1
     threads: int = 1
     max_batch_size: int = 1
     deferral_ns: int = 0
     queue_ns: int | None = None
+    remote: RemoteSetup | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +82,23 @@ class RouteSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class GuardSetup:
+    """Of a certified cascade, one entry for each certified point, the safest first.
+
+    exits: the place of the model behind which each measured input is answered.  lost: whether its answer there is
+    another than the last model's.  delta, audit_share, seed: as of pipeline/certified.py.
+    """
+
+    points: tuple[CertifiedPoint, ...]
+    exits: tuple[tuple[int, ...], ...]
+    lost: tuple[tuple[bool, ...], ...]
+    max_loss: float
+    delta: float = 0.05
+    audit_share: float = 0.02
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """A service on a server. `cores`: that the server's processes may use, all workers together.
 
@@ -70,6 +106,7 @@ class Setup:
     exits: for each of the measured inputs the stage after which it was answered; empty: all pass every stage.
     ladder: what stands in for the last model under load.
     route: which of two models answers, decided before either runs; without exits.
+    guard: of a certified cascade; `exits` are those of its last point.
     names: of the stages, as rows say who answered; empty: rows say nothing of it.
     """
 
@@ -83,6 +120,7 @@ class Setup:
     exits: tuple[int, ...] = ()
     ladder: LadderSetup | None = None
     route: RouteSetup | None = None
+    guard: GuardSetup | None = None
     names: tuple[str, ...] = ()
 
     @property

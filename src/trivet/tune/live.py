@@ -15,6 +15,7 @@ from trivet.catalog.study import Goal
 from trivet.clock import Clock, MonotonicClock
 from trivet.errors import UserError
 from trivet.experiment.placement import Placement
+from trivet.experiment.simulating.elsewhere import refuse_remote
 from trivet.experiment.simulating.live_points import asked
 from trivet.experiment.simulating.profiling import MAX_POINTS, POINT_S, profile_service
 from trivet.experiment.simulating.simulated import setup_of, stage_key
@@ -88,7 +89,8 @@ class LiveBench:
         return self._clock.now_ns()
 
     def profile(self, choices: Sequence[Choice], *, budget_ns: int) -> ServiceProfile:
-        """As many of the choices as fit, the first ones first."""
+        """As many of the choices as fit, the first ones first. Raises: UserError: a model runs on another server."""
+        refuse_remote([self._space.base])
         seconds = budget_ns / 1e9
         point_s = min(POINT_S, seconds / NUM_OF_BUDGET)
         fitting = int((seconds - LIVE_POINTS * 2 * point_s) / (point_s + START_S))

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trivet.catalog.study import Goal
+from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.rate_search import largest
-from trivet.simulate.server import NotProfiledError
 from trivet.simulate.setup import Setup, StageSetup, passing
 from trivet.tune.choice import Choice
 from trivet.tune.goals import value

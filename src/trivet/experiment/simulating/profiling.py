@@ -16,15 +16,32 @@ import numpy as np
 from trivet import host
 from trivet.experiment.data_parts import why_no_data
 from trivet.experiment.placement import Placement
-from trivet.experiment.simulating.elsewhere import refuse_remote
 from trivet.experiment.simulating.engine_points import EngineJob, EngineTimes
 from trivet.experiment.simulating.engine_process import EngineProcess, ProfilingError
 from trivet.experiment.simulating.hiccup_probe import Seen
 from trivet.experiment.simulating.host_costs import LivePoints, costs_of
-from trivet.experiment.simulating.live_points import NUM_USERS, asked, closed, nearly_idle, served, used
+from trivet.experiment.simulating.live_points import (
+    NUM_USERS,
+    asked,
+    closed,
+    few,
+    nearly_idle,
+    served,
+    used,
+)
+from trivet.experiment.simulating.remote_points import (
+    MAX_CALLS,
+    USERS,
+    host_of,
+    loop_ns,
+    past_everything,
+    remote_times,
+    upstream_names,
+)
 from trivet.experiment.simulating.simulated import (
     has_exits,
-    routed_alone,
+    local_alone,
+    remote_key,
     rung_configurations,
     setup_of,
     stage_key,
@@ -34,6 +51,7 @@ from trivet.experiment.simulating.simulated import (
 from trivet.host import affinity
 from trivet.runtime.preparing.engines import wanted_batch_size
 from trivet.simulate.profile import ModelTimes, ServiceProfile, reaches, read_profile, write_profile
+from trivet.simulate.remote_times import Tries
 from trivet.simulate.times import mean_ns
 from trivet.spec.configuration import Configuration, with_service
 from trivet.spec.units import format_duration
@@ -70,7 +88,6 @@ def profile_service(
     longest_ns: larger batches than the first that takes longer are of no use; 0: than the deadline allows.
     Raises: UserError: a configuration cannot be served.  ProfilingError: a point could not be measured.
     """
-    refuse_remote(configurations)
     every = [one for whole in configurations for one in (whole, *rung_configurations(whole))]
     profiling = _Profiling(
         every, placement, max_points, int(point_s * NS_PER_S), path, seed, longest_ns, on_progress
@@ -100,7 +117,8 @@ class _Profiling:
         self._num_cores = len(placement.server)
         self._lengths = max(1, (max_points - _LIVE_POINTS) // num_visits)
         self._num_done = 0
-        self._num_all = _LIVE_POINTS + num_visits
+        num_remote = len({remote_key(one) for one in configurations} - {None})
+        self._num_all = _LIVE_POINTS + num_visits + num_remote * len(USERS)
         self._process = EngineProcess(placement)
         self._profile = msgspec.structs.replace(self._begun(), longest_ns=longest_ns)
 
@@ -115,7 +133,11 @@ class _Profiling:
             passes[one.hash] = [self._engines(one, with_exits=True)]
             self._keep(one, passes[one.hash])
         if not self._profile.host.per_request_ns:
-            self._live(routed_alone(self._configurations[0]))
+            local = local_alone(self._configurations[0])
+            if local is not None:
+                self._live(local)
+        for one in self._configurations:
+            self._upstreams(one)
         for one in missing:
             passes[one.hash].append(self._engines(one))
             self._keep(one, passes[one.hash])
@@ -137,7 +159,10 @@ class _Profiling:
             *self._profile.routes,
         }:
             return False
+        elsewhere = remote_key(configuration)
         for key, rows in _wanted(configuration):
+            if key == elsewhere:
+                continue
             times = self._profile.models.get(key)
             if times is None:
                 return False
@@ -203,6 +228,40 @@ class _Profiling:
                 measured_on=passes[0].told,
                 exits={**self._profile.exits, **exits},
                 routes={**self._profile.routes, **routes},
+            )
+        )
+
+    # --- servers elsewhere --------------------------------------------------------------------------------------
+
+    def _upstreams(self, configuration: Configuration) -> None:
+        """Tries at the upstreams of its remote model, and what the host's part of them costs."""
+        key = remote_key(configuration)
+        if key is None:
+            return
+        asked_for = past_everything(configuration)
+        known = self._profile.remotes.get(key)
+        if known is not None and not known.lacks(upstream_names(asked_for)):
+            return
+        points = []
+        with served(_patient(asked_for), self._placement, asked()) as made:
+            for users in USERS:
+                points.append(few(made, self._placement, users, self._point_ns, MAX_CALLS, self._seed))
+                self._told(f"upstreams, asked by {users} at once")
+        host_costs = self._profile.host
+        if host_costs.per_request_ns:
+            call_ns = max(0, loop_ns(points[0]) - round(float(np.mean(host_costs.per_request_ns))))
+        else:
+            host_costs, call_ns = host_of(points[0], host_costs), 0
+        times = remote_times(points, upstream_names(asked_for), call_ns)
+        good = [ns for by_level in times.tries.values() for ns in by_level.get(1, Tries()).good_ns]
+        if not good:
+            raise ProfilingError(f"no upstream of {key} answered; is it there?")
+        self._save(
+            msgspec.structs.replace(
+                self._profile,
+                host=host_costs,
+                remotes={**self._profile.remotes, key: times},
+                models={**self._profile.models, key: ModelTimes(samples={0: {1: good}}, batches=False)},
             )
         )
 
@@ -338,6 +397,8 @@ def joined(
                     for place, times in enumerate(rounds):
                         ratios.setdefault((number, place), []).append(float(np.median(times)) / usual)
         first = passes[0].stages[index]
+        if not samples:  # of another server
+            continue
         models[stage_key(configuration, index)] = ModelTimes(
             samples=samples, same=first.same, batches=first.batches
         )
