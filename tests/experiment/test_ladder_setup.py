@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -12,6 +13,7 @@ from tests.support.exits import model
 from trivet.catalog.records import Figure
 from trivet.cli.main import cli
 from trivet.errors import UserError
+from trivet.experiment.certifying.kept_losses import kept_losses, losses_path
 from trivet.experiment.certifying.ladder_losses import RungLoss, declared_lines, measured_losses
 from trivet.experiment.placement import place
 from trivet.experiment.simulating.simulated import rung_configurations, setup_of, stage_key
@@ -79,15 +81,19 @@ def test_the_simulator_has_the_ladder_as_declared(configuration: Configuration) 
     assert "was not profiled" in without.covers(setup_of(configuration, without, workers=1, num_cores=1))
 
 
-def test_the_command_measures_through_servers_what_the_rows_say(configuration: Configuration) -> None:
+def test_the_command_measures_through_servers_what_the_rows_say(
+    configuration: Configuration, tmp_path: Path
+) -> None:
     path = Path(configuration.root) / "one.yaml"
     path.write_text(SERVICE.replace(", {model: second, loss: 0.2}", "").replace(_SECOND, ""))
-    found = CliRunner().invoke(cli, ["losses", str(path), "--json"])
+    found = CliRunner().invoke(cli, ["losses", str(path), "--json", "--catalog", str(tmp_path)])
     assert found.exit_code == 0, found.output
     [told] = json.loads(found.stdout)
     assert (told["model"], told["declared"], told["num_rows"]) == ("first", 0.1, NUM)
     assert told["loss"]["estimate"] == pytest.approx(WRONG["first"] / NUM)
     assert 0 < told["loss"]["low"] < told["loss"]["estimate"] < told["loss"]["high"]
+    kept = kept_losses(losses_path(load_configuration(path), str(tmp_path)))
+    assert kept["first"] == msgspec.convert(told["loss"], Figure)
 
 
 def test_what_is_to_be_declared_goes_down_the_ladder() -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.simulate.simulated_support import NO_COSTS, constant, lone, run
 from trivet.errors import SpecError
 from trivet.load.arrivals import Constant, Poisson, Recorded
+from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.forecast import NoRateError, figures_of, forecast, largest_rate, prediction_interval
 from trivet.simulate.profile import (
     HostCosts,
@@ -20,7 +21,7 @@ from trivet.simulate.profile import (
     read_profile,
     write_profile,
 )
-from trivet.simulate.server import NotProfiledError, simulate_service
+from trivet.simulate.server import simulate_service
 from trivet.simulate.setup import Setup, StageSetup
 from trivet.stats import student_t
 

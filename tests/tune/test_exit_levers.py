@@ -119,6 +119,9 @@ def test_the_table_holds_what_each_row_would_do(cascade: Configuration, table: E
     np.testing.assert_array_equal(table.right[0], x.argmax(axis=1) == labels)
     assert table.right[1] == [float(one) for one in (_rest(x) == labels)]
     assert (table.last, len(labels)) == (1, round(0.3 * NUM_ROWS))
+    assert table.changed == {0: (x.argmax(axis=1) != _rest(x)).tolist()}
+    leaves = table.exits({0: 0.8})
+    np.testing.assert_array_equal(table.lost(leaves), (leaves == 0) & table.changed[0])
 
 
 def _rest(x: Any) -> Any:

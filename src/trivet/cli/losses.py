@@ -12,16 +12,19 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("service", metavar="SERVICE.yaml")
 @click.option("--rows", type=click.IntRange(1), default=2000, show_default=True, help="Of data, at most.")
+@click.option("--catalog", "catalog_url", metavar="URL", help="Where they are kept.  [default: ./.trivet]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def losses(service: str, rows: int, *, as_json: bool) -> None:
+def losses(service: str, rows: int, catalog_url: str | None, *, as_json: bool) -> None:
     """Measure how much less accurate each model under `degrade:` is than the one that it stands in for.
 
-    Each is asked the same labelled rows of `data:` behind the service's own stages, through a server of its own.
+    Each is asked the same labelled rows of `data:` behind the service's own stages, through a server of its own. What is
+    found is kept beside the catalog: `trivet tune` reckons with it.
     """
     import msgspec
 
     from trivet.cli.live_line import LiveLine
     from trivet.errors import UserError
+    from trivet.experiment.certifying.kept_losses import keep_losses, losses_path
     from trivet.experiment.certifying.ladder_losses import measured_losses
     from trivet.experiment.placement import place
     from trivet.experiment.target import subject_of
@@ -36,6 +39,7 @@ def losses(service: str, rows: int, *, as_json: bool) -> None:
             rows,
             lambda what, done, total: line.step(f"{what} ({done + 1} of {total})"),
         )
+    keep_losses(losses_path(configuration, catalog_url), found)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:

@@ -32,9 +32,10 @@ from trivet.experiment.simulating.simulator_errors import (
 from trivet.experiment.workload import Workload
 from trivet.report.simulated import draw_latencies
 from trivet.report.text import figures_text
+from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.forecast import UNITS, Forecast, forecast, largest_rate
 from trivet.simulate.profile import ServiceProfile, read_profile
-from trivet.simulate.server import NotProfiledError, simulated
+from trivet.simulate.server import simulated
 from trivet.simulate.setup import Setup
 from trivet.spec.configuration import Configuration
 from trivet.spec.service_file import load_configuration

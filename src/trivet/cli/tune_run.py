@@ -17,6 +17,7 @@ from trivet.cli.live_line import LiveLine
 from trivet.cli.tune_text import studies_text, study_text
 from trivet.cli.tune_variants import judged_variants
 from trivet.errors import SpecError, UserError
+from trivet.experiment.certifying.kept_losses import kept_losses, losses_path
 from trivet.experiment.placement import Placement, place
 from trivet.experiment.target import subject_of
 from trivet.experiment.variants.judged_variants import JudgedVariant
@@ -150,6 +151,7 @@ class _Run:
                     notes=self._notes,
                 ),
                 yaml_of=self._yaml,
+                losses=kept_losses(losses_path(configuration, self._options["catalog_url"])),
             )
 
     def _made(self, configuration: Configuration) -> Space:

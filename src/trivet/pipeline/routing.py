@@ -86,11 +86,15 @@ class Routing:
 
     def is_easy(self, tensors: Mapping[str, NDArray[Any]]) -> bool:
         """Whether all texts of a request are easy enough. Args: tensors: the request's, by name."""
-        return all(
-            self._router.ease(one.decode(errors="replace") if isinstance(one, bytes) else str(one))
-            >= self.at_least
-            for one in tensors[self._input].reshape(-1).tolist()
-        )
+        return all(ease >= self.at_least for ease in self._eases(tensors))
+
+    def ease(self, tensors: Mapping[str, NDArray[Any]]) -> float:
+        """Of a request: that of the hardest of its texts."""
+        return min(self._eases(tensors))
+
+    def _eases(self, tensors: Mapping[str, NDArray[Any]]) -> Iterator[float]:
+        for one in tensors[self._input].reshape(-1).tolist():
+            yield self._router.ease(one.decode(errors="replace") if isinstance(one, bytes) else str(one))
 
 
 def write_router(path: Path, router: Router) -> None:

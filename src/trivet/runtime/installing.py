@@ -39,7 +39,7 @@ from trivet.spec.degrade import Degrade
 from trivet.spec.failures import Failures, Fallback
 from trivet.spec.openai import form_of
 from trivet.spec.remote import Upstream, names_of
-from trivet.spec.route import first_model
+from trivet.spec.route import certified_ease, first_model
 from trivet.spec.service import Service
 
 _MIN_DEADLINE_NS = 100_000_000
@@ -147,7 +147,7 @@ def _equip(
     if certificate is not None and service.route is not None and routed is not None:
         # Nothing here is audited: texts that differ may both be right, and nobody labels live traffic.
         router = read_router(Path(prepared.configuration.root, service.route.router))
-        at_least = certificate.points[-1].thresholds[0]
+        at_least = certified_ease(service.route, certificate.points)
         live.routing = Routing(router, service.route.input, routed, at_least)
     elif certificate is not None and service.certified is not None:
         watch(live, certificate, service.certified[1], say)

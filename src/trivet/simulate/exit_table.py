@@ -20,11 +20,13 @@ class ExitTable(msgspec.Struct, frozen=True, kw_only=True):
     right: place of an exit's stage, and of the last model -> the metric's value of the answer that comes out there; empty:
         there are no labels, or the metric has no value of one row.
     last: place of the last model.
+    changed: place of an exit's stage -> whether its answer is another than the last model's; empty: nobody asked that one.
     """
 
     confidences: dict[int, list[float]]
     right: dict[int, list[float]] = {}
     last: int
+    changed: dict[int, list[bool]] = {}
 
     def exits(self, thresholds: Mapping[int, float]) -> NDArray[np.int64]:
         """The place that each input is answered behind, shape (n,): the first that is sure enough, else the last model."""
@@ -41,6 +43,14 @@ class ExitTable(msgspec.Struct, frozen=True, kw_only=True):
         for place, values in self.right.items():
             here = exits == place
             found[here] = np.asarray(values)[here]
+        return found
+
+    def lost(self, exits: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Whether each input's answer is another than the last model's, shape (n,); where that is not known, nowhere."""
+        found = np.zeros(len(exits), np.bool_)
+        for place, changed in self.changed.items():
+            here = exits == place
+            found[here] = np.asarray(changed, np.bool_)[here]
         return found
 
     def thresholds(self, place: int, shares: Sequence[float]) -> list[float]:

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from trivet.errors import UserError
 from trivet.load.arrivals import Arrivals, Curve, Recorded, Steps
 from trivet.load.rates import at_rate
+from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.rate_search import largest
 from trivet.simulate.record import Simulated
-from trivet.simulate.server import NotProfiledError, Slo, drawn_lengths, simulated
+from trivet.simulate.server import Slo, drawn_lengths, simulated
 from trivet.simulate.setup import Setup
 from trivet.simulate.times import mean_ns, sizes_up_to
 from trivet.stats import student_t

@@ -12,7 +12,9 @@ import msgspec
 
 from trivet.errors import SpecError
 from trivet.simulate.exit_table import ExitTable
-from trivet.simulate.setup import Setup, StageSetup
+from trivet.simulate.remote_times import RemoteTimes
+from trivet.simulate.route_table import RouteTable
+from trivet.simulate.setup import RemoteSetup, Setup, StageSetup
 
 NO_LENGTH = 0  # the bucket of a model without free sizes
 _ABOUT = 1.25
@@ -78,7 +80,8 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
     machine: `host.digest()` where it was measured; cores: that the server had.
     longest_ns: batches were measured up to the first that takes longer; those beyond are taken in proportion. 0: as far as
         the deadline allows.
-    exits: what the early exits of a pipeline do with the data, by the key of the pipeline.
+    exits: what the early exits of a pipeline do with the data, by the key of the pipeline.  routes: what
+        routes do, likewise.  remotes: tries at the upstreams of remote models, by the key of the stage.
     """
 
     service: str
@@ -91,6 +94,8 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
     longest_ns: int = 0
     exits: dict[str, ExitTable] = {}
+    routes: dict[str, RouteTable] = {}
+    remotes: dict[str, RemoteTimes] = {}
 
     def covers(self, setup: Setup, lengths: Sequence[int] = ()) -> str:
         """Empty, or what a simulation would need and was not profiled: no forecast is made of it."""
@@ -99,12 +104,24 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
                 f"{setup.workers} workers on {setup.cores} core{'s' * (setup.cores != 1)} share it as the kernel "
                 "likes, which was not profiled; at most one worker a core"
             )
+        if setup.route is not None and not setup.route.ways:
+            return "which requests the route finds easy was not profiled: the service needs `data:` for that"
         rungs = () if setup.ladder is None else setup.ladder.rungs
         stages = (*setup.stages, *(rung.stage for rung in rungs))
         reasons = (self._missing(stage, setup, lengths) for stage in stages)
         return next(filter(None, reasons), "")
 
+    def _lacks(self, stage: StageSetup, remote: RemoteSetup) -> str:
+        times = self.remotes.get(stage.key)
+        names = [*(name for name, _ in remote.upstreams), *remote.last]
+        silent = names[0] if times is None else times.lacks(names)
+        if silent:
+            return f"the upstream {silent} of {stage.key} was not profiled"
+        return f"{remote.unknown} of {stage.key} is not simulated" if remote.unknown else ""
+
     def _missing(self, stage: StageSetup, setup: Setup, lengths: Sequence[int]) -> str:
+        if stage.remote is not None:
+            return self._lacks(stage, stage.remote)
         times = self.models.get(stage.key)
         if times is None or not times.samples:
             return f"{stage.key} was not profiled; profiled: {', '.join(sorted(self.models)) or 'nothing'}"

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from trivet.simulate.auditing import SimulatedAudits
+from trivet.simulate.remote import Told
 
 OK: Final = 0
 REFUSED: Final = 1  # at arrival, or early while it waited
 DROPPED: Final = 2  # its time was over before a batch had it
 FAILED: Final = 3  # its batch ended after its deadline
 UNANSWERED: Final = 4  # nothing came of it: no scheduler of ours does that
+UPSTREAM: Final = 5  # the server that was to answer failed
+UNAVAILABLE: Final = 6  # no upstream is asked now, or it refused
 
 Ints = NDArray[np.int64]
 
@@ -21,7 +26,7 @@ Ints = NDArray[np.int64]
 class Record:
     """Lists that a worker fills in: one entry a request, in order of arrival, and one a batch."""
 
-    __slots__ = ("batch_of", "batches", "done_ns", "offered_ns", "outcome", "rung")
+    __slots__ = ("batch_of", "batches", "calls", "done_ns", "left", "offered_ns", "outcome", "rung")
 
     def __init__(self, num: int) -> None:
         self.done_ns = [-1] * num
@@ -30,6 +35,8 @@ class Record:
         self.batch_of = [-1] * num  # the last one that it was part of
         self.rung = bytearray(num)  # of the ladder that ran it last; 0: the model as declared
         self.batches: list[tuple[int, int, int]] = []  # began, ended, rows
+        self.left: list[int] | None = None  # the place of the model behind which each was answered
+        self.calls: dict[int, Told] = {}  # by place: of those that were to be answered by another server
 
     def lost(self, place: int, now_ns: int, outcome: int) -> None:
         """A request that gets no result is told so at `now_ns`."""
@@ -43,6 +50,8 @@ class Simulated:
 
     batch_*: of the last batch it was part of; -1 where it never was.  busy_ns: core time of loops and engines.
     rung: who ran it last, 0 for the model as declared, n for the n-th that stands in for it.
+    left: the place of the model behind which it is answered; None: the service has neither exits nor a route.
+    calls: by request, of those that were to be answered by another server.  guards: of a certified cascade, by worker.
     """
 
     intended_ns: Ints
@@ -55,6 +64,9 @@ class Simulated:
     busy_ns: float
     end_ns: int
     rung: NDArray[np.uint8]
+    left: Ints | None = None
+    calls: Mapping[int, Told] = field(default_factory=dict)
+    guards: Sequence[SimulatedAudits] = ()
 
     def latency_ns(self) -> Ints:
         return self.done_ns - self.intended_ns
@@ -72,6 +84,7 @@ def gathered(
     done, offered = np.full(num, -1, np.int64), np.full(num, -1, np.int64)
     outcome = np.full(num, UNANSWERED, np.uint8)
     rung = np.zeros(num, np.uint8)
+    left = np.full(num, -1, np.int64)
     of_batch = np.full((3, num), -1, np.int64)
     for worker, record in enumerate(records):
         mine = slice(worker, None, workers)
@@ -80,6 +93,8 @@ def gathered(
         offered[mine] = record.offered_ns
         outcome[mine] = np.where(own >= 0, np.frombuffer(record.outcome, np.uint8), UNANSWERED)
         rung[mine] = np.frombuffer(record.rung, np.uint8)
+        if record.left is not None:
+            left[mine] = record.left
         # The last one stands for no batch.
         table = np.array([*record.batches, (-1, -1, -1)], np.int64)
         of_batch[:, mine] = table[np.array(record.batch_of, np.int64)].T
@@ -95,4 +110,10 @@ def gathered(
         busy_ns,
         int(done.max()) if num else 0,
         rung,
+        left=left if any(record.left is not None for record in records) else None,
+        calls={
+            worker + place * workers: told
+            for worker, record in enumerate(records)
+            for place, told in record.calls.items()
+        },
     )

@@ -6,18 +6,30 @@ made up, from the profile. Requests go to the workers in turn, as connections ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.errors import UserError
 from trivet.pipeline.degrading import DEGRADED
+from trivet.simulate.auditing import SimulatedAudits
+from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.hiccups import Hiccups
 from trivet.simulate.host import Host
 from trivet.simulate.lateness import Lateness
 from trivet.simulate.profile import ServiceProfile
-from trivet.simulate.record import DROPPED, FAILED, OK, REFUSED, UNANSWERED, Simulated, gathered
+from trivet.simulate.record import (
+    DROPPED,
+    FAILED,
+    OK,
+    REFUSED,
+    UNANSWERED,
+    UNAVAILABLE,
+    UPSTREAM,
+    Simulated,
+    gathered,
+)
+from trivet.simulate.remote import Told
 from trivet.simulate.setup import Setup
 from trivet.simulate.stages import stages_of
 from trivet.simulate.worker import Worker
@@ -32,6 +44,8 @@ _OUTCOMES = {
     DROPPED: ("dropped", 504, "deadline"),
     FAILED: ("failed", 504, "deadline"),
     UNANSWERED: ("unanswered", 0, ""),
+    UPSTREAM: ("failed", 502, "upstream"),
+    UNAVAILABLE: ("refused", 503, "unavailable"),
 }
 
 
@@ -42,10 +56,6 @@ class Slo:
     budget_ns: int
     most_late: int
     first: int = 0
-
-
-class NotProfiledError(UserError):
-    """A simulation beyond what was profiled."""
 
 
 def simulate_service(
@@ -71,11 +81,13 @@ def simulated(
     resample: bool = False,
     most_waiting: int | None = None,
     slo: Slo | None = None,
+    inputs: Ints | None = None,
 ) -> Simulated:
     """The same as arrays.
 
     Args: resample: the profile is taken as the sample that it is, and drawn again.  most_waiting: a worker where more
     requests wait ends there: the others get no answer; None: all end.  slo: a run that can keep it no more ends likewise.
+    inputs: which of the measured inputs each request is, where exits or a route depend on that; None: drawn.
     """
     reason = profile.covers(setup, [] if lengths is None or not len(lengths) else [int(lengths.max())])
     if reason:
@@ -84,17 +96,21 @@ def simulated(
         lengths = drawn_lengths(profile, setup, len(arrivals_ns), rng)
     speeds = profile.host.speeds
     speed = float(rng.choice(speeds)) if resample and speeds else 1.0
-    exits = np.array(setup.exits, np.int64)
-    exits_of = exits[rng.integers(len(exits), size=len(arrivals_ns))] if len(exits) else None
+    exits = np.array(setup.exits if setup.route is None else setup.route.ways, np.int64)
+    if inputs is None and len(exits):
+        inputs = rng.integers(len(exits), size=len(arrivals_ns))
+    exits_of = exits[inputs] if len(exits) and inputs is not None else None
     host = Host(profile.host, rng, speed=speed, resample=resample)
     there_ns = host.travel_ns // 2
     lateness = None
     if slo is not None:
         from_ns = int(arrivals_ns[slo.first]) + there_ns if slo.first < len(arrivals_ns) else 0
         lateness = Lateness(slo.budget_ns - host.travel_ns, slo.most_late, from_ns)
-    records, busy_ns = [], 0.0
+    records, guards, busy_ns = [], [], 0.0
     for index in range(setup.workers):
         mine = slice(index, None, setup.workers)
+        guard = None if inputs is None else _audits(setup, inputs[mine])
+        guards += [] if guard is None else [guard]
         worker = Worker(
             stages_of(profile, setup, rng, speed=speed, resample=resample),
             host,
@@ -102,6 +118,8 @@ def simulated(
             setup.cores / setup.workers,
             setup.deadline_ns,
             None if exits_of is None else exits_of[mine],
+            setup.route,
+            guard,
         )
         arrived = (arrivals_ns[mine] + there_ns).tolist()
         its_lengths = None if lengths is None else lengths[mine].tolist()
@@ -109,7 +127,16 @@ def simulated(
         busy_ns += worker.busy_ns
     if len(arrivals_ns):
         busy_ns += profile.host.housekeeping * float(arrivals_ns[-1] - arrivals_ns[0])
-    return gathered(arrivals_ns, records, setup.workers, host.travel_ns - there_ns, busy_ns)
+    run = gathered(arrivals_ns, records, setup.workers, host.travel_ns - there_ns, busy_ns)
+    return replace(run, guards=guards) if guards else run
+
+
+def _audits(setup: Setup, inputs: Ints) -> SimulatedAudits | None:
+    if setup.guard is None:
+        return None
+    last = max(place for place, stage in enumerate(setup.stages) if stage.kind != "step")
+    first = min(place for place, stage in enumerate(setup.stages) if stage.kind != "step")
+    return SimulatedAudits(setup.guard, inputs.tolist(), first, last)
 
 
 def drawn_lengths(profile: ServiceProfile, setup: Setup, num: int, rng: np.random.Generator) -> Ints | None:
@@ -127,10 +154,11 @@ def rows_of(run: Simulated, setup: Setup) -> RowColumns:
     is_known, ran = run.outcome != UNANSWERED, run.batch_began_ns >= 0
     codes = run.outcome.astype(np.int32)
     words, statuses, reasons = zip(*(_OUTCOMES[code] for code in range(len(_OUTCOMES))), strict=True)
+    num, calls = len(run.intended_ns), _calls(run)
     left_queue_ns = np.where(ran, run.batch_began_ns, run.done_ns)
     return RowColumns.of(
         RowsHeader(writer="trivet simulate", clock="virtual"),
-        len(run.intended_ns),
+        num,
         intended_ns=run.intended_ns,
         sent_ns=run.intended_ns,
         first_byte_ns=np.where(is_known, run.done_ns, ABSENT),
@@ -143,8 +171,28 @@ def rows_of(run: Simulated, setup: Setup) -> RowColumns:
         compute_ns=np.where(ran & (codes != DROPPED), run.batch_ended_ns - run.batch_began_ns, ABSENT),
         batch_size=np.where(ran & (codes != DROPPED), run.batch_rows, 0),
         service=setup.service,
-        instead=Words(np.where(ran & (codes == OK), run.rung, 0).astype(np.int32), _instead(setup)),
+        exit=_exits(run, setup),
+        instead=Words.of([one.instead for one in calls], num)
+        if calls
+        else Words(np.where(ran & (codes == OK), run.rung, 0).astype(np.int32), _instead(setup)),
+        upstream=Words.of([one.upstream for one in calls] if calls else "", num),
+        attempts=np.array([one.attempts for one in calls], np.int64) if calls else ABSENT,
     )
+
+
+def _calls(run: Simulated) -> list[Told]:
+    """What is told of each request's call; nothing at all where no server was asked."""
+    if not run.calls:
+        return []
+    nothing = Told("", 0)
+    return [run.calls.get(place, nothing) for place in range(len(run.intended_ns))]
+
+
+def _exits(run: Simulated, setup: Setup) -> Words:
+    """Which model answered, where a route or an exit decides that."""
+    if run.left is None or not setup.names:
+        return Words(np.zeros(len(run.intended_ns), np.int32), ("",))
+    return Words(np.where(run.outcome == OK, run.left + 1, 0).astype(np.int32), ("", *setup.names))
 
 
 def _instead(setup: Setup) -> tuple[str, ...]:

@@ -7,6 +7,24 @@ from typing import Literal
 
 from trivet.host import engine_cores
 from trivet.pipeline.degrading import EASE
+from trivet.spec.certified import CertifiedPoint
+from trivet.spec.failures import Failures
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSetup:
+    """How a remote model is called, by the names of its upstreams.
+
+    upstreams: with their weights.  rules: without fallbacks.  last: upstreams of the fallback.  instead: who answers at once
+    when the call has failed; empty: nobody.  unknown: what of it is not
+    simulated.
+    """
+
+    upstreams: tuple[tuple[str, float], ...]
+    rules: Failures
+    last: tuple[str, ...] = ()
+    instead: str = ""
+    unknown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,17 +32,18 @@ class StageSetup:
     """One stage with every lever settled. `key`: of its times in the profile.
 
     threads: cores that one batch uses.  deferral_ns: the longest wait on purpose.  queue_ns: the longest queueing
-    time; None: as deadlines allow.
+    time; None: as deadlines allow.  remote: of a model that another server runs: `instances` calls at once, of one row.
     """
 
     key: str
-    kind: Literal["model", "step"] = "model"
-    execution: Literal["inline", "thread", "process"] = "inline"
+    kind: Literal["model", "step", "remote"] = "model"
+    execution: Literal["inline", "thread", "process", "remote"] = "inline"
     instances: int = 1
     threads: int = 1
     max_batch_size: int = 1
     deferral_ns: int = 0
     queue_ns: int | None = None
+    remote: RemoteSetup | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +68,46 @@ class LadderSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteSetup:
+    """Two models, one of which answers a request: by their places in the pipeline.
+
+    ways: of each of the measured inputs the place of the model that answers; empty: not measured.  decide_ns: of the event
+    loop, for the router.
+    """
+
+    first: int
+    last: int
+    ways: tuple[int, ...]
+    decide_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSetup:
+    """Of a certified cascade, one entry for each certified point, the safest first.
+
+    exits: the place of the model behind which each measured input is answered.  lost: whether its answer there is
+    another than the last model's.  delta, audit_share, seed: as of pipeline/certified.py.
+    """
+
+    points: tuple[CertifiedPoint, ...]
+    exits: tuple[tuple[int, ...], ...]
+    lost: tuple[tuple[bool, ...], ...]
+    max_loss: float
+    delta: float = 0.05
+    audit_share: float = 0.02
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """A service on a server. `cores`: that the server's processes may use, all workers together.
 
     slo_latency_ns: None where the service promises none.
     exits: for each of the measured inputs the stage after which it was answered; empty: all pass every stage.
     ladder: what stands in for the last model under load.
+    route: which of two models answers, decided before either runs; without exits.
+    guard: of a certified cascade; `exits` are those of its last point.
+    names: of the stages, as rows say who answered; empty: rows say nothing of it.
     """
 
     service: str
@@ -66,8 +119,22 @@ class Setup:
     slo_percentile: float = 99.0
     exits: tuple[int, ...] = ()
     ladder: LadderSetup | None = None
+    route: RouteSetup | None = None
+    guard: GuardSetup | None = None
+    names: tuple[str, ...] = ()
 
     @property
     def engine_cores(self) -> int:
         """Cores that the engines of one worker may use: each worker's event loop has one; at least 1."""
         return engine_cores(self.workers, self.cores)
+
+
+def passing(setup: Setup, place: int) -> float:
+    """The share of requests that pass the stage at a place of the pipeline."""
+    last = max((index for index, stage in enumerate(setup.stages) if stage.kind != "step"), default=-1)
+    if setup.route is not None and setup.route.ways and place <= last:
+        easy = setup.route.ways.count(setup.route.first) / len(setup.route.ways)
+        return easy if place <= setup.route.first else 1 - easy
+    if not setup.exits or place > last:
+        return 1.0
+    return sum(left >= place for left in setup.exits) / len(setup.exits)

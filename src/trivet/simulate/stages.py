@@ -10,8 +10,11 @@ import numpy as np
 from trivet.pipeline.chain import Chain
 from trivet.schedule import Job, Model, Queue, Scheduler, ServiceTime
 from trivet.simulate.profile import NO_LENGTH, ServiceProfile
+from trivet.simulate.remote import SimulatedRemote
 from trivet.simulate.setup import LadderSetup, Setup, StageSetup
 from trivet.simulate.times import BucketTimes, StageTimes, mean_ns, seeds
+
+LOWEST = 100  # as in runtime/auditing.py
 
 
 class SimulatedRequest(Job):
@@ -44,7 +47,8 @@ class Step:
 
 class ModelStage:
     """A model stage. `steps`: between it and the next model, or its answer.  spare_ns: kept for what follows it.
-    known: times by queue.  is_rung: one of a ladder (simulate/degrading.py)."""
+    known: times by queue.  is_rung: one of a ladder (simulate/degrading.py).  remote: calls to
+    another server."""
 
     __slots__ = (
         "_scheduler",
@@ -58,6 +62,7 @@ class ModelStage:
         "model",
         "place",
         "queues",
+        "remote",
         "spare_ns",
         "steps",
         "threads",
@@ -76,6 +81,7 @@ class ModelStage:
         self.busy_factors: list[float] = []  # of the host, by rows
         self.is_last = False  # its results are the answer
         self.is_rung = False
+        self.remote: SimulatedRemote | None = None
         self.steps: list[Step] = []
         self.queues: dict[int, Queue] = {}
         self.known: dict[Queue, BucketTimes] = {}
@@ -87,6 +93,12 @@ class ModelStage:
     @property
     def has_lengths(self) -> bool:
         return self._times.has_lengths
+
+    def low_queue(self, length: int) -> Queue:
+        """Behind everything else: of audits."""
+        queue = self._scheduler.queue(self.model, length or None, LOWEST)
+        self.known.setdefault(queue, self._times.bucket(length))
+        return queue
 
     def queue(self, length: int) -> Queue:
         queue = self.queues.get(length)
@@ -129,7 +141,12 @@ def stages_of(
         expected = round(mean_ns(profile.models[stage.key], 1, longest))
         if stage.kind == "step" and stage.execution == "inline":
             return Step(expected, times.bucket(NO_LENGTH))
-        return _model_stage(profile, stage, scheduler, times, expected)
+        found = _model_stage(profile, stage, scheduler, times, expected)
+        if stage.remote is not None:
+            found.remote = SimulatedRemote(
+                stage.remote, profile.remotes[stage.key], rng, setup.workers, stage.key
+            )
+        return found
 
     made = [make(stage) for stage in setup.stages]
     rungs = [] if setup.ladder is None else [make(rung.stage) for rung in setup.ladder.rungs]
@@ -142,9 +159,12 @@ def stages_of(
     for index, one in enumerate(made):
         if isinstance(one, ModelStage):
             one.place = index
-            one.spare_ns = (
-                _rest_ns(made, index, setup.exits) if setup.exits else -chain.run(index, 0).deadline_ns
-            )
+            one.spare_ns = -chain.run(index, 0).deadline_ns
+            if setup.exits:
+                one.spare_ns = _rest_ns(made, index, setup.exits)
+            elif setup.route is not None:  # whoever comes to the first model stays there
+                way = setup.route.first if index <= setup.route.first else setup.route.last
+                one.spare_ns = _rest_ns(made, index, [way])
             models.append(one)
         else:
             (models[-1].steps if models else first).append(one)
@@ -186,9 +206,10 @@ def _model_stage(
         stage.key,
         max_batch_size=stage.max_batch_size,
         service_time=service_time,
-        cores=0 if stage.execution == "inline" else min(stage.threads, scheduler.num_cores),
+        cores=0 if stage.execution in ("inline", "remote") else min(stage.threads, scheduler.num_cores),
         instances=stage.instances,
         deferral_ns=stage.deferral_ns,
         max_queue_ns=stage.queue_ns,
+        elsewhere=stage.remote is not None,
     )
     return ModelStage(scheduler, model, times, stage, expected)

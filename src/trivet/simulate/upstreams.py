@@ -8,21 +8,23 @@ from dataclasses import dataclass
 
 from trivet.pipeline.attempts import Call, Caller
 from trivet.pipeline.tries import Answered, Break, Command, Failure, GaveUp, Send, Try
+from trivet.simulate.hiccups import NEVER
 
 # What an upstream does with a try sent at an instant: how long that takes, and the failure (None: a good answer);
 # no time at all: it never says a word.
 Behaviour = Callable[[Try, int], tuple[int, Failure | None] | None]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class CallRow:
-    """One call, in ns. upstream: who answered; empty where nobody did."""
+    """One call, in ns. upstream: who answered; empty where nobody did.  is_last: it is the fallback's."""
 
     sent_ns: int
     done_ns: int
     upstream: str
     num_tries: int
     failure: Failure | None
+    is_last: bool = False
 
 
 def simulate_calls(
@@ -32,34 +34,51 @@ def simulate_calls(
 
     Args: arrivals_ns: ascending.  deadline_ns: of each call, from its arrival.
     """
-    return _Simulation(caller, deadline_ns, behave).run(list(arrivals_ns))
+    calls = VirtualCalls(caller, behave)
+    rows = []
+    for at_ns in arrivals_ns:
+        calls.ended(at_ns - 1)  # of what happens at one instant a new call comes first
+        rows.append(calls.begin(at_ns, at_ns + deadline_ns))
+    calls.ended(NEVER)
+    return rows
 
 
-class _Simulation:
-    def __init__(self, caller: Caller, deadline_ns: int, behave: Behaviour) -> None:
+class VirtualCalls:
+    """Calls to one remote model. Whoever drives it is told when something happens next, and which calls have ended."""
+
+    def __init__(self, caller: Caller, behave: Behaviour) -> None:
         self._caller = caller
-        self._deadline_ns = deadline_ns
         self._behave = behave
         self._events: list[tuple[int, int, Callable[[int], None]]] = []
         self._num_events = 0
-        self._rows: dict[Call, CallRow] = {}
+        self._rows: dict[Call, CallRow] = {}  # of those on their way
+        self._over: list[CallRow] = []
 
-    def run(self, arrivals_ns: list[int]) -> list[CallRow]:
-        for at_ns in arrivals_ns:
-            self._at(at_ns, self._arrive)
-        while self._events:
-            now_ns, _, happen = heapq.heappop(self._events)
-            happen(now_ns)
-        return list(self._rows.values())
+    @property
+    def next_ns(self) -> int:
+        """When something happens, or has happened that nobody was told; NEVER: nothing ever will."""
+        if self._over:
+            return self._over[0].done_ns
+        return self._events[0][0] if self._events else NEVER
+
+    def begin(self, now_ns: int, end_by_ns: int) -> CallRow:
+        """A call; its row is filled in when it has ended."""
+        call = self._caller.call(now_ns, end_by_ns)
+        row = self._rows[call] = CallRow(now_ns, -1, "", 0, None)
+        self._carry_out(call, call.start(now_ns), now_ns)
+        return row
+
+    def ended(self, now_ns: int) -> list[CallRow]:
+        """Everything that happens until now; the calls that have ended since they were asked for, in that order."""
+        while self._events and self._events[0][0] <= now_ns:
+            at_ns, _, happen = heapq.heappop(self._events)
+            happen(at_ns)
+        over, self._over = self._over, []
+        return over
 
     def _at(self, at_ns: int, happen: Callable[[int], None]) -> None:
         self._num_events += 1
         heapq.heappush(self._events, (at_ns, self._num_events, happen))
-
-    def _arrive(self, now_ns: int) -> None:
-        call = self._caller.call(now_ns, now_ns + self._deadline_ns)
-        self._rows[call] = CallRow(now_ns, -1, "", 0, None)
-        self._carry_out(call, call.start(now_ns), now_ns)
 
     def _carry_out(self, call: Call, commands: list[Command], now_ns: int) -> None:
         row = self._rows[call]
@@ -68,12 +87,15 @@ class _Simulation:
                 case Send(attempt):
                     self._send(call, attempt, now_ns)
                 case Answered(attempt):
-                    row.done_ns, row.upstream = now_ns, attempt.upstream.name
+                    row.done_ns, row.upstream, row.is_last = now_ns, attempt.upstream.name, attempt.is_last
                 case GaveUp(failure):
                     row.done_ns, row.failure = now_ns, failure
                 case Break():
                     pass  # whatever the upstream still says is not heard
         row.num_tries = call.num_tries
+        if call.is_over:
+            self._over.append(self._rows.pop(call))
+            return
         wake_ns = call.wake_at_ns()
         if wake_ns is not None:
             self._at(wake_ns, lambda at_ns: self._wake(call, at_ns))

@@ -13,14 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.schedule import Batch, Drop
+from trivet.simulate.auditing import SimulatedAudit, SimulatedAudits
 from trivet.simulate.degrading import SimulatedLadder
 from trivet.simulate.hiccups import NEVER, Hiccups
 from trivet.simulate.host import Host
 from trivet.simulate.lateness import LOOK_EVERY, Lateness
-from trivet.simulate.record import DROPPED, FAILED, REFUSED, Record
+from trivet.simulate.record import DROPPED, FAILED, REFUSED, UNAVAILABLE, UPSTREAM, Record
+from trivet.simulate.remote import SimulatedRemote, Told
+from trivet.simulate.setup import RouteSetup
 from trivet.simulate.stages import ModelStage, SimulatedRequest, Stages
+from trivet.simulate.upstreams import CallRow
 
 _MAX_TURN_NS: Final = 2_000_000  # as in runtime/runtime.py
+_BUSY: Final = frozenset({"refused", "unavailable"})
 
 
 class _Running:
@@ -40,7 +45,8 @@ class Worker:
     """One event loop and its engines.
 
     Args: hiccups: of the loop's core; those of an engine are in its times.  cores: that its threads share.
-    exits: the stage after which request i is answered, or None.
+    exits: the stage after which request i is answered, or None.  route: who decides that before any of them runs.
+    audits: of a certified cascade: its guard decides that.
     """
 
     def __init__(
@@ -51,6 +57,8 @@ class Worker:
         cores: float,
         deadline_ns: int,
         exits: NDArray[np.int64] | None = None,
+        route: RouteSetup | None = None,
+        audits: SimulatedAudits | None = None,
     ) -> None:
         self._stages = stages
         self._scheduler = stages.scheduler
@@ -60,7 +68,8 @@ class Worker:
             stage.busy_factors = host.busy_factors(stage.model.max_batch_size)
         lone = self._models[0]
         # One model and nothing else: whoever comes alone to an idle server can be simulated in one go.
-        self._is_simple = lone.is_last and not stages.first and not lone.is_rung
+        self._is_simple = lone.is_last and not stages.first and not lone.is_rung and lone.remote is None
+        self._remotes = [(one, one.remote) for one in stages.models if one.remote is not None]
         self._ladder = (
             SimulatedLadder(stages.scheduler, stages.rungs, stages.ladder) if stages.ladder else None
         )
@@ -69,7 +78,11 @@ class Worker:
         self._hiccups = hiccups
         self._cores = cores
         self._deadline_ns = deadline_ns
-        self._exits = None if exits is None else exits.tolist()
+        self._exits: list[int] | None = None if exits is None else exits.tolist()
+        self._route = route
+        self._audits = audits
+        if audits is not None:
+            audits.watch(stages)
         self._now = 0
         self._next = 0
         self._again = False  # the last turn was cut short: the next begins at once
@@ -94,6 +107,9 @@ class Worker:
         self._arrivals = [*arrivals_ns, NEVER, NEVER]
         self._lengths = lengths
         self._record = Record(len(arrivals_ns))
+        self._record.left = self._exits
+        if self._audits is not None:
+            self._audits.lengths = lengths
         arrivals, scheduler = self._arrivals, self._scheduler
         while self._again or arrivals[self._next] <= self._now or self._sleep():
             begun = self._now
@@ -109,6 +125,8 @@ class Worker:
                 self._read()
             if self._ended:
                 self._answer_ended()
+            if self._remotes:
+                self._hear()
             if scheduler.num_waiting:
                 if scheduler.num_waiting > limit:
                     break
@@ -128,6 +146,8 @@ class Worker:
             timer = self._scheduler.wake_at_ns()
             if timer is not None and timer < due:
                 wake = max(timer, self._now + 1)
+        for _, remote in self._remotes:
+            wake = max(min(wake, remote.next_ns), self._now)
         if self._running:
             self._sleep_beside(wake)
         elif wake == NEVER:
@@ -169,10 +189,16 @@ class Worker:
         offer, offered = self._scheduler.offer, self._record.offered_ns
         read_ns, deadline_ns, spare_ns = host.read_ns, self._deadline_ns, model.spare_ns
         ladder = self._ladder if model.is_rung else None
-        queue, now = self._queue, until
+        queue, now, route = self._queue, until, self._route
         while arrivals[place] <= until:
             end_by_ns = now + deadline_ns
             now += read_ns
+            if route is not None:
+                now += route.decide_ns
+                if self._exits[place] != route.first:  # type: ignore[index]  # a route comes with ways
+                    now = self._pass_by(place, now, end_by_ns)
+                    place += 1
+                    continue
             if first:
                 now += int(sum([step.times.draw(1) for step in first]))
             if lengths is not None:
@@ -184,11 +210,17 @@ class Worker:
             else:
                 is_taken = ladder.offer(request, until, self._length(place), now)
             if not is_taken:
-                now += host.answer_ns
-                self._record.lost(place, now, REFUSED)
+                now = self._turned_away(request, model, now, REFUSED)
             place += 1
         self._next = place
         self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
+
+    def _pass_by(self, place: int, now: int, end_by_ns: int) -> int:
+        """A request that is hard passes the first model, and what stands before it, by; when the loop is done with it."""
+        request = SimulatedRequest(self._queue, now, end_by_ns, place, end_by_ns)
+        now = self._carry_on(request, self._models[0], now)
+        self._record.offered_ns[place] = request.arrival_ns
+        return now
 
     def _is_served_alone(self, begun: int) -> bool:
         """The next request from being read to its answer, if it is all that there is to do; False: nothing was done.
@@ -256,12 +288,15 @@ class Worker:
                     self._now += host.batch_ns
                     if stage.inline:
                         self._run_inline(command, stage)
+                    elif stage.remote is not None:
+                        self._call(command, stage.remote)
                     else:
                         self._start(command, stage)
                 elif type(command) is Drop and not self._goes_elsewhere(command):
-                    self._now += host.answer_ns
                     outcome = DROPPED if command.refusal is None else REFUSED
-                    self._record.lost(command.job.place, self._now, outcome)  # type: ignore[attr-defined]
+                    request: SimulatedRequest = command.job  # type: ignore[assignment]  # every job here is one
+                    away = self._stage_of[request.queue.model]
+                    self._now = self._turned_away(request, away, self._now, outcome)
             if self._now > end_ns:
                 self._again = True
                 break
@@ -270,7 +305,7 @@ class Worker:
         """Whether another model has taken a request that was let go."""
         request: SimulatedRequest = drop.job  # type: ignore[assignment]  # every job here is one
         stage = self._stage_of[request.queue.model]
-        if self._ladder is None or not stage.is_rung:
+        if self._ladder is None or not stage.is_rung or type(request) is SimulatedAudit:
             return False
         return self._ladder.again(request, stage, self._length(request.place), self._now)
 
@@ -293,8 +328,17 @@ class Worker:
         done, batch_of, is_last = record.done_ns, record.batch_of, stage.is_last
         jobs: list[SimulatedRequest] = batch.jobs  # type: ignore[assignment]  # every job here is one
         ladder = self._ladder if stage.is_rung else None
+        audits = self._audits
         for job in jobs:
             place = job.place
+            if audits is not None:
+                if type(job) is SimulatedAudit:
+                    now = audits.go_on(job, stage, now)
+                    continue
+                if not is_last and exits is not None:
+                    exits[place] = audits.exit_of(place)
+                    if stage.place == audits.first and audits.wants(now, self._scheduler.num_waiting):
+                        now = audits.begin(place, now)
             batch_of[place] = number
             if ladder is not None:
                 record.rung[place] = ladder.settled(stage, in_time=end <= job.end_by_ns)
@@ -326,15 +370,71 @@ class Worker:
         else:
             begun_ns = request.end_by_ns - self._deadline_ns
             is_taken = self._ladder.offer(request, begun_ns, self._length(request.place), now)
-        if not is_taken:
-            now += self._host.answer_ns
-            self._record.lost(request.place, now, REFUSED)
+        return now if is_taken else self._turned_away(request, following, now, REFUSED)
+
+    def _turned_away(self, request: SimulatedRequest, stage: ModelStage, now: int, outcome: int) -> int:
+        """A stage gives a request no result: whoever falls in for it answers, else it is told so."""
+        if self._audits is not None and type(request) is SimulatedAudit:
+            self._audits.over(request, now, answered=False)
+            return now
+        remote = stage.remote
+        if remote is not None and remote.instead and now < request.end_by_ns:
+            return self._answer_instead(request, stage, now, remote.rescued(None))
+        now += self._host.answer_ns
+        self._record.lost(request.place, now, outcome)
         return now
 
     def _leave(self, place: int, now: int) -> int:
         """Behind the last model, or where an exit stands for it: over the steps at the end to the answer."""
         now += int(sum([step.times.draw(1) for step in self._models[-1].steps])) + self._host.answer_ns
         self._record.done_ns[place] = now
+        return now
+
+    # --- other servers ------------------------------------------------------------------------------------------
+
+    def _call(self, batch: Batch, remote: SimulatedRemote) -> None:
+        self._now += remote.call_ns
+        jobs: list[SimulatedRequest] = batch.jobs  # type: ignore[assignment]  # every job here is one
+        remote.start(batch, self._now, max([job.end_by_ns for job in jobs]))
+
+    def _hear(self) -> None:
+        """What upstreams have said until now, and what is due meanwhile."""
+        for stage, remote in self._remotes:
+            if remote.next_ns > self._now:
+                continue
+            for batch, row in remote.ended(self._now):
+                took_ns = row.done_ns - row.sent_ns if row.failure is None else None
+                self._scheduler.finished(batch, row.done_ns, took_ns)
+                jobs: list[SimulatedRequest] = batch.jobs  # type: ignore[assignment]  # every job here is one
+                for job in jobs:
+                    if type(job) is not SimulatedAudit:
+                        self._record.calls[job.place] = remote.told(row)
+                if row.failure is None:
+                    self._answer(batch, stage, row.sent_ns, row.done_ns)
+                else:
+                    for job in jobs:
+                        self._gave_up(job, stage, remote, row)
+
+    def _gave_up(
+        self, request: SimulatedRequest, stage: ModelStage, remote: SimulatedRemote, row: CallRow
+    ) -> None:
+        if type(request) is SimulatedAudit:
+            self._turned_away(request, stage, self._now, FAILED)
+            return
+        why = row.failure.why if row.failure is not None else ""
+        if remote.instead and why != "request" and self._now < request.end_by_ns:
+            self._now = self._answer_instead(request, stage, self._now, remote.rescued(row))
+            return
+        outcome = FAILED if why == "timeout" else UNAVAILABLE if why in _BUSY else UPSTREAM
+        self._now += self._host.answer_ns
+        self._record.lost(request.place, self._now, outcome)
+
+    def _answer_instead(self, request: SimulatedRequest, stage: ModelStage, now: int, told: Told) -> int:
+        """At once, in place of a stage; when the loop is done with it."""
+        self._record.calls[request.place] = told
+        if not stage.is_last:
+            return self._carry_on(request, stage, now)
+        self._record.done_ns[request.place] = now = now + self._host.answer_ns
         return now
 
     # --- engine threads -----------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from trivet.spec.failures import failures_content
 from trivet.spec.fields import FieldError, FieldPath
 from trivet.spec.onnx_file import external_files
 from trivet.spec.remote import remote_content
+from trivet.spec.route import route_content
 from trivet.spec.service import Model, Service, Stage
 from trivet.spec.sources import attribute_of, is_target, resolve_file, resolve_target
 
@@ -153,7 +154,7 @@ def hashed_content(service: Service, digests: Digests) -> dict[str, Any]:
     if service.semantic_cache is not None:
         content["semantic_cache"] = _semantic_content(service, digests)
     if service.route is not None:
-        content["route"] = _plain(service.route) | {"router": digests[service.route.router]}
+        content["route"] = route_content(service.route) | {"router": digests[service.route.router]}
     return content
 
 

@@ -1,11 +1,11 @@
-"""Accuracy of a configuration whose exits have other thresholds: from what the profile measured of its rows together."""
+"""Accuracy of a configuration whose exits or route have other thresholds: from the rows that the profile has measured."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trivet.catalog.records import Figure
 from trivet.experiment.making_figures import interval_figure
-from trivet.experiment.simulating.simulated import has_exits, table_key, thresholds_of
+from trivet.experiment.simulating.simulated import ease_of, has_exits, table_key, thresholds_of
 from trivet.experiment.variants.judged_answers import CONFIDENCE, values_difference
 from trivet.judge import intervals
 from trivet.simulate.profile import ServiceProfile
@@ -17,7 +17,7 @@ _LEAST_ROWS = 2
 
 
 def exit_accuracy(configuration: Configuration, profile: ServiceProfile) -> Figure | None:
-    """None: nothing was judged of its exits."""
+    """None: nothing was judged of its exits, or its route."""
     values = _values(configuration, profile)
     if values is None or len(values) < _LEAST_ROWS:
         return None
@@ -40,13 +40,16 @@ def exit_difference(
 
 
 def _values(configuration: Configuration, profile: ServiceProfile) -> Values | None:
+    if configuration.service.route is not None:
+        routes = profile.routes.get(table_key(configuration))
+        return None if routes is None else routes.values(routes.ways(ease_of(configuration)))
     table = profile.exits.get(table_key(configuration)) if has_exits(configuration) else None
     return None if table is None else table.values(table.exits(thresholds_of(configuration)))
 
 
 def _before(configuration: Configuration, default: Configuration, profile: ServiceProfile) -> Values | None:
     key = table_key(configuration)
-    if has_exits(default):
+    if has_exits(default) or default.service.route is not None:
         return _values(default, profile) if table_key(default) == key else None
     table = profile.exits.get(key)
     if table is None or table.last not in table.right:

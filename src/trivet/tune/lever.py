@@ -27,6 +27,8 @@ OF_A_MODEL = (
 )
 # The threshold of an early exit behind a model; `declared`: as service.yaml, or whoever built the variant, has it.
 EXIT, DECLARED = "exit", "declared"
+ROUTE = "route"  # of the service: which certified point (route_lever.py)
+DEGRADE = "degrade"  # of the service: how much stand-ins may cost (degrade_lever.py)
 FIRST_THRESHOLDS = (
     0.5,
     0.7,
@@ -35,7 +37,7 @@ FIRST_THRESHOLDS = (
     0.95,
     0.99,
 )  # until a profile says what share of the rows leaves at which
-CHANGE_ANSWERS = frozenset({"variant", EXIT})
+CHANGE_ANSWERS = frozenset({"variant", EXIT, DEGRADE, ROUTE})
 # What simulation cannot tell apart, as it works on profiled times: tried live beside the best, one at a time.
 LIVE_ONLY = frozenset({"graph_optimization", "spinning"})
 MAX_BATCH_SIZE = 64

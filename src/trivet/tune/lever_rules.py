@@ -9,7 +9,9 @@ from trivet.spec.levers import Levers
 from trivet.spec.tuning import KEPT, Bounds, LeverRule
 from trivet.spec.units import parse_duration_ns
 from trivet.tune.choice import Value
-from trivet.tune.lever import DECLARED, DURATIONS, EXIT, OF_CORES, Lever, levers_with
+from trivet.tune.degrade_lever import check_degrade_value
+from trivet.tune.lever import DECLARED, DEGRADE, DURATIONS, EXIT, OF_CORES, ROUTE, Lever, levers_with
+from trivet.tune.route_lever import check_route_value
 
 
 def ruled(
@@ -80,6 +82,12 @@ def check_value(lever: str, value: Value, num_cores: int, path: FieldPath) -> No
         is_share = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
         if value != DECLARED and not is_share:
             raise FieldError(path, f"exit: expected a confidence from 0 to 1, or {DECLARED}, got {value!r}")
+        return
+    if lever == DEGRADE:
+        check_degrade_value(value, path)
+        return
+    if lever == ROUTE:
+        check_route_value(value, path)
         return
     if lever in OF_CORES and isinstance(value, int) and not 1 <= value <= num_cores:
         raise FieldError(

@@ -15,6 +15,7 @@ from trivet.catalog.study import Goal
 from trivet.clock import Clock, MonotonicClock
 from trivet.errors import UserError
 from trivet.experiment.placement import Placement
+from trivet.experiment.simulating.elsewhere import refuse_remote
 from trivet.experiment.simulating.live_points import asked
 from trivet.experiment.simulating.profiling import MAX_POINTS, POINT_S, profile_service
 from trivet.experiment.simulating.simulated import setup_of, stage_key
@@ -30,6 +31,7 @@ from trivet.spec.configuration import Configuration
 from trivet.tune.bench import BlockResult
 from trivet.tune.choice import Choice
 from trivet.tune.exit_figures import exit_accuracy, exit_difference
+from trivet.tune.lever import DEGRADE
 from trivet.tune.screen import answers_of
 from trivet.tune.served import Kept, Served
 from trivet.tune.space import Space
@@ -87,7 +89,8 @@ class LiveBench:
         return self._clock.now_ns()
 
     def profile(self, choices: Sequence[Choice], *, budget_ns: int) -> ServiceProfile:
-        """As many of the choices as fit, the first ones first."""
+        """As many of the choices as fit, the first ones first. Raises: UserError: a model runs on another server."""
+        refuse_remote([self._space.base])
         seconds = budget_ns / 1e9
         point_s = min(POINT_S, seconds / NUM_OF_BUDGET)
         fitting = int((seconds - LIVE_POINTS * 2 * point_s) / (point_s + START_S))
@@ -151,7 +154,7 @@ class LiveBench:
         """As the variant was judged; of what was not judged, as its first trial found; of other thresholds of exits as the
         profile has it until then."""
         if self._space.changes_exit(choice):
-            known = self._accuracies.get(answers_of(choice))
+            known = self._accuracies.get(self._unloaded(choice))
             if known is None and self._profile is not None:
                 known = exit_accuracy(self._space.configuration(choice)[0], self._profile)
             return known
@@ -162,7 +165,7 @@ class LiveBench:
             return changed[0].accuracy
         if not changed and (known := self._original()) is not None:
             return known
-        return self._accuracies.get(answers_of(choice))
+        return self._accuracies.get(self._unloaded(choice))
 
     def difference(self, choice: Choice) -> Figure | None:
         if self._space.changes_exit(choice):
@@ -174,6 +177,10 @@ class LiveBench:
             return exit_difference(configuration, default, self._profile)
         changed = [one for one in self._space.judged(choice).values() if one.variant.answers_change]
         return changed[0].difference if len(changed) == 1 else None
+
+    def _unloaded(self, choice: Choice) -> tuple[object, ...]:
+        """The levers that change answers where nobody waits, so that nobody stands in."""
+        return answers_of(Choice({name: value for name, value in choice.items() if name != DEGRADE}))
 
     def _original(self) -> Figure | None:
         judged = self._space.judged(self._space.default).values()
@@ -209,9 +216,10 @@ class LiveBench:
         try:
             self._running[choice] = served.__enter__()
             changes_exit = self._space.changes_exit(choice)
-            if answers_of(choice) not in self._accuracies and (changes_exit or self.accuracy(choice) is None):
+            answers = self._unloaded(choice)
+            if answers not in self._accuracies and (changes_exit or self.accuracy(choice) is None):
                 # On rows that no exit was made with: all others would flatter it.
-                self._accuracies[answers_of(choice)] = served.accuracy(unseen=changes_exit)
+                self._accuracies[answers] = served.accuracy(unseen=changes_exit)
         except UserError as error:
             self._stop([choice])
             return str(error)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trivet.catalog.study import Goal
+from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.rate_search import largest
-from trivet.simulate.server import NotProfiledError
-from trivet.simulate.setup import Setup
+from trivet.simulate.setup import Setup, StageSetup, passing
 from trivet.tune.choice import Choice
 from trivet.tune.goals import value
 from trivet.tune.lever import changes_answers
@@ -112,7 +112,7 @@ class Screen:
         best = self._best.get(answers_of(choice))
         if best is not None and self._goal.objective == "rate":
             rate = self._rate(setup, guess=best, at_least=BEHIND * best)
-            if not rate:
+            if not rate["max_rate_rps"]:
                 return Screened(choice, setup, {})
             figures = self._at_reference(setup)
         else:
@@ -120,15 +120,18 @@ class Screen:
             if best is not None and value(figures, self._goal.objective) < best + math.log(BEHIND):
                 return Screened(choice, setup, figures)
             rate = self._rate(setup)
-        found = Screened(choice, setup, {"max_rate_rps": rate, **figures})
+        found = Screened(choice, setup, {**rate, **figures})
         self._note_best(found)
         return found
 
-    def _rate(self, setup: Setup, guess: float | None = None, at_least: float | None = None) -> float:
+    def _rate(
+        self, setup: Setup, guess: float | None = None, at_least: float | None = None
+    ) -> dict[str, float]:
         budget_ns = self._goal.slo_latency_ns
-        return largest_rate(
+        rate, points = largest_rate(
             self._profile, setup, self._short, budget_ns, FIRST_PRECISION, guess=guess, at_least=at_least
-        )[0]
+        )
+        return {"max_rate_rps": rate, **_shares(points, budget_ns)}
 
     def _at_reference(self, setup: Setup) -> dict[str, float]:
         return _at_reference(self._short.at(setup, self.reference_rps)) if self.reference_rps else {}
@@ -162,7 +165,8 @@ class Screen:
         rate, points = largest_rate(self._profile, setup, load, budget_ns, SECOND_PRECISION, guess=guess)
         figures = _at_reference(load.at(setup, self.reference_rps)) if self.reference_rps else {}
         slope = _slope(load, setup, points, budget_ns) if rate else DEFAULT_SLOPE
-        return Screened(screened.choice, setup, {"max_rate_rps": rate, **figures}, slope)
+        shares = _shares(points, budget_ns)
+        return Screened(screened.choice, setup, {"max_rate_rps": rate, **shares, **figures}, slope)
 
 
 def largest_rate(
@@ -251,19 +255,30 @@ def engine_bound_rps(profile: ServiceProfile, setup: Setup) -> float:
     """More than the server could do: every engine busy with its best batches, every event loop with requests alone."""
     loop_ns = _mean(profile.host.per_request_ns)
     bounds = []
-    for stage in setup.stages:
-        per_row = [
-            _mean(found) / rows
-            for by_rows in profile.models[stage.key].samples.values()
-            for rows, found in by_rows.items()
-            if rows <= stage.max_batch_size and found
-        ]
-        if stage.execution == "inline":
-            loop_ns += min(per_row)
+    for place, stage in enumerate(setup.stages):
+        share = passing(setup, place)
+        if not share:
+            continue
+        ladder = setup.ladder if setup.ladder is not None and setup.ladder.place == place else None
+        rungs = [stage, *(rung.stage for rung in ladder.rungs)] if ladder else [stage]
+        row_ns = [_row_ns(profile, one) for one in rungs]
+        if all(one.execution == "inline" for one in rungs):
+            loop_ns += share * min(row_ns)
         else:
-            bounds.append(setup.workers * stage.instances * NS_PER_S / min(per_row))
+            rates = [one.instances / ns for one, ns in zip(rungs, row_ns, strict=True)]
+            bounds.append(setup.workers * NS_PER_S * sum(rates) / share)
     bounds += [setup.workers * NS_PER_S / loop_ns] if loop_ns else []
     return min(bounds)
+
+
+def _row_ns(profile: ServiceProfile, stage: StageSetup) -> float:
+    """Time a row in the best of its batches."""
+    return min(
+        _mean(found) / rows
+        for by_rows in profile.models[stage.key].samples.values()
+        for rows, found in by_rows.items()
+        if rows <= stage.max_batch_size and found
+    )
 
 
 def answers_of(choice: Choice) -> tuple[object, ...]:
@@ -278,6 +293,12 @@ def _mean(values: Sequence[int]) -> float:
 def _at_reference(point: Point) -> dict[str, float]:
     found = dict(zip(_FIGURES[1:], (point.p50_ms, point.p99_ms, point.cpu_ms), strict=True))
     return {name: figure for name, figure in found.items() if math.isfinite(figure)}
+
+
+def _shares(points: Sequence[Point], slo_latency_ns: int) -> Mapping[str, float]:
+    """Who stood in at the largest rate that holds; of none that holds nothing."""
+    held = [point for point in points if point.holds(slo_latency_ns)]
+    return max(held, key=lambda point: point.rate_rps).shares if held else {}
 
 
 def _slope(load: SimulatedLoad, setup: Setup, points: Sequence[Point], slo_latency_ns: int) -> float:

@@ -5,7 +5,7 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -30,6 +30,7 @@ from trivet.spec.configuration import Configuration
 from trivet.spec.yaml_text import service_yaml
 from trivet.stats.percentile import percentile_ns
 from trivet.tune.bench import BlockResult
+from trivet.tune.degrade_lever import shares_of_rows
 from trivet.tune.recommending.written import configuration_yaml
 
 NUM_ALONE = (
@@ -144,7 +145,17 @@ class Served:
             figures([measured], slo_latency_ns=workload.slo_latency_ns),
             ended or measured.invalid,
         )
-        return _result(measured, workload, recording.run_id, ended), partial
+        found = _result(measured, workload, recording.run_id, ended)
+        return replace(found, figures={**found.figures, **self._shares(measured)}), partial
+
+    def _shares(self, measured: Measured) -> dict[str, float]:
+        """Who stood in for the model as declared."""
+        degrade = self._configuration.service.degrade
+        if degrade is None:
+            return {}
+        words = measured.window.words
+        answered = words["outcome"].equal("ok", "late")
+        return shares_of_rows(words["instead"].decode()[answered].tolist(), degrade.names)
 
     def _offer(self, made: Side, workload: Workload) -> Measured:
         pinned = made.started.server is not None

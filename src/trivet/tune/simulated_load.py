@@ -1,7 +1,8 @@
 """One load for every simulated configuration: the same random gaps and draws, so that what differs is the configuration."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from trivet.simulate.record import OK
 from trivet.simulate.server import Slo, simulated
 from trivet.simulate.setup import Setup
 from trivet.stats.percentile import percentile_ns
+from trivet.tune.degrade_lever import shares_of_answers
 
 NS_PER_S, NS_PER_MS = 1e9, 1e6
 WARMUP_SHARE = 0.05  # of the requests: the server starts empty
@@ -21,13 +23,14 @@ _GAPS, _SERVICE = 0, 1  # purposes of seeds
 @dataclass(frozen=True, slots=True)
 class Point:
     """What a configuration does at one rate. slo_ms: the latency at the SLO's percentile; infinite where too many
-    requests get no result."""
+    requests get no result.  shares: of the answers, by who stood in for the model as declared."""
 
     rate_rps: float
     slo_ms: float
     p50_ms: float
     p99_ms: float
     cpu_ms: float
+    shares: Mapping[str, float] = field(default_factory=dict)
 
     def holds(self, slo_latency_ns: int) -> bool:
         return self.slo_ms * NS_PER_MS <= slo_latency_ns
@@ -65,11 +68,17 @@ class SimulatedLoad:
             p50_ms=_ms(steady, 0.5),
             p99_ms=_ms(steady, 0.99),
             cpu_ms=run.busy_ns / len(latencies) / NS_PER_MS,
+            shares=_shares(setup, run.rung[run.outcome == OK]),
         )
 
     def _slo(self, setup: Setup, within_ns: int) -> Slo:
         num = len(self._instants) - self._first
         return Slo(within_ns, num - math.ceil(setup.slo_percentile / 100 * num), self._first)
+
+
+def _shares(setup: Setup, ran: NDArray[np.uint8]) -> dict[str, float]:
+    rungs = () if setup.ladder is None else setup.ladder.rungs
+    return shares_of_answers(ran, [rung.name for rung in rungs])
 
 
 def _ms(latencies: NDArray[np.int64], p: float) -> float:

@@ -15,11 +15,14 @@ from trivet.spec.fields import FieldError, nearest
 from trivet.spec.service import Model, Service, Stage
 from trivet.spec.tuning import Tuning
 from trivet.tune.choice import Choice, Value
+from trivet.tune.degrade_lever import degrade_lever, sets_idle_models, with_budget
 from trivet.tune.lever import (
     DECLARED,
+    DEGRADE,
     EXIT,
     FIRST_THRESHOLDS,
     OF_A_MODEL,
+    ROUTE,
     Lever,
     candidates,
     declared_value,
@@ -27,6 +30,7 @@ from trivet.tune.lever import (
     powers_up_to,
 )
 from trivet.tune.lever_rules import ruled
+from trivet.tune.route_lever import route_lever, with_ease
 from trivet.variants.variant import ORIGINAL, Variant
 
 __all__ = ["Choice", "Lever", "Space", "space_of"]
@@ -76,6 +80,8 @@ class Space:
     def means_something(self, choice: Choice) -> bool:
         """Whether no lever of it is without an effect beside the others, and it fits the cores."""
         workers = int(choice.get("workers", 1))
+        if sets_idle_models(self.base.service, choice, self.default):
+            return False
         return all(self._fits(choice, model, workers) for model in self.base.service.models)
 
     def _fits(self, choice: Choice, model: str, workers: int) -> bool:
@@ -116,8 +122,13 @@ class Space:
         return _declares_exit(self.base.service, model)
 
     def changes_exit(self, choice: Choice) -> bool:
-        """Whether any exit has another threshold than the declared one."""
-        return any(choice.get(lever.name) != lever.default for lever in self.levers if lever.lever == EXIT)
+        """Whether any exit, or the route, has another threshold than the declared one."""
+        exits = (lever for lever in self.levers if lever.lever in (EXIT, ROUTE))
+        return any(choice.get(lever.name) != lever.default for lever in exits)
+
+    def changes_degrade(self, choice: Choice) -> bool:
+        """Whether stand-ins may cost something else than declared."""
+        return choice.get(DEGRADE) != self.default.get(DEGRADE)
 
     def name_of(self, lever: str, model: str) -> str:
         """`threads`, or `model.threads` where the service has several models."""
@@ -143,6 +154,8 @@ class Space:
         models = {name: self._with_levers(name, model, choice) for name, model in base.service.models.items()}
         pipeline = tuple(self._with_threshold(stage, choice) for stage in base.service.pipeline)
         service = msgspec.structs.replace(base.service, models=models, pipeline=pipeline)
+        service = with_budget(service, choice.get(DEGRADE, DECLARED))
+        service = with_ease(service, choice.get(ROUTE, DECLARED))
         return with_service(base, service), int(choice.get("workers", 1))
 
     def _with_variants(self, choice: Choice) -> Configuration:
@@ -269,6 +282,10 @@ def _all_levers(
                 found = ()
             levels: tuple[Value, ...] = tuple(dict.fromkeys((default, *found)))
             yield Lever(name=f"{prefix}{lever}", lever=lever, model=name, values=levels, default=default)
+    if service.degrade is not None:
+        yield degrade_lever()
+    if service.route is not None:
+        yield route_lever(configuration)
     yield _workers(configuration, num_cores, left_out)
 
 

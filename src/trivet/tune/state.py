@@ -11,13 +11,16 @@ from trivet.catalog.environment import Environment
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal, LeverRecord, Study, Trial, TrialBlock
 from trivet.simulate.profile import ServiceProfile
+from trivet.spec.degrade import Degrade
 from trivet.tune.beliefs import LIMIT, REFERENCE_FIGURES, Beliefs, Records
 from trivet.tune.bench import Bench
 from trivet.tune.budget import Budget
 from trivet.tune.choice import Choice
+from trivet.tune.degrade_lever import Losses, paid, shares_of
 from trivet.tune.goals import OBJECTIVES, floor_standing
-from trivet.tune.legs import ACCURACY, DIFFERENCE
-from trivet.tune.screen import Screened, Screening
+from trivet.tune.legs import ACCURACY, DIFFERENCE, more_accurate_is_larger
+from trivet.tune.lever import DEGRADE
+from trivet.tune.screen import Screened, Screening, answers_of
 from trivet.tune.space import Space
 from trivet.variants.variant import ORIGINAL
 
@@ -54,6 +57,7 @@ class State:
     record: Study
     records: Records = field(default_factory=Records)
     ended: dict[Choice, str] = field(default_factory=dict)  # why each trial ended, in words
+    losses: Losses = field(default_factory=dict)  # of who stands in under load, where they were measured
     profile: ServiceProfile | None = None
     screening: Screening | None = None
     notes: list[str] = field(default_factory=list)
@@ -78,13 +82,45 @@ class State:
         """How surely a choice may be recommended, by its answers: as goals.floor_standing."""
         judged = self.space.judged(choice).values()
         changes = any(one.variant.name != ORIGINAL and one.variant.answers_change for one in judged)
-        changes = changes or self.space.changes_exit(choice)
+        changes = changes or self.space.changes_exit(choice) or self.space.changes_degrade(choice)
         return floor_standing(
-            self.bench.accuracy(choice),
-            self.goal,
-            answers_change=changes,
-            difference=self.bench.difference(choice),
+            self.accuracy(choice), self.goal, answers_change=changes, difference=self.difference(choice)
         )
+
+    def accuracy(self, choice: Choice) -> Figure | None:
+        """As judged, less what stand-ins cost under load."""
+        found = self.bench.accuracy(choice)
+        return None if found is None else self._paid(choice, found)
+
+    def difference(self, choice: Choice) -> Figure | None:
+        """To the default's accuracy when nobody stands in for it, likewise."""
+        found = self.bench.difference(choice)
+        if found is None and self.space.changes_degrade(choice):
+            others = Choice({**choice, DEGRADE: self.space.default[DEGRADE]})
+            if answers_of(others) == answers_of(self.space.default):
+                found = Figure(estimate=0.0, low=0.0, high=0.0, unit=self.goal.metric or "")
+        return None if found is None else self._paid(choice, found)
+
+    def _paid(self, choice: Choice, figure: Figure) -> Figure:
+        degrade = self.space.configuration(choice)[0].service.degrade
+        if degrade is None:
+            return figure
+        is_declared = all(one.variant.name == ORIGINAL for one in self.space.judged(choice).values())
+        sign = 1 if more_accurate_is_larger(self.goal) else -1
+        losses = self.losses if is_declared else {}
+        return paid(figure, degrade, self._shares(choice, degrade), losses, sign)
+
+    def _shares(self, choice: Choice, degrade: Degrade) -> list[float] | None:
+        """Who stood in near the largest rate: as lived, else as simulated."""
+        blocks = [
+            one for one in self.records.blocks.get(choice, ()) if one.kind != "reference" and not one.invalid
+        ]
+        lived = [shares for one in blocks if (shares := shares_of(one.values, degrade)) is not None]
+        if lived:
+            return [sum(found) / len(lived) for found in zip(*lived, strict=True)]
+        found = () if self.screening is None else self.screening.found
+        like = next((one for one in found if one.choice == choice), None) or self._runs_the_same(choice)
+        return None if like is None else shares_of(like.figures, degrade)
 
     def beliefs(self) -> Beliefs:
         """From all records so far; what differs only in levers that simulation does not know has one forecast."""
@@ -239,7 +275,7 @@ def predicted_figures(state: State, beliefs: Beliefs, choice: Choice) -> dict[st
 
 
 def _judged_figures(state: State, choice: Choice) -> dict[str, Figure]:
-    found = {ACCURACY: state.bench.accuracy(choice), DIFFERENCE: state.bench.difference(choice)}
+    found = {ACCURACY: state.accuracy(choice), DIFFERENCE: state.difference(choice)}
     return {name: figure for name, figure in found.items() if figure is not None}
 
 

@@ -14,6 +14,7 @@ from trivet.errors import UserError
 from trivet.tune.bench import Bench
 from trivet.tune.budget import Budget
 from trivet.tune.choice import Choice
+from trivet.tune.degrade_lever import Losses
 from trivet.tune.goals import check_goal
 from trivet.tune.narrowing import narrowed, profiled_choices
 from trivet.tune.progress import OnProgress, Progress, Stage
@@ -40,12 +41,14 @@ def tune(
     resume: Study | None = None,
     origin: Origin | None = None,
     yaml_of: YamlOf = no_yaml,
+    losses: Losses | None = None,
 ) -> Study:
     """Search the space for the goal within the budget.
 
     Args: save: is given the record after every step and gives it back, with an id where it had none.  resume: an earlier
     record of the same space, goal and seed; its profile and trials are taken over, and the budget is what this part has.
-    yaml_of: the text of configuration.yaml for a trial of the record.
+    yaml_of: the text of configuration.yaml for a trial of the record.  losses: of who stands in under load, by name, as they
+    were measured.
     Raises: UserError: the goal cannot be met, whatever is tried; or nothing can be profiled.
     What goes wrong later, Ctrl-C included, is in the state and the notes of the record that is returned.
     """
@@ -53,7 +56,9 @@ def tune(
     doubts = check_goal(goal, space, num_rows)
     budget = Budget(bench.now_ns, budget_ns)
     record = save(_gone_on(resume) if resume else opened(space, goal, budget_ns, seed, origin or Origin()))
-    state = State(bench=bench, space=space, goal=goal, budget=budget, seed=seed, record=record)
+    state = State(
+        bench=bench, space=space, goal=goal, budget=budget, seed=seed, record=record, losses=losses or {}
+    )
     state.notes = list(record.notes)
     study = _Study(state, on_progress, save, yaml_of)
     state.told = study.say

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from trivet.errors import UserError
 from trivet.experiment.measured import Measured
+from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.forecast import Forecast, forecast
 from trivet.simulate.profile import ServiceProfile
-from trivet.simulate.server import NotProfiledError
 from trivet.simulate.setup import Setup
 from trivet.spec.row import RowColumns
 from trivet.stats.percentile import percentile_ns

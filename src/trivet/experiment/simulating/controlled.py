@@ -17,8 +17,8 @@ from trivet.experiment.simulating.simulator_errors import folder
 from trivet.experiment.variants.variant_store import tuned_profile_path
 from trivet.experiment.workload import Workload
 from trivet.simulate.controlled import controlled_percentile
+from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.profile import ServiceProfile, read_profile
-from trivet.simulate.server import NotProfiledError
 from trivet.spec.configuration import Configuration
 from trivet.spec.service_file import load_configuration
 from trivet.stats.control_variate import Controlled

@@ -7,13 +7,13 @@ from trivet.spec.configuration import Configuration
 
 
 def refuse_remote(configurations: Iterable[Configuration]) -> None:
-    """Raises: UserError: a model runs on another server. A profile would send it thousands of requests, which may cost
-    money, and would tell of its load of the moment.
+    """Raises: UserError: a model runs on another server. Live trials look for the rate that it just bears, and it may be
+    somebody else's, or paid by the call.
     """
     for one in configurations:
         for name, model in one.service.models.items():
             if model.remote is not None:
                 raise UserError(
-                    f"model {name!r} runs on another server, so its times are not measured here; measure the service as a "
-                    "whole with `trivet bench`, or simulate its calls with `trivet.simulate.upstreams`"
+                    f"model {name!r} runs on another server, which live trials would offer all that it bears; forecast the "
+                    "service with `trivet simulate`, or measure it with `trivet bench`"
                 )

@@ -21,9 +21,11 @@ from trivet.engine.contract import Engine
 from trivet.errors import EngineError, UserError
 from trivet.experiment.simulating.exit_profile import exit_table
 from trivet.experiment.simulating.profiled_inputs import Measurable, measurables
+from trivet.experiment.simulating.route_profile import route_table
 from trivet.runtime.preparing.preparing import prepare
 from trivet.simulate.exit_table import ExitTable
 from trivet.simulate.profile import reaches
+from trivet.simulate.route_table import RouteTable
 from trivet.simulate.times import sizes_up_to
 from trivet.spec.configuration import Configuration
 
@@ -35,8 +37,8 @@ _LONG_NS = 20_000_000  # a run warms the caches for itself within a part of it
 
 class EngineJob(msgspec.Struct, frozen=True, kw_only=True):
     """point_ns: for all sizes of one length.  longest_ns: larger batches than the first that takes longer are of no use.
-    lengths: at most so many of each model.  parallel: engines at once, at most.  exits_ns: for what early exits do with the
-    data; 0: it is not asked for."""
+    lengths: at most so many of each model.  parallel: engines at once, at most.  exits_ns: for what early exits, or a
+    route, do with the data; 0: it is not asked for."""
 
     configuration: Configuration
     num_cores: int
@@ -64,6 +66,7 @@ class EngineTimes(msgspec.Struct, frozen=True, kw_only=True):
     stages: dict[int, StageTimes]
     told: str = ""
     exits: ExitTable | None = None
+    route: RouteTable | None = None
 
 
 class Loaded:
@@ -88,11 +91,14 @@ class Loaded:
             stages[index] = _stage(stage, job, say, now_ns)
             say(f"point {stage.name}: {len(stages[index].times)} lengths")
         told = next((one.told for one in self._stages if one.told), "")
-        exits = None
-        if job.exits_ns:
+        exits = route = None
+        if job.exits_ns and job.configuration.service.route is not None:
+            route = route_table(self._prepared, job.configuration, job.exits_ns, now_ns)
+            say(f"point route of {job.configuration.short_hash}")
+        elif job.exits_ns:
             exits = exit_table(self._prepared, job.configuration, job.exits_ns, now_ns)
             say(f"point exits of {job.configuration.short_hash}")
-        return EngineTimes(stages=stages, told=told, exits=exits)
+        return EngineTimes(stages=stages, told=told, exits=exits, route=route)
 
     def close(self) -> None:
         for engine in self._engines:

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from trivet.errors import RequestError
 from trivet.experiment.data_parts import data_parts, why_no_data
+from trivet.experiment.simulating.stage_walk import StageWalk
 from trivet.judge.accuracy import judge
-from trivet.pipeline.exits import confidences
-from trivet.pipeline.wiring import REQUEST, Wiring
-from trivet.runtime.conversion import as_arrays
+from trivet.pipeline.exits import confidences, decisions
+from trivet.pipeline.wiring import REQUEST
 from trivet.runtime.preparing.preparing import Prepared, PreparedModel
-from trivet.runtime.steps import call_step
 from trivet.simulate.exit_table import NEVER_SURE, ExitTable
 from trivet.spec.configuration import Configuration
 from trivet.spec.signature import Signature
@@ -57,21 +56,22 @@ class _Walk:
 
     def __init__(self, prepared: Prepared, configuration: Configuration, signature: Signature) -> None:
         service = configuration.service
-        self._stages, self._configuration = prepared.stages, configuration
-        self._wiring = Wiring(prepared.takings, [spec.name for spec in signature.inputs])
+        self._configuration = configuration
         self._rules = {i: stage.exit for i, stage in enumerate(service.pipeline) if stage.exit is not None}
         self._last = service.last_model
-        last = self._stages[self._last]
-        assert isinstance(last, PreparedModel)  # exits stand for a model's answer: there is one
-        self._promised = [spec.name for spec in last.signature.outputs]
+        # What another server answers may be paid by the call: how sure exits are is known without it.
+        is_local = all(model.remote is None for model in service.models.values())
+        self._end = self._last if is_local else max(self._rules)
+        self._walk = StageWalk(prepared, self._last, signature)
         self._places: list[int] = []  # of the rows that came through
         self._confidences: dict[int, list[float]] = {place: [] for place in self._rules}
-        self._answers: dict[int, list[Arrays]] = {place: [] for place in (*self._rules, self._last)}
+        self._said: dict[int, list[NDArray[np.int64]]] = {place: [] for place in (*self._rules, self._last)}
+        self._answers: dict[int, list[Arrays]] = {place: [] for place in (*self._rules, self._end)}
 
     def add(self, place: int, request: Arrays) -> None:
         """A row that a stage refuses is left out, as it would be for a client."""
         try:
-            sure, answers = self._walked(request)
+            sure, answers, said = self._walked(request)
         except RequestError:
             return
         self._places.append(place)
@@ -79,39 +79,34 @@ class _Walk:
             self._confidences[at].append(confidence)
         for at, answer in answers.items():
             self._answers[at].append(answer)
+        for at, classes in said.items():
+            self._said[at].append(classes)
 
-    def _walked(self, request: Arrays) -> tuple[dict[int, float], dict[int, Arrays]]:
+    def _walked(
+        self, request: Arrays
+    ) -> tuple[dict[int, float], dict[int, Arrays], dict[int, NDArray[np.int64]]]:
         carried: dict[str, NDArray[Any]] = {}
-        inputs = self._wiring.hand_over(REQUEST, request, carried)
+        wiring = self._walk.wiring
+        inputs = wiring.hand_over(REQUEST, request, carried)
         sure: dict[int, float] = {}
         answers: dict[int, Arrays] = {}
-        for index in range(self._last + 1):
-            outputs = self._run(index, inputs)
+        said: dict[int, NDArray[np.int64]] = {}
+        for index in range(self._end + 1):
+            outputs = self._walk.run(index, inputs)
             if index in self._rules:
                 rule = self._rules[index]
                 least = float(np.min(confidences(rule, outputs[rule.output])))
                 sure[index] = least if np.isfinite(least) else NEVER_SURE
-                kept = dict(carried)
-                self._wiring.keep(index, outputs, kept)
-                answers[index] = self._ended({name: outputs[name] for name in self._promised}, kept)
+                said[index] = decisions(rule, outputs)
+                answers[index] = self._walk.left(index, outputs, carried)
+            if index == self._end < self._last:
+                break
             if index == self._last:
-                answers[index] = self._ended(outputs, carried)
+                said[index] = decisions(self._rules[max(self._rules)], outputs)
+                answers[index] = self._walk.ended(outputs, carried)
             else:
-                inputs = self._wiring.hand_over(index, outputs, carried)
-        return sure, answers
-
-    def _ended(self, outputs: Arrays, carried: dict[str, NDArray[Any]]) -> Arrays:
-        """The service's answer where the last model, or an exit in its place, gave these outputs."""
-        kept = dict(carried)
-        for index in range(self._last, len(self._stages) - 1):
-            outputs = self._run(index + 1, self._wiring.hand_over(index, outputs, kept))
-        return outputs
-
-    def _run(self, index: int, inputs: Arrays) -> Arrays:
-        stage = self._stages[index]
-        if isinstance(stage, PreparedModel):
-            return stage.engines[0].run(as_arrays(inputs, stage.name, stage.signature))
-        return call_step(stage, inputs)
+                inputs = wiring.hand_over(index, outputs, carried)
+        return sure, answers, said
 
     def table(self, labels: Sequence[Any]) -> ExitTable | None:
         """Args: labels: of the rows in the order given; empty: there are none."""
@@ -119,7 +114,7 @@ class _Walk:
             return None
         service, root = self._configuration.service, Path(self._configuration.root)
         right: dict[int, list[float]] = {}
-        if labels and service.metric is not None:
+        if labels and service.metric is not None and self._end == self._last:
             of_rows = [labels[place] for place in self._places]
             for at, answers in self._answers.items():
                 values = judge(service, root, of_rows, [], answers).values
@@ -127,4 +122,16 @@ class _Walk:
                     right = {}
                     break
                 right[at] = np.nan_to_num(values).tolist()
-        return ExitTable(confidences=self._confidences, right=right, last=self._last)
+        return ExitTable(confidences=self._confidences, right=right, last=self._last, changed=self._changed())
+
+    def _changed(self) -> dict[int, list[bool]]:
+        """Whether each exit would have given each row another answer than the last model; nothing where nobody asked it."""
+        if not self._said[self._last]:
+            return {}
+        return {
+            at: [
+                mine.shape != last.shape or bool((mine != last).any())
+                for mine, last in zip(self._said[at], self._said[self._last], strict=True)
+            ]
+            for at in self._rules
+        }

@@ -148,6 +148,14 @@ def closed(
     return _offered(made, placement, load, seed, warmup_ns, idle)
 
 
+def few(
+    made: Side, placement: Placement, num_users: int, duration_ns: int, max_requests: int, seed: int
+) -> LivePoint:
+    """The same with an end to what is asked, and nothing of it cut off: of servers elsewhere, which may be paid for it."""
+    load = ClosedLoop(num_users=num_users, duration_ns=duration_ns, max_requests=max_requests)
+    return _offered(made, placement, load, seed, 0, IDLE)
+
+
 def asked(workers: int = 1) -> Workload:
     """How a profile asks: as a benchmark does by default, with the phases of each request."""
     return Workload(asking=Asking(phases=True), workers=workers)

@@ -16,14 +16,32 @@ import numpy as np
 from trivet import host
 from trivet.experiment.data_parts import why_no_data
 from trivet.experiment.placement import Placement
-from trivet.experiment.simulating.elsewhere import refuse_remote
 from trivet.experiment.simulating.engine_points import EngineJob, EngineTimes
 from trivet.experiment.simulating.engine_process import EngineProcess, ProfilingError
 from trivet.experiment.simulating.hiccup_probe import Seen
 from trivet.experiment.simulating.host_costs import LivePoints, costs_of
-from trivet.experiment.simulating.live_points import NUM_USERS, asked, closed, nearly_idle, served, used
+from trivet.experiment.simulating.live_points import (
+    NUM_USERS,
+    asked,
+    closed,
+    few,
+    nearly_idle,
+    served,
+    used,
+)
+from trivet.experiment.simulating.remote_points import (
+    MAX_CALLS,
+    USERS,
+    host_of,
+    loop_ns,
+    past_everything,
+    remote_times,
+    upstream_names,
+)
 from trivet.experiment.simulating.simulated import (
     has_exits,
+    local_alone,
+    remote_key,
     rung_configurations,
     setup_of,
     stage_key,
@@ -33,6 +51,7 @@ from trivet.experiment.simulating.simulated import (
 from trivet.host import affinity
 from trivet.runtime.preparing.engines import wanted_batch_size
 from trivet.simulate.profile import ModelTimes, ServiceProfile, reaches, read_profile, write_profile
+from trivet.simulate.remote_times import Tries
 from trivet.simulate.times import mean_ns
 from trivet.spec.configuration import Configuration, with_service
 from trivet.spec.units import format_duration
@@ -69,7 +88,6 @@ def profile_service(
     longest_ns: larger batches than the first that takes longer are of no use; 0: than the deadline allows.
     Raises: UserError: a configuration cannot be served.  ProfilingError: a point could not be measured.
     """
-    refuse_remote(configurations)
     every = [one for whole in configurations for one in (whole, *rung_configurations(whole))]
     profiling = _Profiling(
         every, placement, max_points, int(point_s * NS_PER_S), path, seed, longest_ns, on_progress
@@ -99,7 +117,8 @@ class _Profiling:
         self._num_cores = len(placement.server)
         self._lengths = max(1, (max_points - _LIVE_POINTS) // num_visits)
         self._num_done = 0
-        self._num_all = _LIVE_POINTS + num_visits
+        num_remote = len({remote_key(one) for one in configurations} - {None})
+        self._num_all = _LIVE_POINTS + num_visits + num_remote * len(USERS)
         self._process = EngineProcess(placement)
         self._profile = msgspec.structs.replace(self._begun(), longest_ns=longest_ns)
 
@@ -114,7 +133,11 @@ class _Profiling:
             passes[one.hash] = [self._engines(one, with_exits=True)]
             self._keep(one, passes[one.hash])
         if not self._profile.host.per_request_ns:
-            self._live(self._configurations[0])
+            local = local_alone(self._configurations[0])
+            if local is not None:
+                self._live(local)
+        for one in self._configurations:
+            self._upstreams(one)
         for one in missing:
             passes[one.hash].append(self._engines(one))
             self._keep(one, passes[one.hash])
@@ -131,9 +154,15 @@ class _Profiling:
     def _is_known(self, configuration: Configuration) -> bool:
         """Whether all that it needs was measured already, batches as large as it allows included."""
         longest_ns = self._longest_ns(configuration)
-        if self._wants_exits(configuration) and table_key(configuration) not in self._profile.exits:
+        if self._wants_exits(configuration) and table_key(configuration) not in {
+            *self._profile.exits,
+            *self._profile.routes,
+        }:
             return False
+        elsewhere = remote_key(configuration)
         for key, rows in _wanted(configuration):
+            if key == elsewhere:
+                continue
             times = self._profile.models.get(key)
             if times is None:
                 return False
@@ -145,7 +174,8 @@ class _Profiling:
 
     @staticmethod
     def _wants_exits(configuration: Configuration) -> bool:
-        return has_exits(configuration) and not why_no_data(configuration)
+        decides = has_exits(configuration) or configuration.service.route is not None
+        return decides and not why_no_data(configuration)
 
     def _longest_ns(self, configuration: Configuration) -> int:
         deadline_ns = wanted_deadline_ns(configuration)
@@ -184,6 +214,8 @@ class _Profiling:
         }
         tables = [one.exits for one in passes if one.exits is not None]
         exits = {table_key(configuration): tables[0]} if tables else {}
+        ways = [one.route for one in passes if one.route is not None]
+        routes = {table_key(configuration): ways[0]} if ways else {}
         buckets = next((stage.buckets for stage in passes[0].stages.values() if stage.buckets), [])
         self._save(
             msgspec.structs.replace(
@@ -195,6 +227,41 @@ class _Profiling:
                 lengths=buckets or self._profile.lengths,
                 measured_on=passes[0].told,
                 exits={**self._profile.exits, **exits},
+                routes={**self._profile.routes, **routes},
+            )
+        )
+
+    # --- servers elsewhere --------------------------------------------------------------------------------------
+
+    def _upstreams(self, configuration: Configuration) -> None:
+        """Tries at the upstreams of its remote model, and what the host's part of them costs."""
+        key = remote_key(configuration)
+        if key is None:
+            return
+        asked_for = past_everything(configuration)
+        known = self._profile.remotes.get(key)
+        if known is not None and not known.lacks(upstream_names(asked_for)):
+            return
+        points = []
+        with served(_patient(asked_for), self._placement, asked()) as made:
+            for users in USERS:
+                points.append(few(made, self._placement, users, self._point_ns, MAX_CALLS, self._seed))
+                self._told(f"upstreams, asked by {users} at once")
+        host_costs = self._profile.host
+        if host_costs.per_request_ns:
+            call_ns = max(0, loop_ns(points[0]) - round(float(np.mean(host_costs.per_request_ns))))
+        else:
+            host_costs, call_ns = host_of(points[0], host_costs), 0
+        times = remote_times(points, upstream_names(asked_for), call_ns)
+        good = [ns for by_level in times.tries.values() for ns in by_level.get(1, Tries()).good_ns]
+        if not good:
+            raise ProfilingError(f"no upstream of {key} answered; is it there?")
+        self._save(
+            msgspec.structs.replace(
+                self._profile,
+                host=host_costs,
+                remotes={**self._profile.remotes, key: times},
+                models={**self._profile.models, key: ModelTimes(samples={0: {1: good}}, batches=False)},
             )
         )
 
@@ -330,6 +397,8 @@ def joined(
                     for place, times in enumerate(rounds):
                         ratios.setdefault((number, place), []).append(float(np.median(times)) / usual)
         first = passes[0].stages[index]
+        if not samples:  # of another server
+            continue
         models[stage_key(configuration, index)] = ModelTimes(
             samples=samples, same=first.same, batches=first.batches
         )

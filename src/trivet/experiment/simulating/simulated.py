@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from trivet import host
+from trivet.errors import SpecError
+from trivet.experiment.simulating.remote_points import last_upstreams, remote_place
 from trivet.runtime.preparing import profile as profiles
 from trivet.runtime.preparing.engines import num_threads, wanted_batch_size
 from trivet.runtime.preparing.exits import certificate_of
@@ -14,12 +17,24 @@ from trivet.runtime.preparing.profile import Batching, Profile
 from trivet.runtime.preparing.resolving import profile_path, resolve_model, step_execution, step_model
 from trivet.runtime.preparing.samples import Samples
 from trivet.simulate.profile import ModelTimes, ServiceProfile, model_key
-from trivet.simulate.setup import LadderSetup, RungSetup, Setup, StageSetup
+from trivet.simulate.setup import (
+    GuardSetup,
+    LadderSetup,
+    RemoteSetup,
+    RouteSetup,
+    RungSetup,
+    Setup,
+    StageSetup,
+)
 from trivet.simulate.times import mean_ns
 from trivet.spec.configuration import Configuration, Resolution, with_service
-from trivet.spec.service import Model
+from trivet.spec.failures import Failures
+from trivet.spec.remote import names_of
+from trivet.spec.route import certified_ease, first_model
+from trivet.spec.service import Model, Stage
 
 _MIN_DEADLINE_NS = 100_000_000  # as the server's own default (runtime/installing.py)
+_REMOTE_DEADLINE_NS = 10_000_000_000  # the same
 
 
 def setup_of(
@@ -43,13 +58,16 @@ def setup_of(
         stages=stages,
         workers=workers,
         cores=num_cores,
-        deadline_ns=max(_MIN_DEADLINE_NS, 4 * _expected_ns(stages, profile))
+        deadline_ns=max(_least_deadline_ns(stages), 4 * _expected_ns(stages, profile))
         if deadline == "auto"
         else deadline,
         slo_latency_ns=service.slo.latency_ns,
         slo_percentile=service.slo.percentile,
         exits=tuple(_exits(configuration, profile) if exits is None else exits),
         ladder=_ladder(configuration, profile, cores),
+        route=_route(configuration, profile),
+        guard=_guard(configuration, profile),
+        names=tuple(stage.target for stage in service.pipeline),
     )
 
 
@@ -65,6 +83,48 @@ def _ladder(configuration: Configuration, profile: ServiceProfile, engine_cores:
         rungs.append(RungSetup(name, stage, rung.share))
     budget, window = service.degrade.budget, service.degrade.window
     return LadderSetup(service.last_model, tuple(rungs), budget, window, service.slo.latency_ns)
+
+
+def _route(configuration: Configuration, profile: ServiceProfile) -> RouteSetup | None:
+    service = configuration.service
+    if service.route is None:
+        return None
+    table = profile.routes.get(table_key(configuration))
+    ways = () if table is None else tuple(table.ways(ease_of(configuration)).tolist())
+    decide_ns = round(float(np.mean(table.decide_ns))) if table is not None and table.decide_ns else 0
+    return RouteSetup(first_model(service), service.last_model, ways, decide_ns)
+
+
+def _guard(configuration: Configuration, profile: ServiceProfile) -> GuardSetup | None:
+    """Where exits were measured; without what the last model says, audits cost what they cost and find nothing."""
+    service = configuration.service
+    certificate = certificate_of(configuration) if has_exits(configuration) else None
+    table = None if certificate is None else profile.exits.get(table_key(configuration))
+    if certificate is None or table is None or service.certified is None:
+        return None
+    rules = service.certified[1]
+    places = [place for place, stage in enumerate(service.pipeline) if stage.exit is not None]
+    exits = [table.exits(dict(zip(places, one.thresholds, strict=True))) for one in certificate.points]
+    return GuardSetup(
+        points=certificate.points,
+        exits=tuple(tuple(one.tolist()) for one in exits),
+        lost=tuple(tuple(table.lost(one).tolist()) for one in exits),
+        max_loss=certificate.max_loss,
+        delta=1 - certificate.confidence,
+        audit_share=rules.audit,
+        seed=rules.seed,
+    )
+
+
+def ease_of(configuration: Configuration) -> float:
+    """The ease from which the first of a route's two models answers.
+
+    Raises: SpecError: no route, or a certificate that cannot be read, or speaks of something else.
+    """
+    route, certificate = configuration.service.route, certificate_of(configuration)
+    if route is None or certificate is None:
+        raise SpecError("the service declares no route")
+    return certified_ease(route, certificate.points)
 
 
 def rung_configurations(configuration: Configuration) -> list[Configuration]:
@@ -86,6 +146,51 @@ def rung_configurations(configuration: Configuration) -> list[Configuration]:
     return found
 
 
+def routed_alone(configuration: Configuration) -> Configuration:
+    """The service whose requests all go to the first model of its route; without a route as it is.
+
+    What is left when a live server's engines are subtracted from its requests' times tells of the host only where one
+    engine answers them all.
+    """
+    service = configuration.service
+    if service.route is None:
+        return configuration
+    first, last = first_model(service), service.last_model
+    stages = tuple(stage for place, stage in enumerate(service.pipeline) if place <= first or place > last)
+    used = {stage.model for stage in stages}
+    models = {key: model for key, model in service.models.items() if key in used}
+    changed = msgspec.structs.replace(
+        service, models=models, pipeline=stages, route=None, cascade=None, degrade=None
+    )
+    return with_service(configuration, changed)
+
+
+def local_alone(configuration: Configuration) -> Configuration | None:
+    """The same of a service whose last model runs elsewhere; None: nothing is answered here without it."""
+    place = remote_place(configuration)
+    if place is None:
+        return routed_alone(configuration)
+    service = configuration.service
+    if service.route is not None and place > first_model(service):
+        return routed_alone(configuration)
+    last = max((at for at in range(place) if service.pipeline[at].exit is not None), default=None)
+    if last is None:
+        return None
+    # What an exit gives stands for what the last model gives: the stages behind that one take it.
+    kept = [*service.pipeline[: last + 1], *service.pipeline[service.last_model + 1 :]]
+    stages = tuple(msgspec.structs.replace(stage, exit=None, failures=None) for stage in kept)
+    used = {stage.model for stage in stages}
+    models = {key: model for key, model in service.models.items() if key in used}
+    changed = msgspec.structs.replace(service, models=models, pipeline=stages, cascade=None, degrade=None)
+    return with_service(configuration, changed)
+
+
+def remote_key(configuration: Configuration) -> str | None:
+    """The key of the tries of its remote model in a profile; None: all models run here."""
+    place = remote_place(configuration)
+    return None if place is None else stage_key(configuration, place)
+
+
 def has_exits(configuration: Configuration) -> bool:
     return any(stage.exit is not None for stage in configuration.service.pipeline)
 
@@ -99,6 +204,9 @@ def table_key(configuration: Configuration) -> str:
         if stage.exit is not None:
             rule = [stage.exit.output, stage.exit.scores, stage.exit.confidence, stage.exit.calibration]
         stages.append([key if stage.model is None else key.split("/", 1)[0], rule])
+    if configuration.service.route is not None:
+        router = configuration.service.route.router
+        stages.append([next(file.digest for file in configuration.files if file.name == router), None])
     return hashlib.sha256(msgspec.json.encode(stages)).hexdigest()[:16]
 
 
@@ -152,6 +260,8 @@ def _stage(
     stage = configuration.service.pipeline[index]
     key = stage_key(configuration, index)
     times = profile.models.get(key)
+    if stage.model is not None and configuration.service.models[stage.model].remote is not None:
+        return _remote(key, stage, configuration)
     if stage.model is None:
         execution = step_execution(stage, None)
         if execution == "inline":
@@ -159,6 +269,39 @@ def _stage(
         return _resolved(key, step_model(stage), times, None, engine_cores)
     kept = _kept_profile(configuration, index)
     return _resolved(key, configuration.service.models[stage.model], times, kept, engine_cores)
+
+
+def _remote(key: str, stage: Stage, configuration: Configuration) -> StageSetup:
+    model = configuration.service.models[stage.model or ""]
+    assert model.remote is not None  # as in `_stage`
+    failures, last = stage.failures or Failures(), last_upstreams(stage)
+    found = resolve_model(model, _profile_of(None, model), 1)
+    names = names_of([*model.remote.upstreams, *last])
+    earlier = {one.model for one in configuration.service.pipeline} - {stage.model}
+    instead, unknown = "", ""
+    for way in failures.fallback:
+        if way.upstream is not None or instead:
+            continue
+        if way.answer is not None or way.model in earlier:
+            instead = way.name
+        else:
+            unknown = f"the fallback to {way.name}"
+    if model.levers.instances != "auto" and found.max_batch_size > 1:
+        unknown = "that requests share a call (they do where `instances` is bounded, unless `batching: off`)"
+    return StageSetup(
+        key,
+        kind="remote",
+        execution="remote",
+        instances=found.instances,
+        queue_ns=None if model.levers.queue_ns == "auto" else model.levers.queue_ns,
+        remote=RemoteSetup(
+            upstreams=tuple((names[one.url], one.weight) for one in model.remote.upstreams),
+            rules=msgspec.structs.replace(failures, fallback=()),
+            last=tuple(names[one.url] for one in last),
+            instead=instead,
+            unknown=unknown,
+        ),
+    )
 
 
 def _resolved(
@@ -202,9 +345,16 @@ def _kept_profile(configuration: Configuration, index: int, rung: str | None = N
     return profiles.read(profile_path(configuration, index, digest, rung), Profile)
 
 
+def _least_deadline_ns(stages: Sequence[StageSetup]) -> int:
+    is_remote = any(stage.remote is not None for stage in stages)
+    return _REMOTE_DEADLINE_NS if is_remote else _MIN_DEADLINE_NS
+
+
 def _expected_ns(stages: Sequence[StageSetup], profile: ServiceProfile) -> int:
     """Of a lone request of the longest profiled length, in all stages."""
-    known = [profile.models[stage.key] for stage in stages if stage.key in profile.models]
+    # Of a server elsewhere nothing is known when a deadline is chosen.
+    local = [stage for stage in stages if stage.remote is None]
+    known = [profile.models[stage.key] for stage in local if stage.key in profile.models]
     return sum(round(mean_ns(times, 1, max(times.samples))) for times in known)
 
 

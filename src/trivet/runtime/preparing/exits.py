@@ -9,7 +9,7 @@ from trivet.spec.certified import Certificate, check_certificate, read_certifica
 from trivet.spec.configuration import Configuration
 from trivet.spec.exit import check_answers, check_exit
 from trivet.spec.fields import FieldError, nearest
-from trivet.spec.route import first_model
+from trivet.spec.route import certified_ease, first_model
 from trivet.spec.service import Service
 from trivet.spec.signature import TensorSpec
 
@@ -58,6 +58,8 @@ def certificate_of(configuration: Configuration) -> Certificate | None:
         router = next(file.digest for file in configuration.files if file.name == service.route.router)
     stages = configuration.stages_digest(service.last_model + 1)
     check_certificate(found, path, rules, max_loss, names, stages, router)
+    if service.route is not None:
+        certified_ease(service.route, found.points)
     return found
 
 

@@ -1,0 +1,158 @@
+"""A service whose model another server runs, from its service file to a forecast; the upstream is a real server."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from tests.support.server import ServerProcess
+from trivet.cli.main import cli
+from trivet.errors import UserError
+from trivet.experiment.placement import place
+from trivet.experiment.simulating.elsewhere import refuse_remote
+from trivet.experiment.simulating.live_points import LivePoint
+from trivet.experiment.simulating.profiling import profile_service
+from trivet.experiment.simulating.remote_points import (
+    MAX_CALLS,
+    USERS,
+    past_everything,
+    remote_times,
+    upstream_names,
+)
+from trivet.experiment.simulating.simulated import local_alone, remote_key, setup_of
+from trivet.simulate.profile import ServiceProfile, read_profile
+from trivet.spec.configuration import Configuration
+from trivet.spec.row import RowColumns, RowsHeader
+from trivet.spec.service_file import load_configuration
+
+MS = 1_000_000
+SERVICE = """
+name: far
+models:
+  far:
+    remote: {{protocol: v2, model: m, upstreams: ["{url}"]}}
+pipeline: [{{model: far, failures: {{retry: {{budget: 10%}}, fallback: [{ways}]}}}}]
+slo: {{latency: 500ms, deadline: 2s}}
+"""
+
+
+@pytest.fixture(scope="module")
+def upstream(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("upstream")
+    (folder / "m.onnx").write_bytes((models / "matmul.onnx").read_bytes())
+    server = ServerProcess([str(folder / "m.onnx")], folder)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def configuration(upstream: ServerProcess, tmp_path_factory: pytest.TempPathFactory) -> Configuration:
+    path = tmp_path_factory.mktemp("far") / "service.yaml"
+    path.write_text(SERVICE.format(url=f"http://{upstream.address}", ways="{upstream: 'http://127.0.0.1:9'}"))
+    found = load_configuration(path)
+    assert upstream_names(past_everything(found)) == [upstream.address, "127.0.0.1:9"]
+    path.write_text(SERVICE.format(url=f"http://{upstream.address}", ways="{stale: true}"))
+    return load_configuration(path)
+
+
+@pytest.fixture(scope="module")
+def profiled(
+    configuration: Configuration, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ServiceProfile, Path]:
+    path = tmp_path_factory.mktemp("profile") / "far.json"
+    return profile_service([configuration], place(), point_s=0.1, path=path), path
+
+
+@pytest.mark.slow
+def test_tries_are_recorded_by_how_many_were_on_their_way(
+    configuration: Configuration, profiled: tuple[ServiceProfile, Path], upstream: ServerProcess
+) -> None:
+    profile, path = profiled
+    key = remote_key(configuration)
+    assert key is not None
+    times = profile.remotes[key]
+    (by_level,) = times.tries.values()
+    assert list(times.tries) == [upstream.address]
+    assert 1 in by_level
+    assert max(by_level) > 1
+    assert 0 < sum(len(one.good_ns) + len(one.failed) for one in by_level.values()) <= MAX_CALLS * len(USERS)
+    assert min(by_level[1].good_ns) > 10_000
+    assert profile.host.per_request_ns
+    again = profile_service([configuration], place(), point_s=0.1, path=path)
+    assert again == read_profile(path) == profile  # nothing is asked twice
+
+
+@pytest.mark.slow
+def test_the_command_forecasts_it_and_refuses_what_was_not_profiled(
+    configuration: Configuration, profiled: tuple[ServiceProfile, Path]
+) -> None:
+    service, profile = str(configuration.source), str(profiled[1])
+    Path(service).write_text(Path(service).read_text().replace("{stale: true}", ""))
+    options = ["--profile", profile, "--duration", "3s", "--replications", "3", "--json"]
+    found = CliRunner().invoke(cli, ["simulate", service, "--rate", "20", *options])
+    assert found.exit_code == 0, found.output
+    told = json.loads(found.stdout)["figures"]
+    assert 0 < told["latency_p50_ms"]["estimate"] < 500
+    assert told["slo_attainment"]["estimate"] == 1.0
+    refused = CliRunner().invoke(cli, ["simulate", service, "--rate", "1e6", *options])
+    assert refused.exit_code == 1
+    assert "at once: profiled up to" in refused.output
+
+
+@pytest.mark.slow
+def test_a_stale_answer_is_not_simulated(
+    configuration: Configuration, profiled: tuple[ServiceProfile, Path]
+) -> None:
+    setup = setup_of(configuration, profiled[0], workers=1, num_cores=1)
+    (stage,) = setup.stages
+    assert (stage.kind, stage.execution, stage.instances, stage.max_batch_size) == (
+        "remote",
+        "remote",
+        128,
+        1,
+    )
+    assert "the fallback to stale" in profiled[0].covers(setup)
+    assert setup.deadline_ns == 2000 * MS
+
+
+def test_a_service_of_which_nothing_runs_here_has_no_local_part(configuration: Configuration) -> None:
+    assert local_alone(configuration) is None
+    alone = past_everything(configuration).service
+    assert [stage.failures for stage in alone.pipeline] == [None]
+    with pytest.raises(
+        UserError, match="runs on another server, which live trials would offer all that it bears"
+    ):
+        refuse_remote([configuration])
+
+
+def test_the_load_of_an_upstream_is_its_own_tries_over_the_time() -> None:
+    """Ten rows of 5 ms one after the other, each of them beside another one: two at once."""
+    sent = np.repeat(np.arange(10) * 5 * MS, 2)
+    rows = RowColumns.of(
+        RowsHeader(writer="test", clock="virtual"),
+        20,
+        intended_ns=sent,
+        sent_ns=sent,
+        first_byte_ns=sent + 5 * MS,
+        done_ns=sent + 5 * MS,
+        compute_ns=5 * MS,
+        status=np.array([200] * 18 + [502, 504]),
+        outcome=["ok"] * 18 + ["failed", "failed"],
+        upstream=["a", "b"] * 9 + ["", ""],
+        batch_size=1,
+    )
+    times = remote_times([LivePoint(rows, 18, 0, 0)], ["a", "b"], 7)
+    assert times.call_ns == 7
+    assert {
+        name: {level: len(one.good_ns) for level, one in by.items()} for name, by in times.tries.items()
+    } == {
+        "a": {1: 9},
+        "b": {1: 9},
+    }
+    assert times.tries["a"][1].failed == [(5 * MS, "status")]
+    assert times.tries["b"][1].failed == [(5 * MS, "timeout")]
+    assert msgspec.json.decode(msgspec.json.encode(times), type=type(times)) == times
