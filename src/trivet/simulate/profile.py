@@ -12,7 +12,8 @@ import msgspec
 
 from trivet.errors import SpecError
 from trivet.simulate.exit_table import ExitTable
-from trivet.simulate.setup import Setup, StageSetup
+from trivet.simulate.front_table import FrontTable
+from trivet.simulate.setup import FrontsSetup, Setup, StageSetup
 
 NO_LENGTH = 0  # the bucket of a model without free sizes
 _ABOUT = 1.25
@@ -79,6 +80,7 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
     longest_ns: batches were measured up to the first that takes longer; those beyond are taken in proportion. 0: as far as
         the deadline allows.
     exits: what the early exits of a pipeline do with the data, by the key of the pipeline.
+    fronts: what caches and tables before a pipeline do with the data; None: not measured.
     """
 
     service: str
@@ -91,6 +93,7 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = []
     longest_ns: int = 0
     exits: dict[str, ExitTable] = {}
+    fronts: FrontTable | None = None
 
     def covers(self, setup: Setup, lengths: Sequence[int] = ()) -> str:
         """Empty, or what a simulation would need and was not profiled: no forecast is made of it."""
@@ -102,7 +105,16 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
         rungs = () if setup.ladder is None else setup.ladder.rungs
         stages = (*setup.stages, *(rung.stage for rung in rungs))
         reasons = (self._missing(stage, setup, lengths) for stage in stages)
-        return next(filter(None, reasons), "")
+        return next(filter(None, reasons), "") or self._missing_fronts(setup.fronts)
+
+    def _missing_fronts(self, fronts: FrontsSetup | None) -> str:
+        if fronts is None:
+            return ""
+        if self.fronts is None or not self.fronts.hit_ns:
+            return "what a cache costs, and which inputs are equal, was not profiled"
+        if fronts.semantic is not None and (self.fronts.semantic is None or not self.fronts.semantic_ns):
+            return f"what inputs mean to the semantic cache was not profiled ({self.fronts.why_not_semantic})"
+        return ""
 
     def _missing(self, stage: StageSetup, setup: Setup, lengths: Sequence[int]) -> str:
         times = self.models.get(stage.key)

@@ -9,6 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trivet.spec.row import CACHE_OUTCOMES
+
 OK: Final = 0
 REFUSED: Final = 1  # at arrival, or early while it waited
 DROPPED: Final = 2  # its time was over before a batch had it
@@ -21,7 +23,7 @@ Ints = NDArray[np.int64]
 class Record:
     """Lists that a worker fills in: one entry a request, in order of arrival, and one a batch."""
 
-    __slots__ = ("batch_of", "batches", "done_ns", "offered_ns", "outcome", "rung")
+    __slots__ = ("batch_of", "batches", "cache", "done_ns", "offered_ns", "outcome", "rung", "wrong")
 
     def __init__(self, num: int) -> None:
         self.done_ns = [-1] * num
@@ -29,6 +31,8 @@ class Record:
         self.outcome = bytearray(num)
         self.batch_of = [-1] * num  # the last one that it was part of
         self.rung = bytearray(num)  # of the ladder that ran it last; 0: the model as declared
+        self.cache = bytearray(num)  # place in spec/row.py's CACHE_OUTCOMES
+        self.wrong = bytearray(num)  # whether a semantic cache gave an answer that the pipeline would not
         self.batches: list[tuple[int, int, int]] = []  # began, ended, rows
 
     def lost(self, place: int, now_ns: int, outcome: int) -> None:
@@ -43,6 +47,7 @@ class Simulated:
 
     batch_*: of the last batch it was part of; -1 where it never was.  busy_ns: core time of loops and engines.
     rung: who ran it last, 0 for the model as declared, n for the n-th that stands in for it.
+    cache: who answered before the pipeline, as a place in CACHE_OUTCOMES.  wrong: not what the pipeline would have said.
     """
 
     intended_ns: Ints
@@ -55,9 +60,15 @@ class Simulated:
     busy_ns: float
     end_ns: int
     rung: NDArray[np.uint8]
+    cache: NDArray[np.uint8]
+    wrong: NDArray[np.bool_]
 
     def latency_ns(self) -> Ints:
         return self.done_ns - self.intended_ns
+
+    def is_hit(self) -> NDArray[np.bool_]:
+        """Which requests were answered before the pipeline."""
+        return np.asarray(self.cache > CACHE_OUTCOMES.index("miss"))
 
     def is_ok(self) -> NDArray[np.bool_]:
         """Which requests got a result."""
@@ -71,7 +82,7 @@ def gathered(
     num = len(intended_ns)
     done, offered = np.full(num, -1, np.int64), np.full(num, -1, np.int64)
     outcome = np.full(num, UNANSWERED, np.uint8)
-    rung = np.zeros(num, np.uint8)
+    rung, cache, wrong = np.zeros(num, np.uint8), np.zeros(num, np.uint8), np.zeros(num, np.bool_)
     of_batch = np.full((3, num), -1, np.int64)
     for worker, record in enumerate(records):
         mine = slice(worker, None, workers)
@@ -80,6 +91,8 @@ def gathered(
         offered[mine] = record.offered_ns
         outcome[mine] = np.where(own >= 0, np.frombuffer(record.outcome, np.uint8), UNANSWERED)
         rung[mine] = np.frombuffer(record.rung, np.uint8)
+        cache[mine] = np.frombuffer(record.cache, np.uint8)
+        wrong[mine] = np.frombuffer(record.wrong, np.bool_)
         # The last one stands for no batch.
         table = np.array([*record.batches, (-1, -1, -1)], np.int64)
         of_batch[:, mine] = table[np.array(record.batch_of, np.int64)].T
@@ -95,4 +108,6 @@ def gathered(
         busy_ns,
         int(done.max()) if num else 0,
         rung,
+        cache,
+        wrong,
     )

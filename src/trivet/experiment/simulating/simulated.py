@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from trivet import host
+from trivet.experiment.simulating.fronts import fronts_setup
 from trivet.runtime.preparing import profile as profiles
 from trivet.runtime.preparing.engines import num_threads, wanted_batch_size
 from trivet.runtime.preparing.exits import certificate_of
@@ -50,6 +51,7 @@ def setup_of(
         slo_percentile=service.slo.percentile,
         exits=tuple(_exits(configuration, profile) if exits is None else exits),
         ladder=_ladder(configuration, profile, cores),
+        fronts=fronts_setup(configuration, profile),
     )
 
 
@@ -100,6 +102,12 @@ def table_key(configuration: Configuration) -> str:
             rule = [stage.exit.output, stage.exit.scores, stage.exit.confidence, stage.exit.calibration]
         stages.append([key if stage.model is None else key.split("/", 1)[0], rule])
     return hashlib.sha256(msgspec.json.encode(stages)).hexdigest()[:16]
+
+
+def front_key(configuration: Configuration) -> str:
+    """Of all that the answers to the data depend on: the data, and the stages' bytes."""
+    samples = Samples(configuration.service, Path(configuration.root), lambda: 0)
+    return f"{samples.digest[:16]}/{table_key(configuration)}"
 
 
 def thresholds_of(configuration: Configuration) -> dict[int, float]:
