@@ -10,11 +10,13 @@ import msgspec
 from trivet.catalog.study import LeftOut
 from trivet.experiment.variants.judged_variants import JudgedVariant
 from trivet.host import engine_cores
+from trivet.load.popularity import EVEN
 from trivet.spec.configuration import Configuration, with_service
 from trivet.spec.fields import FieldError, nearest
 from trivet.spec.service import Model, Service, Stage
 from trivet.spec.tuning import Tuning
 from trivet.tune.choice import Choice, Value
+from trivet.tune.front_levers import front_levers, with_front_levers, zipf_of
 from trivet.tune.lever import (
     DECLARED,
     EXIT,
@@ -143,7 +145,19 @@ class Space:
         models = {name: self._with_levers(name, model, choice) for name, model in base.service.models.items()}
         pipeline = tuple(self._with_threshold(stage, choice) for stage in base.service.pipeline)
         service = msgspec.structs.replace(base.service, models=models, pipeline=pipeline)
-        return with_service(base, service), int(choice.get("workers", 1))
+        made = with_front_levers(with_service(base, service), choice)
+        return made, int(choice.get("workers", 1))
+
+    @property
+    def popularity(self) -> str:
+        """Of inputs, in words."""
+        tuning = self.base.service.tune
+        return EVEN if tuning is None else tuning.popularity
+
+    @property
+    def zipf(self) -> float:
+        """The exponent of the popularity of inputs; 0: even."""
+        return zipf_of(self.base.service)
 
     def _with_variants(self, choice: Choice) -> Configuration:
         """Files are read once for each combination of variants."""
@@ -270,6 +284,7 @@ def _all_levers(
             levels: tuple[Value, ...] = tuple(dict.fromkeys((default, *found)))
             yield Lever(name=f"{prefix}{lever}", lever=lever, model=name, values=levels, default=default)
     yield _workers(configuration, num_cores, left_out)
+    yield from front_levers(configuration, left_out)
 
 
 def _workers(configuration: Configuration, num_cores: int, left_out: list[LeftOut]) -> Lever:
