@@ -7,6 +7,7 @@ import pytest
 
 from tests.simulate.simulated_support import NO_COSTS
 from trivet.pipeline.certified import NOTHING_LEAVES, CertifiedPoint
+from trivet.simulate.asked import Asked
 from trivet.simulate.profile import ModelTimes, ServiceProfile
 from trivet.simulate.record import Simulated
 from trivet.simulate.server import rows_of, simulated
@@ -56,7 +57,7 @@ def run(
     )
     rng = np.random.default_rng(0)
     chosen = rng.integers(100, size=num) if inputs is None else inputs
-    return simulated(PROFILE, setup, np.arange(num, dtype=np.int64) * every_ns, rng=rng, inputs=chosen)
+    return simulated(PROFILE, setup, np.arange(num, dtype=np.int64) * every_ns, rng=rng, asked=Asked(chosen))
 
 
 def test_audits_cost_their_share_and_every_request_is_answered_as_without() -> None:

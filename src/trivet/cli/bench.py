@@ -27,6 +27,13 @@ _EXIT_CODES = {"complete": 0, "failed": 1, "invalid": 2, "partial": 130}
     show_default=True,
     help="steady, ramp, overload, spike, soak, or MLPerf's: mlperf-singlestream, -multistream, -server, -offline.",
 )
+@click.option(
+    "--popularity",
+    default="even",
+    show_default=True,
+    metavar="KIND",
+    help="How often inputs repeat: even, or zipf:1.0 over up to 10,000 of them. Caches can only be judged with it.",
+)
 @click.option("--slo", metavar="p99:50ms", help="What goodput counts by.  [default: the service's]")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option(

@@ -16,6 +16,8 @@ from trivet.experiment.side import template_text
 from trivet.experiment.simulating.controlled import check_controllable, kept_profile
 from trivet.experiment.target import subject_of
 from trivet.experiment.workload import Workload
+from trivet.load.inputs.reading import MAX_ROWS
+from trivet.load.popularity import exponent_of
 from trivet.report.text import figures_text
 from trivet.simulate.profile import ServiceProfile
 from trivet.spec.units import parse_duration_ns
@@ -66,6 +68,7 @@ def workload_of(options: Mapping[str, Any], num_targets: int) -> Workload:
         "users": options["users"],
         "think_ns": _duration_ns("--think-time", options["think_time"]),
         "scenario": options["scenario"],
+        "popularity": options["popularity"],
         "slo_percentile": percentile,
         "slo_latency_ns": latency_ns,
         "seed": options["seed"],
@@ -85,6 +88,7 @@ def workload_of(options: Mapping[str, Any], num_targets: int) -> Workload:
             "inputs": options["inputs"] or "",
             "shapes": shapes_of(options["shapes"]),
             "phases": options["phases"],
+            **({"max_inputs": MAX_ROWS} if exponent_of(options["popularity"]) else {}),
         },
     }
     if options["rate"] is not None and options["users"] is not None:

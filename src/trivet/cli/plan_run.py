@@ -13,6 +13,7 @@ from trivet.cli.bench_run import slo_of
 from trivet.cli.live_line import LiveLine
 from trivet.errors import UserError
 from trivet.experiment.simulating.controlled import kept_profile
+from trivet.experiment.simulating.fronts import has_fronts, without_fronts
 from trivet.experiment.simulating.simulated import setup_of
 from trivet.experiment.simulating.simulator_errors import errors_path, read_errors
 from trivet.experiment.stage_names import stage_names
@@ -56,7 +57,7 @@ def planned_text(path: Path, options: Mapping[str, Any]) -> str:
             num_requests=options["num_requests"],
             on_progress=line.say,
         )
-    said = [note, errors.words(configuration.service.name)]
+    said = [note, _bare(configuration), errors.words(configuration.service.name)]
     found = msgspec.structs.replace(found, notes=[*found.notes, *filter(None, said)])
     if options["plot"] is not None:
         draw_plan(found, options["plot"])
@@ -64,6 +65,13 @@ def planned_text(path: Path, options: Mapping[str, Any]) -> str:
         return msgspec.json.format(msgspec.json.encode(found)).decode()
     lines = plan_text(found)
     return "\n".join([*lines, f"drawn: {options['plot']}"] if options["plot"] else lines)
+
+
+def _bare(configuration: Configuration) -> str:
+    """A trace says when requests come, and nothing of which ones repeat."""
+    if not has_fronts(configuration.service):
+        return ""
+    return "caches and tables before the pipeline are left out: each request is planned as one that they do not answer"
 
 
 def headroom_of(text: str) -> float:
@@ -95,7 +103,7 @@ def trace_of(path: Path, column: str | None, unit: str | None, seed: int) -> tup
 
 def _setup(configuration: Configuration, profile: ServiceProfile, options: Mapping[str, Any]) -> Setup:
     cores = options["cores"] or profile.cores
-    setup = setup_of(configuration, profile, workers=options["workers"], num_cores=cores)
+    setup = setup_of(without_fronts(configuration), profile, workers=options["workers"], num_cores=cores)
     percentile, latency_ns = slo_of(options["slo"])
     if latency_ns is None:
         return setup

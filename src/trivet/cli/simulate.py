@@ -18,6 +18,13 @@ import click
     help="As in trivet bench: poisson, gamma:CV, ...",
 )
 @click.option("--duration", help="Of each simulated run.  [default: 30s; a trace: all of it]")
+@click.option(
+    "--popularity",
+    default="even",
+    show_default=True,
+    metavar="KIND",
+    help="How often inputs repeat: even, or zipf:1.0. What caches gain depends on it.",
+)
 @click.option("--largest-rate", is_flag=True, help="The largest rate within the SLO, too.")
 @click.option("--slo", metavar="p99:50ms", help="What attainment counts by.  [default: the service's]")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)

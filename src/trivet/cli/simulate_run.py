@@ -30,8 +30,10 @@ from trivet.experiment.simulating.simulator_errors import (
     read_errors,
 )
 from trivet.experiment.workload import Workload
+from trivet.load.popularity import EVEN, exponent_of
 from trivet.report.simulated import draw_latencies
 from trivet.report.text import figures_text
+from trivet.simulate.asked import Asked
 from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.forecast import UNITS, Forecast, forecast, largest_rate
 from trivet.simulate.profile import ServiceProfile, read_profile
@@ -55,6 +57,7 @@ class _Asked:
     workload: Workload
     placement: Placement
     errors: Errors
+    asked: Asked
 
 
 def simulated_text(path: Path, options: Mapping[str, Any]) -> str:
@@ -71,13 +74,18 @@ def simulated_text(path: Path, options: Mapping[str, Any]) -> str:
             seed=options["seed"],
             warmup_ns=given.workload.warmup_ns,
             error=given.errors.relative(given.setup.service),
+            asked=given.asked,
         )
         if found.refused:
             raise NotProfiledError(f"no forecast: {found.refused}")
         figures = dict(found.figures)
         if options["largest_rate"]:
             figures["max_rate_rps"] = largest_rate(
-                given.profile, given.setup, arrivals_of(given.workload, 0), seed=options["seed"]
+                given.profile,
+                given.setup,
+                arrivals_of(given.workload, 0),
+                seed=options["seed"],
+                asked=given.asked,
             )
         checked = _checked(given, options, line) if options["check"] else None
     if options["plot"] is not None:
@@ -107,10 +115,18 @@ def _asked(path: Path, options: Mapping[str, Any], line: LiveLine) -> _Asked:
         slo_latency_ns=latency_ns,
         seed=options["seed"],
         workers=options["workers"],
+        popularity=options["popularity"],
     )
+    asked_for = Asked(zipf=exponent_of(options["popularity"]))
     errors = read_errors(errors_path(options["catalog_url"]))
     return _Asked(
-        configuration, profile, _with_slo(setup, percentile, latency_ns), workload, placement, errors
+        configuration,
+        profile,
+        _with_slo(setup, percentile, latency_ns),
+        workload,
+        placement,
+        errors,
+        asked_for,
     )
 
 
@@ -151,7 +167,7 @@ def _checked(given: _Asked, options: Mapping[str, Any], line: LiveLine) -> Check
     if given.placement.invalid:
         raise UserError(f"a live run would say nothing: {given.placement.invalid}")
     workload = msgspec.structs.replace(given.workload, duration_ns=min(_CHECK_NS, given.workload.duration_ns))
-    with served(given.configuration, given.placement, asked(options["workers"])) as made:
+    with served(given.configuration, given.placement, _asking(given)) as made:
         line.say("checking the forecast against a live run")
         measured = measure(
             job(workload, 0, made.target, made.requests, server_cores=given.placement.server),
@@ -163,6 +179,24 @@ def _checked(given: _Asked, options: Mapping[str, Any], line: LiveLine) -> Check
     return check(
         measured, given.profile, given.setup, replications=options["replications"], seed=options["seed"]
     )
+
+
+def _asking(given: _Asked) -> Workload:
+    """What the profile asked, so that the simulator knows every input that a live run carries."""
+    fronts = given.profile.fronts
+    if given.setup.fronts is None or fronts is None:
+        return asked(given.setup.workers)
+    return asked(given.setup.workers, max_inputs=fronts.num_inputs)
+
+
+def _repeating(given: _Asked) -> list[str]:
+    """What is to be known of the inputs where something before the pipeline knows them again."""
+    fronts = given.profile.fronts
+    if given.setup.fronts is None or fronts is None:
+        return []
+    drawn = f"  {fronts.num_inputs} inputs ({len(set(fronts.keys))} different) asked for by {given.workload.popularity}"
+    why = "; say how often they repeat: --popularity zipf:1.0" if given.workload.popularity == EVEN else ""
+    return [f"{drawn}, from empty caches on{why}"]
 
 
 def _text(
@@ -177,6 +211,7 @@ def _text(
         f"{given.setup.service} under {offered}{given.workload.arrivals}, simulated {replications} times",
         f"  {stages}; {given.setup.workers} workers on {given.setup.cores} cores; deadline "
         f"{given.setup.deadline_ns / 1e6:g} ms",
+        *_repeating(given),
         *figures_text({name: _figure(name, one) for name, one in figures.items()}),
         f"  {said}",
         *(f"  note: {note}" for note in given.profile.notes),
@@ -219,7 +254,7 @@ def _draw(found: Forecast, given: _Asked, options: Mapping[str, Any]) -> None:
     """The latencies of one simulated run: where people look."""
     rng = np.random.default_rng(options["seed"])
     instants = arrivals_of(given.workload, 0).instants_ns(rng)
-    run = simulated(given.profile, given.setup, instants, rng=rng)
+    run = simulated(given.profile, given.setup, instants, rng=rng, asked=given.asked)
     draw_latencies(
         run.latency_ns()[run.is_ok()] / 1e6, found.figures, given.setup.slo_latency_ns, options["plot"]
     )

@@ -21,6 +21,7 @@ from trivet.experiment.pairs import (
     log_ratios,
     valid_pairs,
 )
+from trivet.load.popularity import EVEN
 from trivet.spec.service import SMALLER_IS_BETTER
 from trivet.stats.family import PairedFamily
 from trivet.stats.interval import Interval, Ratio
@@ -292,6 +293,7 @@ def _notes(a: Run, b: Run, paired: bool) -> list[str]:
     ]
     keys = ("rate_rps", "arrivals", "duration_ns", "users", "scenario", "slo_latency_ns")
     other = [key for key in keys if a.workload.get(key) != b.workload.get(key)]
+    other += ["popularity"] if len({one.workload.get("popularity", EVEN) for one in (a, b)}) > 1 else []
     if other:
         notes.append(f"their workloads differ in {', '.join(other)}")
     if a.configuration_hash == b.configuration_hash:

@@ -12,6 +12,7 @@ from trivet.experiment.workload import Workload
 from trivet.load.arrivals import NS, Arrivals, Constant, Gamma, Instants, Mmpp, Poisson, Recorded
 from trivet.load.dispersion import describe
 from trivet.load.job import ClosedLoop, HttpRequest, Job, OpenLoop
+from trivet.load.popularity import exponent_of
 from trivet.load.rates import at_rate
 from trivet.load.scaling import How, scaled
 from trivet.load.traces import read_curve, read_trace
@@ -80,6 +81,7 @@ def job(workload: Workload, block: int, target: str, requests: Sequence[HttpRequ
         requests=list(requests),
         load=load,
         seed=workload.block_seed(block),
+        zipf=exponent_of(workload.popularity),
         warmup_ns=workload.warmup_ns,
         timeout_ns=workload.timeout_ns,
         min_connections=min(32, workload.max_connections),

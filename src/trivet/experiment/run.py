@@ -38,6 +38,7 @@ from trivet.experiment.session import (
 )
 from trivet.experiment.side import Side, side
 from trivet.experiment.simulating.controlled import controlled_figure
+from trivet.experiment.simulating.fronts import has_fronts
 from trivet.experiment.streams import token_figures
 from trivet.experiment.target import Subject
 from trivet.experiment.workload import Workload
@@ -166,6 +167,8 @@ def _carry_out(session: Session) -> tuple[RunState, str]:
             recording.keep_configuration()
             recording.keep_sources(session.workload)
             _ask(session, recording)
+            if not _remembers(recording):
+                _judge(session, recording)
         if session.settings.measure_floor:
             with wish_to_stop() as wish:  # it takes a second or two: to the end, and no further
                 session.floor = floor_of(session.recordings[0].side, session.workload, session.placement)
@@ -178,6 +181,8 @@ def _carry_out(session: Session) -> tuple[RunState, str]:
                 offer_blocks(session)
             else:
                 offer_scenario(session)
+        for recording in filter(_remembers, session.recordings):
+            _judge(session, recording)
     except KeyboardInterrupt:
         return "partial", "stopped with Ctrl-C"
     except TrivetError as error:
@@ -197,6 +202,15 @@ def _ask(session: Session, recording: Recording) -> None:
     recording.keep("inputs", alone.inputs)
     recording.keep("answers", alone.answers)
     recording.answer_bytes = alone.mean_bytes
+
+
+def _remembers(recording: Recording) -> bool:
+    """Whether a cache would know the rows of the load from the labelled pass: then that comes behind the load."""
+    configuration = recording.side.configuration
+    return configuration is not None and has_fronts(configuration.service)
+
+
+def _judge(session: Session, recording: Recording) -> None:
     if session.settings.max_labelled:
         recording.judged = judge_labelled(
             recording.side, session.settings.max_labelled, session.workload.split

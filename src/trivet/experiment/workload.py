@@ -7,6 +7,7 @@ import numpy as np
 from msgspec import Meta
 
 from trivet.load.arrivals import NS
+from trivet.load.popularity import EVEN
 
 MIN_WARMUP_NS, MAX_WARMUP_NS = 100_000_000, 1_000_000_000
 WARMUP_SHARE = 0.05  # of a block: what is left of the block before, and connections that are new
@@ -45,6 +46,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     duration_ns: of all blocks of one side together, without their warm-ups.
     users, think_ns: a closed loop instead of an open one.
     slo_percentile, slo_latency_ns: what goodput and attainment are counted by; None: every answer counts.
+    popularity: of the inputs, in words: even, or zipf:1.0 (load/popularity.py).
     seed: every block's arrivals and choice of inputs, and the order of sides, come from it.
     until_decided: pairs of blocks are looked at after each, and it ends when they have decided.
     """
@@ -55,6 +57,7 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     users: Annotated[int, Meta(ge=1)] | None = None
     think_ns: Annotated[int, Meta(ge=0)] = 0
     scenario: str = "steady"
+    popularity: str = EVEN
     slo_percentile: Annotated[float, Meta(gt=0, lt=100)] = 99.0
     slo_latency_ns: Annotated[int, Meta(gt=0)] | None = None
     seed: Annotated[int, Meta(ge=0)] = 0

@@ -52,7 +52,8 @@ class ClosedLoop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to offer to whom.
 
-    `order`: payloads drawn at random, or one after the other. `warmup_ns`: requests intended before it has
+    `order`: payloads drawn at random, or one after the other. `zipf`: the exponent of their popularity where they are
+    drawn; 0: each is as popular as any other (popularity.py). `warmup_ns`: requests intended before it has
     passed are recorded, and not measured. `deadline_ns`: after the intended time; an answer past it is late.
     `max_send_lag_ns`: a run whose sends left later than this at the 99th percentile is invalid.
     `seeds`: by purpose (see seeds.py), instead of what follows from `seed`. `server_cores`: of a server on this
@@ -65,6 +66,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     load: OpenLoop | ClosedLoop
     seed: Annotated[int, Meta(ge=0)]
     order: Literal["random", "sequence"] = "random"
+    zipf: Annotated[float, Meta(ge=0)] = 0.0
     warmup_ns: Duration = 0
     timeout_ns: Annotated[int, Meta(gt=0)] = 5000 * NS_PER_MS
     deadline_ns: Annotated[int, Meta(gt=0)] | None = None

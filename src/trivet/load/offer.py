@@ -11,6 +11,7 @@ from trivet.load.client import Client
 from trivet.load.connection import Target
 from trivet.load.http import request_bytes
 from trivet.load.job import Job, OpenLoop
+from trivet.load.popularity import picks
 from trivet.load.progress import OnProgress, Stop
 from trivet.load.record import Record
 from trivet.load.result import Result, generator_of, rows_of
@@ -34,12 +35,12 @@ def offer(job: Job, on_progress: OnProgress | None = None, stop: Stop | None = N
         time.monotonic_ns(),
         time.process_time_ns(),
     )
-    record, picks = _measure(job, on_progress, stop)
+    record, picked = _measure(job, on_progress, stop)
     cpu_share = (time.process_time_ns() - origin_cpu_ns) / (time.monotonic_ns() - origin_ns)
     header = RowsHeader(writer="load", date=date.isoformat(), origin_ns=origin_ns)
     measured_from_ns = record.start_ns + job.warmup_ns
     return Result(
-        rows=rows_of(record, header, picks, job.deadline_ns).encode(),
+        rows=rows_of(record, header, picked, job.deadline_ns).encode(),
         generator=generator_of(
             record,
             cpu_share,
@@ -62,12 +63,12 @@ def _measure(job: Job, on_progress: OnProgress | None, stop: Stop | None) -> tup
     load = job.load
     if isinstance(load, OpenLoop):
         instants_ns = load.arrivals.instants_ns(generator(job.seed, "arrivals", job.seeds))
-        picks = _picks(job, len(instants_ns), items)
-        client = _client(job, picks, job.min_connections, job.max_connections, on_progress, stop)
-        return client.run_open(instants_ns.tolist()), picks
-    picks = _picks(job, NUM_CLOSED_PICKS, items)
+        picked = _picks(job, len(instants_ns), items)
+        client = _client(job, picked, job.min_connections, job.max_connections, on_progress, stop)
+        return client.run_open(instants_ns.tolist()), picked
+    picked = _picks(job, NUM_CLOSED_PICKS, items)
     num_connections = load.num_users * load.group
-    client = _client(job, picks, num_connections, num_connections, on_progress, stop)
+    client = _client(job, picked, num_connections, num_connections, on_progress, stop)
     record = client.run_closed(
         load.num_users,
         load.think_ns,
@@ -76,19 +77,19 @@ def _measure(job: Job, on_progress: OnProgress | None, stop: Stop | None) -> tup
         min_requests=load.min_requests,
         group=load.group,
     )
-    return record, picks
+    return record, picked
 
 
 def _picks(job: Job, num_requests: int, rng: np.random.Generator) -> NDArray[np.int64]:
     num_payloads = len(job.requests)
     if job.order == "sequence":
         return np.arange(num_payloads)
-    return rng.integers(0, num_payloads, max(num_requests, 1))
+    return picks(max(num_requests, 1), num_payloads, job.zipf, rng)
 
 
 def _client(
     job: Job,
-    picks: NDArray[np.int64],
+    picked: NDArray[np.int64],
     min_connections: int,
     max_connections: int,
     on_progress: OnProgress | None,
@@ -98,7 +99,7 @@ def _client(
     return Client(
         Target.parse(job.target),
         [request_bytes(r.method, r.path, host, r.headers, r.body) for r in job.requests],
-        picks.tolist(),
+        picked.tolist(),
         min_connections=min_connections,
         max_connections=max_connections,
         timeout_ns=job.timeout_ns,

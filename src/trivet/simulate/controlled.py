@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from trivet.errors import UserError
 from trivet.load.arrivals import Arrivals, Recorded
+from trivet.simulate.asked import EVENLY, Asked
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.record import Simulated
 from trivet.simulate.server import simulated
@@ -31,6 +32,7 @@ def controlled_percentile(
     is_counted: NDArray[np.bool_],
     seed: int,
     lengths: Ints | None = None,
+    asked: Asked = EVENLY,
     confidence: float = 0.95,
     num_simulated: int = NUM_SIMULATED,
     num_fresh: int = NUM_FRESH,
@@ -40,7 +42,7 @@ def controlled_percentile(
 
     Args: process: what the arrivals were drawn from: its own rate and duration.  intended_ns: shape (n,), ascending from
     0: every request of the run, warm-up too.  latencies_ns, is_counted: shape (n,); what does not count (warm-up,
-    requests without result) is simulated and left out.  lengths: of the inputs, where the model has free sizes.
+    requests without result) is simulated and left out.  lengths, asked: of the inputs.
     Raises: UserError: a trace (no fresh one can be drawn), or simulated requests that get no result.
     NotProfiledError: as `simulated`.  TooFewError: where the plain interval is needed and refused.
     """
@@ -53,13 +55,18 @@ def controlled_percentile(
     own, fresh = [], []
     for index, rng in enumerate(rngs):
         if index < num_simulated:
-            run = simulated(profile, setup, intended_ns, lengths, rng=rng)
+            run = simulated(profile, setup, intended_ns, lengths, rng=rng, asked=asked)
             own.append(_latencies(run)[is_counted])
         else:
             drawn = None if lengths is None else rng.permutation(lengths)
             instants = process.instants_ns(rng)
             sizes = None if drawn is None else np.resize(drawn, len(instants))
-            fresh.append(_latencies(simulated(profile, setup, instants, sizes, rng=rng)))
+            other = (
+                asked
+                if asked.items is None
+                else Asked(np.resize(rng.permutation(asked.items), len(instants)))
+            )
+            fresh.append(_latencies(simulated(profile, setup, instants, sizes, rng=rng, asked=other)))
         on_progress(index + 1, total)
     # A fresh run begins with an empty server as well: as much of it is left out as of the measured one.
     first = int(np.argmax(is_counted))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from trivet.errors import UserError
 from trivet.load.arrivals import Arrivals, Curve, Recorded, Steps
 from trivet.load.rates import at_rate
+from trivet.simulate.asked import EVENLY, Asked, items_of
 from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.rate_search import largest
@@ -39,11 +40,13 @@ UNITS: Final[Mapping[str, str]] = {
     "throughput_rps": "requests/s",
     "goodput_rps": "requests/s",
     "slo_attainment": "share",
+    "hit_share": "share",
+    "wrong_hit_share": "share",
     "cpu_ms_per_request": "ms",
     "max_rate_rps": "requests/s",
 }
 _PERCENTILES: Final = {"latency_p50_ms": 0.5, "latency_p95_ms": 0.95, "latency_p99_ms": 0.99}
-_SHARES: Final = frozenset({"slo_attainment"})
+_SHARES: Final = frozenset({"slo_attainment", "hit_share", "wrong_hit_share"})
 
 
 class NoRateError(UserError):
@@ -70,10 +73,12 @@ def forecast(
     warmup_ns: int = 0,
     confidence: float = 0.95,
     error: float = 0.0,
+    asked: Asked = EVENLY,
     on_progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Forecast:
     """Args: arrivals: the instants themselves, or a process that each replication draws from.  warmup_ns: requests
-    before it count in no figure.  error: relative standard deviation that simulations were off by on this machine.
+    before it count in no figure.  asked: which inputs requests carry.  error: relative standard deviation that
+    simulations were off by on this machine.
     """
     reason = profile.covers(setup, [] if lengths is None or not len(lengths) else [int(lengths.max())])
     if reason:
@@ -81,7 +86,7 @@ def forecast(
     found: dict[str, list[float]] = {}
     for index, child in enumerate(np.random.default_rng(seed).spawn(replications)):
         instants = arrivals if isinstance(arrivals, np.ndarray) else arrivals.instants_ns(child)
-        run = simulated(profile, setup, instants, lengths, rng=child, resample=True)
+        run = simulated(profile, setup, instants, lengths, rng=child, resample=True, asked=asked)
         for name, value in figures_of(run, setup, warmup_ns).items():
             found.setdefault(name, []).append(value)
         on_progress(index + 1, replications)
@@ -112,7 +117,18 @@ def figures_of(run: Simulated, setup: Setup, warmup_ns: int = 0) -> dict[str, fl
         "goodput_rps": within / seconds,
         "slo_attainment": within / num,
         "cpu_ms_per_request": run.busy_ns / len(run.intended_ns) / NS_PER_MS,
+        **_hits(run, setup, measured),
     }
+
+
+def _hits(run: Simulated, setup: Setup, measured: NDArray[np.bool_]) -> dict[str, float]:
+    """Shares of all requests; nothing where no cache or table stands before the pipeline."""
+    if setup.fronts is None or not setup.fronts.has_caches:
+        return {}
+    found = {"hit_share": float(run.is_hit()[measured].mean())}
+    if setup.fronts.semantic is not None:
+        found["wrong_hit_share"] = float(run.wrong[measured].mean())
+    return found
 
 
 def prediction_interval(
@@ -150,6 +166,7 @@ def largest_rate(
     num_requests: int = 5_000,
     precision: float = 0.01,
     confidence: float = 0.95,
+    asked: Asked = EVENLY,
 ) -> Interval:
     """The largest rate at which the SLO's percentile of requests has a result within the SLO's latency.
 
@@ -157,7 +174,8 @@ def largest_rate(
     (of a trace, too: its bursts keep their sizes in requests), so that rates differ by nothing but the rate.
 
     Args: process: its own rate is where the search begins.  safety: share of the SLO's latency that is kept free.
-    num_requests: of each simulation, at most.  precision: of the rate, where one bisection ends.
+    num_requests: of each simulation, at most.  asked: which inputs they carry.  precision: of the rate, where one
+    bisection ends.
     Raises: NotProfiledError: as `simulated`.  NoRateError: no SLO, or it holds at no rate.
     """
     if setup.slo_latency_ns is None:
@@ -171,7 +189,7 @@ def largest_rate(
     guess: float | None = None
     for child in np.random.default_rng(seed).spawn(replications):
         search = _Search(
-            profile, setup, process, child, num_requests, int(setup.slo_latency_ns * (1 - safety))
+            profile, setup, process, child, num_requests, int(setup.slo_latency_ns * (1 - safety)), asked
         )
         guess = search.run(guess, precision)
         rates.append(guess)
@@ -189,6 +207,7 @@ class _Search:
         rng: np.random.Generator,
         num_requests: int,
         budget_ns: int,
+        asked: Asked,
     ) -> None:
         self._profile, self._setup, self._budget_ns = profile, setup, budget_ns
         self._gaps_ns = _instants(process, num_requests, rng)
@@ -197,7 +216,9 @@ class _Search:
                 f"{len(self._gaps_ns)} arrivals are too few to look for a rate: give a longer duration"
             )
         self._own_rps = len(self._gaps_ns) / float(self._gaps_ns[-1]) * NS_PER_S
-        self._lengths = drawn_lengths(profile, setup, len(self._gaps_ns), rng)
+        items = items_of(profile, setup, asked, len(self._gaps_ns), rng)
+        self._asked = replace(asked, items=items)
+        self._lengths = drawn_lengths(profile, setup, len(self._gaps_ns), rng, items)
         self._seed = int(rng.integers(1 << 62))
         # Whoever waits behind more than can be done within the budget is late: so many at once decide the whole run.
         allowed = (1 - setup.slo_percentile / 100) * len(self._gaps_ns)
@@ -233,6 +254,7 @@ class _Search:
             resample=True,
             most_waiting=self._most_waiting,
             slo=self._slo,
+            asked=self._asked,
         )
         within = run.is_ok() & (run.latency_ns() <= self._budget_ns)
         return float(within.mean()) >= self._setup.slo_percentile / 100

@@ -12,9 +12,10 @@ import msgspec
 
 from trivet.errors import SpecError
 from trivet.simulate.exit_table import ExitTable
+from trivet.simulate.front_table import FrontTable
 from trivet.simulate.remote_times import RemoteTimes
 from trivet.simulate.route_table import RouteTable
-from trivet.simulate.setup import RemoteSetup, Setup, StageSetup
+from trivet.simulate.setup import FrontsSetup, RemoteSetup, Setup, StageSetup
 
 NO_LENGTH = 0  # the bucket of a model without free sizes
 _ABOUT = 1.25
@@ -82,6 +83,7 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
         the deadline allows.
     exits: what the early exits of a pipeline do with the data, by the key of the pipeline.  routes: what
         routes do, likewise.  remotes: tries at the upstreams of remote models, by the key of the stage.
+    fronts: what caches and tables before a pipeline do with the data; None: not measured.
     """
 
     service: str
@@ -96,6 +98,7 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
     exits: dict[str, ExitTable] = {}
     routes: dict[str, RouteTable] = {}
     remotes: dict[str, RemoteTimes] = {}
+    fronts: FrontTable | None = None
 
     def covers(self, setup: Setup, lengths: Sequence[int] = ()) -> str:
         """Empty, or what a simulation would need and was not profiled: no forecast is made of it."""
@@ -109,7 +112,16 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
         rungs = () if setup.ladder is None else setup.ladder.rungs
         stages = (*setup.stages, *(rung.stage for rung in rungs))
         reasons = (self._missing(stage, setup, lengths) for stage in stages)
-        return next(filter(None, reasons), "")
+        return next(filter(None, reasons), "") or self._missing_fronts(setup.fronts)
+
+    def _missing_fronts(self, fronts: FrontsSetup | None) -> str:
+        if fronts is None:
+            return ""
+        if self.fronts is None or not self.fronts.hit_ns:
+            return "what a cache costs, and which inputs are equal, was not profiled"
+        if fronts.semantic is not None and (self.fronts.semantic is None or not self.fronts.semantic_ns):
+            return f"what inputs mean to the semantic cache was not profiled ({self.fronts.why_not_semantic})"
+        return ""
 
     def _lacks(self, stage: StageSetup, remote: RemoteSetup) -> str:
         times = self.remotes.get(stage.key)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from trivet.simulate.auditing import SimulatedAudits
 from trivet.simulate.remote import Told
+from trivet.spec.row import CACHE_OUTCOMES
 
 OK: Final = 0
 REFUSED: Final = 1  # at arrival, or early while it waited
@@ -26,7 +27,18 @@ Ints = NDArray[np.int64]
 class Record:
     """Lists that a worker fills in: one entry a request, in order of arrival, and one a batch."""
 
-    __slots__ = ("batch_of", "batches", "calls", "done_ns", "left", "offered_ns", "outcome", "rung")
+    __slots__ = (
+        "batch_of",
+        "batches",
+        "cache",
+        "calls",
+        "done_ns",
+        "left",
+        "offered_ns",
+        "outcome",
+        "rung",
+        "wrong",
+    )
 
     def __init__(self, num: int) -> None:
         self.done_ns = [-1] * num
@@ -34,6 +46,8 @@ class Record:
         self.outcome = bytearray(num)
         self.batch_of = [-1] * num  # the last one that it was part of
         self.rung = bytearray(num)  # of the ladder that ran it last; 0: the model as declared
+        self.cache = bytearray(num)  # place in spec/row.py's CACHE_OUTCOMES
+        self.wrong = bytearray(num)  # whether a semantic cache gave an answer that the pipeline would not
         self.batches: list[tuple[int, int, int]] = []  # began, ended, rows
         self.left: list[int] | None = None  # the place of the model behind which each was answered
         self.calls: dict[int, Told] = {}  # by place: of those that were to be answered by another server
@@ -50,6 +64,7 @@ class Simulated:
 
     batch_*: of the last batch it was part of; -1 where it never was.  busy_ns: core time of loops and engines.
     rung: who ran it last, 0 for the model as declared, n for the n-th that stands in for it.
+    cache: who answered before the pipeline, as a place in CACHE_OUTCOMES.  wrong: not what the pipeline would have said.
     left: the place of the model behind which it is answered; None: the service has neither exits nor a route.
     calls: by request, of those that were to be answered by another server.  guards: of a certified cascade, by worker.
     """
@@ -64,12 +79,18 @@ class Simulated:
     busy_ns: float
     end_ns: int
     rung: NDArray[np.uint8]
+    cache: NDArray[np.uint8]
+    wrong: NDArray[np.bool_]
     left: Ints | None = None
     calls: Mapping[int, Told] = field(default_factory=dict)
     guards: Sequence[SimulatedAudits] = ()
 
     def latency_ns(self) -> Ints:
         return self.done_ns - self.intended_ns
+
+    def is_hit(self) -> NDArray[np.bool_]:
+        """Which requests were answered before the pipeline."""
+        return np.asarray(self.cache > CACHE_OUTCOMES.index("miss"))
 
     def is_ok(self) -> NDArray[np.bool_]:
         """Which requests got a result."""
@@ -83,7 +104,7 @@ def gathered(
     num = len(intended_ns)
     done, offered = np.full(num, -1, np.int64), np.full(num, -1, np.int64)
     outcome = np.full(num, UNANSWERED, np.uint8)
-    rung = np.zeros(num, np.uint8)
+    rung, cache, wrong = np.zeros(num, np.uint8), np.zeros(num, np.uint8), np.zeros(num, np.bool_)
     left = np.full(num, -1, np.int64)
     of_batch = np.full((3, num), -1, np.int64)
     for worker, record in enumerate(records):
@@ -95,6 +116,8 @@ def gathered(
         rung[mine] = np.frombuffer(record.rung, np.uint8)
         if record.left is not None:
             left[mine] = record.left
+        cache[mine] = np.frombuffer(record.cache, np.uint8)
+        wrong[mine] = np.frombuffer(record.wrong, np.bool_)
         # The last one stands for no batch.
         table = np.array([*record.batches, (-1, -1, -1)], np.int64)
         of_batch[:, mine] = table[np.array(record.batch_of, np.int64)].T
@@ -110,6 +133,8 @@ def gathered(
         busy_ns,
         int(done.max()) if num else 0,
         rung,
+        cache,
+        wrong,
         left=left if any(record.left is not None for record in records) else None,
         calls={
             worker + place * workers: told

@@ -7,13 +7,16 @@ made up, from the profile. Requests go to the workers in turn, as connections ar
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trivet.pipeline.degrading import DEGRADED
+from trivet.simulate.asked import EVENLY, Asked, items_of
 from trivet.simulate.auditing import SimulatedAudits
 from trivet.simulate.errors import NotProfiledError
+from trivet.simulate.fronts import Costs, SimulatedFronts
 from trivet.simulate.hiccups import Hiccups
 from trivet.simulate.host import Host
 from trivet.simulate.lateness import Lateness
@@ -33,7 +36,9 @@ from trivet.simulate.remote import Told
 from trivet.simulate.setup import Setup
 from trivet.simulate.stages import stages_of
 from trivet.simulate.worker import Worker
-from trivet.spec.row import ABSENT, RowColumns, RowsHeader, Words
+from trivet.spec.row import ABSENT, CACHE_OUTCOMES, RowColumns, RowsHeader, Words
+
+__all__ = ["NotProfiledError", "Slo", "drawn_lengths", "rows_of", "simulate_service", "simulated"]
 
 Ints = NDArray[np.int64]
 
@@ -59,15 +64,21 @@ class Slo:
 
 
 def simulate_service(
-    profile: ServiceProfile, setup: Setup, arrivals_ns: Ints, lengths: Ints | None = None, *, seed: int
+    profile: ServiceProfile,
+    setup: Setup,
+    arrivals_ns: Ints,
+    lengths: Ints | None = None,
+    *,
+    seed: int,
+    asked: Asked = EVENLY,
 ) -> RowColumns:
     """One run as rows, the same that a live run has.
 
     Args: arrivals_ns: shape (n,), ascending: when each request is sent.  lengths: the length bucket of each, where the
-    first model has free sizes; None: drawn from the profile's.
+    first model has free sizes; None: drawn from the profile's.  asked: which inputs they carry.
     Raises: NotProfiledError: the profile does not cover it; says what is missing.
     """
-    run = simulated(profile, setup, arrivals_ns, lengths, rng=np.random.default_rng(seed))
+    run = simulated(profile, setup, arrivals_ns, lengths, rng=np.random.default_rng(seed), asked=asked)
     return rows_of(run, setup)
 
 
@@ -81,31 +92,33 @@ def simulated(
     resample: bool = False,
     most_waiting: int | None = None,
     slo: Slo | None = None,
-    inputs: Ints | None = None,
+    asked: Asked = EVENLY,
 ) -> Simulated:
     """The same as arrays.
 
     Args: resample: the profile is taken as the sample that it is, and drawn again.  most_waiting: a worker where more
     requests wait ends there: the others get no answer; None: all end.  slo: a run that can keep it no more ends likewise.
-    inputs: which of the measured inputs each request is, where exits or a route depend on that; None: drawn.
+    asked: which of the measured inputs requests carry: what caches know, where exits stand and which way a route goes
+        depend on it.
     """
     reason = profile.covers(setup, [] if lengths is None or not len(lengths) else [int(lengths.max())])
     if reason:
         raise NotProfiledError(f"not simulated: {reason}; profile it first")
+    items = items_of(profile, setup, asked, len(arrivals_ns), rng)
     if lengths is None:
-        lengths = drawn_lengths(profile, setup, len(arrivals_ns), rng)
+        lengths = drawn_lengths(profile, setup, len(arrivals_ns), rng, items)
     speeds = profile.host.speeds
     speed = float(rng.choice(speeds)) if resample and speeds else 1.0
     exits = np.array(setup.exits if setup.route is None else setup.route.ways, np.int64)
-    if inputs is None and len(exits):
-        inputs = rng.integers(len(exits), size=len(arrivals_ns))
-    exits_of = exits[inputs] if len(exits) and inputs is not None else None
+    inputs = _inputs(len(exits), asked.items if items is None else items, len(arrivals_ns), rng)
+    exits_of = None if inputs is None else exits[inputs]
     host = Host(profile.host, rng, speed=speed, resample=resample)
     there_ns = host.travel_ns // 2
     lateness = None
     if slo is not None:
         from_ns = int(arrivals_ns[slo.first]) + there_ns if slo.first < len(arrivals_ns) else 0
         lateness = Lateness(slo.budget_ns - host.travel_ns, slo.most_late, from_ns)
+    fronts_of = partial(_fronts, profile, setup, asked, items, arrivals_ns, speed, host.answer_ns)
     records, guards, busy_ns = [], [], 0.0
     for index in range(setup.workers):
         mine = slice(index, None, setup.workers)
@@ -120,6 +133,7 @@ def simulated(
             None if exits_of is None else exits_of[mine],
             setup.route,
             guard,
+            fronts_of(mine),
         )
         arrived = (arrivals_ns[mine] + there_ns).tolist()
         its_lengths = None if lengths is None else lengths[mine].tolist()
@@ -131,6 +145,14 @@ def simulated(
     return replace(run, guards=guards) if guards else run
 
 
+def _inputs(num_known: int, items: Ints | None, num: int, rng: np.random.Generator) -> Ints | None:
+    """Which of the rows that exits or a route were measured with each request is; None: there are none."""
+    if not num_known:
+        return None
+    found: Ints = items % num_known if items is not None else rng.integers(num_known, size=num)
+    return found
+
+
 def _audits(setup: Setup, inputs: Ints) -> SimulatedAudits | None:
     if setup.guard is None:
         return None
@@ -139,20 +161,50 @@ def _audits(setup: Setup, inputs: Ints) -> SimulatedAudits | None:
     return SimulatedAudits(setup.guard, inputs.tolist(), first, last)
 
 
-def drawn_lengths(profile: ServiceProfile, setup: Setup, num: int, rng: np.random.Generator) -> Ints | None:
+def _fronts(
+    profile: ServiceProfile,
+    setup: Setup,
+    asked: Asked,
+    items: Ints | None,
+    arrivals_ns: Ints,
+    speed: float,
+    answer_ns: int,
+    mine: slice,
+) -> SimulatedFronts | None:
+    """Of one worker. Args: mine: its requests."""
+    if setup.fronts is None or profile.fronts is None or items is None:
+        return None
+    costs = Costs(profile.fronts, speed, answer_ns)
+    fronts = SimulatedFronts(setup.fronts, profile.fronts, costs, items[mine], arrivals_ns[mine])
+    if setup.fronts.exact is not None:
+        fronts.know(profile.fronts.keys[: asked.num_known][mine])
+    return fronts
+
+
+def drawn_lengths(
+    profile: ServiceProfile, setup: Setup, num: int, rng: np.random.Generator, items: Ints | None = None
+) -> Ints | None:
     """The length bucket of each request, as the measured inputs have them; None where the first model has none."""
     models = [stage for stage in setup.stages if stage.kind == "model"]
     known = sorted(profile.models[models[0].key].samples) if models else [0]
     if known == [0]:
         return None
     pool = np.array(profile.lengths or known, np.int64)
-    return pool[rng.integers(len(pool), size=num)]
+    return _of_items(pool, items, num, rng)
+
+
+def _of_items(values: Ints, items: Ints | None, num: int, rng: np.random.Generator) -> Ints:
+    """A measured value for each request: of its input, where that is known, else of one that is drawn."""
+    found: Ints = (
+        values[items % len(values)] if items is not None else values[rng.integers(len(values), size=num)]
+    )
+    return found
 
 
 def rows_of(run: Simulated, setup: Setup) -> RowColumns:
     """One row for each request; the first byte of an answer is its last."""
     is_known, ran = run.outcome != UNANSWERED, run.batch_began_ns >= 0
-    codes = run.outcome.astype(np.int32)
+    codes, is_hit = run.outcome.astype(np.int32), run.is_hit()
     words, statuses, reasons = zip(*(_OUTCOMES[code] for code in range(len(_OUTCOMES))), strict=True)
     num, calls = len(run.intended_ns), _calls(run)
     left_queue_ns = np.where(ran, run.batch_began_ns, run.done_ns)
@@ -168,8 +220,11 @@ def rows_of(run: Simulated, setup: Setup) -> RowColumns:
         reason=Words(codes, reasons),
         parse_ns=ABSENT,
         queue_ns=np.where((run.offered_ns >= 0) & (codes != REFUSED), left_queue_ns - run.offered_ns, ABSENT),
-        compute_ns=np.where(ran & (codes != DROPPED), run.batch_ended_ns - run.batch_began_ns, ABSENT),
+        compute_ns=np.where(
+            ran & (codes != DROPPED), run.batch_ended_ns - run.batch_began_ns, np.where(is_hit, 0, ABSENT)
+        ),
         batch_size=np.where(ran & (codes != DROPPED), run.batch_rows, 0),
+        cache=Words(run.cache.astype(np.int32), CACHE_OUTCOMES),
         service=setup.service,
         exit=_exits(run, setup),
         instead=Words.of([one.instead for one in calls], num)

@@ -99,6 +99,47 @@ class GuardSetup:
 
 
 @dataclass(frozen=True, slots=True)
+class ExactSetup:
+    """A cache of whole answers. ttl_ns: None: as long as an answer is kept."""
+
+    ttl_ns: int | None = None
+    single_flight: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SemanticSetup:
+    """As spec/semantic.py has it. ttl_ns: None: as long as an entry is kept."""
+
+    max_wrong: float
+    audit: float
+    seed: int = 0
+    size: int = 100_000
+    ttl_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrontsSetup:
+    """What may answer a request before its pipeline, in each worker.
+
+    stages: places of the pipeline whose outputs are remembered, for stage_ttl_ns.
+    size_bytes: of all that the exact cache and the stages keep.
+    tabled: for each measured input whether a table of precomputed answers has it; empty: there is no table.
+    """
+
+    exact: ExactSetup | None = None
+    semantic: SemanticSetup | None = None
+    stages: tuple[int, ...] = ()
+    stage_ttl_ns: int | None = None
+    size_bytes: int = 0
+    tabled: tuple[bool, ...] = ()
+
+    @property
+    def has_caches(self) -> bool:
+        """Whether rows say that an answer was, or was not, in a cache."""
+        return self.exact is not None or self.semantic is not None or bool(self.tabled)
+
+
+@dataclass(frozen=True, slots=True)
 class Setup:
     """A service on a server. `cores`: that the server's processes may use, all workers together.
 
@@ -108,6 +149,7 @@ class Setup:
     route: which of two models answers, decided before either runs; without exits.
     guard: of a certified cascade; `exits` are those of its last point.
     names: of the stages, as rows say who answered; empty: rows say nothing of it.
+    fronts: what may answer before the pipeline; None: nothing.
     """
 
     service: str
@@ -122,6 +164,7 @@ class Setup:
     route: RouteSetup | None = None
     guard: GuardSetup | None = None
     names: tuple[str, ...] = ()
+    fronts: FrontsSetup | None = None
 
     @property
     def engine_cores(self) -> int:

@@ -40,6 +40,7 @@ class Step:
 
     expected: int
     times: BucketTimes
+    place: int  # in the pipeline
 
     def expected_ns(self) -> int:
         return self.expected
@@ -133,14 +134,14 @@ def stages_of(
     """
     scheduler = Scheduler(setup.engine_cores)
 
-    def make(stage: StageSetup) -> ModelStage | Step:
+    def make(stage: StageSetup, place: int) -> ModelStage | Step:
         times = StageTimes(
             profile.models[stage.key], stage.max_batch_size, rng, speed=speed, resample=resample
         )
         longest = max(profile.models[stage.key].samples)
         expected = round(mean_ns(profile.models[stage.key], 1, longest))
         if stage.kind == "step" and stage.execution == "inline":
-            return Step(expected, times.bucket(NO_LENGTH))
+            return Step(expected, times.bucket(NO_LENGTH), place)
         found = _model_stage(profile, stage, scheduler, times, expected)
         if stage.remote is not None:
             found.remote = SimulatedRemote(
@@ -148,8 +149,11 @@ def stages_of(
             )
         return found
 
-    made = [make(stage) for stage in setup.stages]
-    rungs = [] if setup.ladder is None else [make(rung.stage) for rung in setup.ladder.rungs]
+    made = [make(stage, place) for place, stage in enumerate(setup.stages)]
+    ladder_setup = setup.ladder
+    rungs = (
+        [] if ladder_setup is None else [make(one.stage, ladder_setup.place) for one in ladder_setup.rungs]
+    )
     declared = None if setup.ladder is None else made[setup.ladder.place]
     # Before the ladder's stage only as much time is kept for it as the quickest there needs.
     quickest = min([declared, *rungs], key=lambda one: one.expected) if declared else None

@@ -7,6 +7,7 @@ holds the loop; engine threads run beside it, on what cores are left: the loop's
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 from trivet.schedule import Batch, Drop
 from trivet.simulate.auditing import SimulatedAudit, SimulatedAudits
 from trivet.simulate.degrading import SimulatedLadder
+from trivet.simulate.fronts import SimulatedFronts
 from trivet.simulate.hiccups import NEVER, Hiccups
 from trivet.simulate.host import Host
 from trivet.simulate.lateness import LOOK_EVERY, Lateness
 from trivet.simulate.record import DROPPED, FAILED, REFUSED, UNAVAILABLE, UPSTREAM, Record
 from trivet.simulate.remote import SimulatedRemote, Told
 from trivet.simulate.setup import RouteSetup
-from trivet.simulate.stages import ModelStage, SimulatedRequest, Stages
+from trivet.simulate.stages import ModelStage, SimulatedRequest, Stages, Step
 from trivet.simulate.upstreams import CallRow
 
 _MAX_TURN_NS: Final = 2_000_000  # as in runtime/runtime.py
@@ -46,7 +48,7 @@ class Worker:
 
     Args: hiccups: of the loop's core; those of an engine are in its times.  cores: that its threads share.
     exits: the stage after which request i is answered, or None.  route: who decides that before any of them runs.
-    audits: of a certified cascade: its guard decides that.
+    audits: of a certified cascade: its guard decides that.  fronts: what may answer before the pipeline, or None.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Worker:
         exits: NDArray[np.int64] | None = None,
         route: RouteSetup | None = None,
         audits: SimulatedAudits | None = None,
+        fronts: SimulatedFronts | None = None,
     ) -> None:
         self._stages = stages
         self._scheduler = stages.scheduler
@@ -68,8 +71,11 @@ class Worker:
             stage.busy_factors = host.busy_factors(stage.model.max_batch_size)
         lone = self._models[0]
         # One model and nothing else: whoever comes alone to an idle server can be simulated in one go.
-        self._is_simple = lone.is_last and not stages.first and not lone.is_rung and lone.remote is None
+        self._is_simple = (
+            lone.is_last and not stages.first and not lone.is_rung and lone.remote is None and fronts is None
+        )
         self._remotes = [(one, one.remote) for one in stages.models if one.remote is not None]
+        self._fronts = fronts
         self._ladder = (
             SimulatedLadder(stages.scheduler, stages.rungs, stages.ladder) if stages.ladder else None
         )
@@ -110,7 +116,9 @@ class Worker:
         self._record.left = self._exits
         if self._audits is not None:
             self._audits.lengths = lengths
-        arrivals, scheduler = self._arrivals, self._scheduler
+        if self._fronts is not None:
+            self._fronts.begin(self._record, self._admit)
+        arrivals, scheduler, fronts = self._arrivals, self._scheduler, self._fronts
         while self._again or arrivals[self._next] <= self._now or self._sleep():
             begun = self._now
             self._again = False
@@ -127,6 +135,8 @@ class Worker:
                 self._answer_ended()
             if self._remotes:
                 self._hear()
+            if fronts is not None and fronts.wake_at_ns() <= self._now:
+                self._now = fronts.expire(self._now)
             if scheduler.num_waiting:
                 if scheduler.num_waiting > limit:
                     break
@@ -148,6 +158,8 @@ class Worker:
                 wake = max(timer, self._now + 1)
         for _, remote in self._remotes:
             wake = max(min(wake, remote.next_ns), self._now)
+        if self._fronts is not None:
+            wake = min(wake, max(self._fronts.wake_at_ns(), self._now + 1))
         if self._running:
             self._sleep_beside(wake)
         elif wake == NEVER:
@@ -183,6 +195,9 @@ class Worker:
 
     def _read(self) -> None:
         """Everything that has come until now; what comes meanwhile waits for the next turn."""
+        if self._fronts is not None:
+            self._read_past(self._fronts)
+            return
         arrivals, until, place = self._arrivals, self._now, self._next
         host, lengths, first = self._host, self._lengths, self._stages.first
         model = self._models[0]
@@ -221,6 +236,73 @@ class Worker:
         now = self._carry_on(request, self._models[0], now)
         self._record.offered_ns[place] = request.arrival_ns
         return now
+
+    def _read_past(self, fronts: SimulatedFronts) -> None:
+        """The same where caches or tables may answer before the pipeline does."""
+        arrivals, until, now = self._arrivals, self._now, self._now
+        while arrivals[self._next] <= until:
+            place, self._next = self._next, self._next + 1
+            now = fronts.take(place, now, self._host.read_ns, now + self._deadline_ns)
+        self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
+
+    def _admit(self, place: int, end_by_ns: int, now: int) -> int:
+        """A request that no front answers, over the first steps to the first model; when the loop is done with it."""
+        route = self._route
+        if route is not None:
+            now += route.decide_ns
+            if self._exits[place] != route.first:  # type: ignore[index]  # a route comes with ways
+                return self._pass_by(place, now, end_by_ns)
+        now = self._stepped(self._stages.first, place, now)
+        model = self._models[0]
+        request = SimulatedRequest(
+            model.queue(self._length(place)), now, end_by_ns - model.spare_ns, place, end_by_ns
+        )
+        self._record.offered_ns[place] = now
+        return self._enter(request, model, end_by_ns - self._deadline_ns, now)
+
+    def _enter(self, request: SimulatedRequest, stage: ModelStage, begun_ns: int, now: int) -> int:
+        """Offer a request to a model, or take it past one whose output is remembered; when the loop is done with it."""
+        fronts = self._fronts
+        if fronts is not None and fronts.has_stages:
+            now += fronts.looked_up_ns(stage.place)
+            if fronts.skips(stage.place, request.place, now):
+                return self._go_on(request, stage, now)
+        if self._ladder is None or not stage.is_rung:
+            is_taken = self._scheduler.offer(request, now) is None
+        else:
+            is_taken = self._ladder.offer(request, begun_ns, self._length(request.place), now)
+        return now if is_taken else self._turned_away(request, stage, now, REFUSED)
+
+    def _go_on(self, request: SimulatedRequest, stage: ModelStage, now: int) -> int:
+        """Behind a model that has its output: to the answer, or to the next one."""
+        exits = self._exits
+        if stage.is_last:
+            return self._done(request.place, now + self._host.answer_ns)
+        if exits is not None and exits[request.place] <= stage.place:
+            return self._leave(request.place, now)
+        return self._carry_on(request, stage, now)
+
+    def _stepped(self, steps: Sequence[Step], place: int, now: int) -> int:
+        """Over steps in the event loop, those that are remembered for the request left out."""
+        fronts = self._fronts
+        if fronts is None or not fronts.has_stages:
+            return now + int(sum([step.times.draw(1) for step in steps]))
+        for step in steps:
+            now += fronts.looked_up_ns(step.place)
+            if not fronts.skips(step.place, place, now):
+                now += int(step.times.draw(1))
+                fronts.ran(step.place, place, now)
+        return now
+
+    def _lost(self, place: int, now: int, outcome: int) -> int:
+        """A request is told that it gets no result; when the loop has done what follows from it."""
+        self._record.lost(place, now, outcome)
+        return now if self._fronts is None else self._fronts.failed(place, now)
+
+    def _done(self, place: int, now: int) -> int:
+        """A request is answered; when the loop has done what follows from it."""
+        self._record.done_ns[place] = now
+        return now if self._fronts is None else self._fronts.answered(place, now)
 
     def _is_served_alone(self, begun: int) -> bool:
         """The next request from being read to its answer, if it is all that there is to do; False: nothing was done.
@@ -326,6 +408,7 @@ class Worker:
         number = len(record.batches)
         record.batches.append((began, end, batch.rows))
         done, batch_of, is_last = record.done_ns, record.batch_of, stage.is_last
+        fronts = self._fronts
         jobs: list[SimulatedRequest] = batch.jobs  # type: ignore[assignment]  # every job here is one
         ladder = self._ladder if stage.is_rung else None
         audits = self._audits
@@ -342,12 +425,15 @@ class Worker:
             batch_of[place] = number
             if ladder is not None:
                 record.rung[place] = ladder.settled(stage, in_time=end <= job.end_by_ns)
+            if fronts is not None:
+                fronts.ran(stage.place, place, now)
             if end > job.end_by_ns:
-                now += answer_ns
-                record.lost(place, now, FAILED)
+                now = self._lost(place, now + answer_ns, FAILED)
             elif is_last:
                 now += answer_ns
                 done[place] = now
+                if fronts is not None:
+                    now = fronts.answered(place, now)
             elif exits is not None and exits[place] <= stage.place:
                 now = self._leave(place, now)
             else:
@@ -359,18 +445,13 @@ class Worker:
         index = request.stage + 1
         if index == len(self._models):
             return self._leave(request.place, now)
-        now += int(sum([step.times.draw(1) for step in stage.steps]))
+        now = self._stepped(stage.steps, request.place, now)
         following = self._models[index]
         request.stage = index
         request.queue = following.queue(0 if self._lengths is None else self._lengths[request.place])
         request.arrival_ns = now
         request.deadline_ns = request.end_by_ns - following.spare_ns
-        if self._ladder is None or not following.is_rung:
-            is_taken = self._scheduler.offer(request, now) is None
-        else:
-            begun_ns = request.end_by_ns - self._deadline_ns
-            is_taken = self._ladder.offer(request, begun_ns, self._length(request.place), now)
-        return now if is_taken else self._turned_away(request, following, now, REFUSED)
+        return self._enter(request, following, request.end_by_ns - self._deadline_ns, now)
 
     def _turned_away(self, request: SimulatedRequest, stage: ModelStage, now: int, outcome: int) -> int:
         """A stage gives a request no result: whoever falls in for it answers, else it is told so."""
@@ -380,15 +461,12 @@ class Worker:
         remote = stage.remote
         if remote is not None and remote.instead and now < request.end_by_ns:
             return self._answer_instead(request, stage, now, remote.rescued(None))
-        now += self._host.answer_ns
-        self._record.lost(request.place, now, outcome)
-        return now
+        return self._lost(request.place, now + self._host.answer_ns, outcome)
 
     def _leave(self, place: int, now: int) -> int:
         """Behind the last model, or where an exit stands for it: over the steps at the end to the answer."""
-        now += int(sum([step.times.draw(1) for step in self._models[-1].steps])) + self._host.answer_ns
-        self._record.done_ns[place] = now
-        return now
+        now = self._stepped(self._models[-1].steps, place, now) + self._host.answer_ns
+        return self._done(place, now)
 
     # --- other servers ------------------------------------------------------------------------------------------
 
@@ -426,16 +504,14 @@ class Worker:
             self._now = self._answer_instead(request, stage, self._now, remote.rescued(row))
             return
         outcome = FAILED if why == "timeout" else UNAVAILABLE if why in _BUSY else UPSTREAM
-        self._now += self._host.answer_ns
-        self._record.lost(request.place, self._now, outcome)
+        self._now = self._lost(request.place, self._now + self._host.answer_ns, outcome)
 
     def _answer_instead(self, request: SimulatedRequest, stage: ModelStage, now: int, told: Told) -> int:
         """At once, in place of a stage; when the loop is done with it."""
         self._record.calls[request.place] = told
         if not stage.is_last:
             return self._carry_on(request, stage, now)
-        self._record.done_ns[request.place] = now = now + self._host.answer_ns
-        return now
+        return self._done(request.place, now + self._host.answer_ns)
 
     # --- engine threads -----------------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from trivet.spec.units import Duration, Percent
 
 HASHED = "hashed"  # the encoder that needs no model
 ANSWER = "answer"  # the topic that needs no input
-_LARGEST_BUDGET = 0.2  # of wrong answers: beyond it the service would be another one
+LARGEST_BUDGET = 0.2  # of wrong answers: beyond it the service would be another one
 _LARGEST_AUDIT = 0.5
 
 Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -49,7 +49,7 @@ class SemanticCache(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, most in (("max_wrong", _LARGEST_BUDGET), ("audit", _LARGEST_AUDIT)):
+        for name, most in (("max_wrong", LARGEST_BUDGET), ("audit", _LARGEST_AUDIT)):
             share = getattr(self, name)
             if not 0 < share <= most:
                 raise FieldError(

@@ -47,6 +47,8 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         declared. In a service of several models also `model.lever`, for one of them.
     variants: names of those that may be chosen; None: all that were built and judged.
     objective: rate: the largest within the SLO; latency: the least; cost: the least processor time a request.
+    popularity: how often the service's inputs are asked for again: `even`, or `zipf:1.0` (docs/bench.md). Caches are levers
+        only where it is said.
     safety_margin: the share of the largest rate that a recommendation keeps free: `10%` or 0.1.
     """
 
@@ -54,6 +56,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     variants: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] | None = None
     objective: Objective = "rate"
     safety_margin: Percent = 0.1
+    popularity: str = "even"
 
     def __post_init__(self) -> None:
         if self.safety_margin > MAX_MARGIN:

@@ -37,7 +37,9 @@ FIRST_THRESHOLDS = (
     0.95,
     0.99,
 )  # until a profile says what share of the rows leaves at which
-CHANGE_ANSWERS = frozenset({"variant", EXIT, DEGRADE, ROUTE})
+# What may answer before the pipeline (front_levers.py).
+CACHE, SEMANTIC_CACHE, OFF = "cache", "semantic_cache", "off"
+CHANGE_ANSWERS = frozenset({"variant", EXIT, DEGRADE, ROUTE, SEMANTIC_CACHE})
 # What simulation cannot tell apart, as it works on profiled times: tried live beside the best, one at a time.
 LIVE_ONLY = frozenset({"graph_optimization", "spinning"})
 MAX_BATCH_SIZE = 64

@@ -6,11 +6,24 @@ from trivet.catalog.study import LeftOut
 from trivet.errors import SpecError
 from trivet.spec.fields import FieldError, FieldPath
 from trivet.spec.levers import Levers
+from trivet.spec.semantic import LARGEST_BUDGET
 from trivet.spec.tuning import KEPT, Bounds, LeverRule
-from trivet.spec.units import parse_duration_ns
+from trivet.spec.units import parse_duration_ns, parse_size
 from trivet.tune.choice import Value
 from trivet.tune.degrade_lever import check_degrade_value
-from trivet.tune.lever import DECLARED, DEGRADE, DURATIONS, EXIT, OF_CORES, ROUTE, Lever, levers_with
+from trivet.tune.lever import (
+    CACHE,
+    DECLARED,
+    DEGRADE,
+    DURATIONS,
+    EXIT,
+    OF_CORES,
+    OFF,
+    ROUTE,
+    SEMANTIC_CACHE,
+    Lever,
+    levers_with,
+)
 from trivet.tune.route_lever import check_route_value
 
 
@@ -89,6 +102,20 @@ def check_value(lever: str, value: Value, num_cores: int, path: FieldPath) -> No
     if lever == ROUTE:
         check_route_value(value, path)
         return
+    if lever == CACHE:
+        if value != OFF:
+            _check_size(value, path)
+        return
+    if lever == SEMANTIC_CACHE:
+        is_budget = (
+            isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LARGEST_BUDGET
+        )
+        if value != OFF and not is_budget:
+            raise FieldError(
+                path,
+                f"semantic_cache: expected a share of wrong answers such as 0.01, or {OFF}, got {value!r}",
+            )
+        return
     if lever in OF_CORES and isinstance(value, int) and not 1 <= value <= num_cores:
         raise FieldError(
             path,
@@ -96,6 +123,13 @@ def check_value(lever: str, value: Value, num_cores: int, path: FieldPath) -> No
         )
     if lever != "workers":
         levers_with(Levers(), {lever: value}, path)
+
+
+def _check_size(value: Value, path: FieldPath) -> None:
+    try:
+        parse_size(value)
+    except SpecError as error:
+        raise FieldError(path, f"cache: expected a size such as 64MiB, or {OFF}: {error}") from None
 
 
 def _told(rule: Bounds) -> str:

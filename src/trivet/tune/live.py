@@ -16,6 +16,7 @@ from trivet.clock import Clock, MonotonicClock
 from trivet.errors import UserError
 from trivet.experiment.placement import Placement
 from trivet.experiment.simulating.elsewhere import refuse_remote
+from trivet.experiment.simulating.fronts import has_fronts, without_fronts
 from trivet.experiment.simulating.live_points import asked
 from trivet.experiment.simulating.profiling import MAX_POINTS, POINT_S, profile_service
 from trivet.experiment.simulating.simulated import setup_of, stage_key
@@ -31,7 +32,15 @@ from trivet.spec.configuration import Configuration
 from trivet.tune.bench import BlockResult
 from trivet.tune.choice import Choice
 from trivet.tune.exit_figures import exit_accuracy, exit_difference
-from trivet.tune.lever import DEGRADE
+from trivet.tune.front_figures import (
+    difference_with_wrong_hits,
+    max_wrong_of,
+    with_wrong_hits,
+    wrong_share,
+)
+from trivet.tune.front_levers import profiled_fronts
+from trivet.tune.legs import more_accurate_is_larger
+from trivet.tune.lever import CACHE, DEGRADE, SEMANTIC_CACHE
 from trivet.tune.screen import answers_of
 from trivet.tune.served import Kept, Served
 from trivet.tune.space import Space
@@ -71,6 +80,7 @@ class LiveBench:
         self.environment = environment
         self.tags: dict[str, str] = {}
         self._kept = Kept(catalog=catalog, environment=environment, command=tuple(command), tags=self.tags)
+        self._zipf = space.zipf
         self._profile: ServiceProfile | None = None
         self._setups: dict[Choice, Setup] = {}
         self._running: dict[Choice, Served] = {}
@@ -105,6 +115,7 @@ class LiveBench:
             # A batch that takes longer breaks the SLO for all that are in it: how much longer is of no interest.
             longest_ns=self._goal.slo_latency_ns,
             path=self._profile_path,
+            fronts=self._profiled_fronts(),
             seed=self._seed,
             on_progress=lambda what, done, of: self._say(f"profile {done} of {of}: {what}"),
         )
@@ -113,6 +124,10 @@ class LiveBench:
                 self._lenders.setdefault(stage_key(configuration, index), (configuration, index))
         self._setups.clear()
         return self._profile
+
+    def _profiled_fronts(self) -> Configuration:
+        is_searched = any(lever.lever == CACHE for lever in self._space.levers)
+        return profiled_fronts(self._space.base, is_searched=is_searched)
 
     def _with_thread(self, choice: Choice) -> Choice:
         """The same on an engine thread, where that is a lever: only there is seen what handing a batch over costs, and
@@ -151,10 +166,18 @@ class LiveBench:
         return {choice: found[choice] for choice in choices}
 
     def accuracy(self, choice: Choice) -> Figure | None:
+        """Of the choice's pipeline, less what its semantic cache gives wrong."""
+        found = self._pipeline_accuracy(choice)
+        wrong, budget = self._wrong(choice)
+        if found is None or wrong is None or not budget:
+            return found if wrong is not None else None
+        return with_wrong_hits(found, wrong, budget, larger_is_better=more_accurate_is_larger(self._goal))
+
+    def _pipeline_accuracy(self, choice: Choice) -> Figure | None:
         """As the variant was judged; of what was not judged, as its first trial found; of other thresholds of exits as the
         profile has it until then."""
         if self._space.changes_exit(choice):
-            known = self._accuracies.get(self._unloaded(choice))
+            known = self._accuracies.get(_pipeline_of(choice))
             if known is None and self._profile is not None:
                 known = exit_accuracy(self._space.configuration(choice)[0], self._profile)
             return known
@@ -165,9 +188,28 @@ class LiveBench:
             return changed[0].accuracy
         if not changed and (known := self._original()) is not None:
             return known
-        return self._accuracies.get(self._unloaded(choice))
+        return self._accuracies.get(_pipeline_of(choice))
 
     def difference(self, choice: Choice) -> Figure | None:
+        """To the default's accuracy: of the pipelines, and of what semantic caches give wrong."""
+        found = self._pipeline_difference(choice)
+        if choice.get(SEMANTIC_CACHE) == self._space.default.get(SEMANTIC_CACHE):
+            return found
+        (wrong, budget), (own, own_budget) = self._wrong(choice), self._wrong(self._space.default)
+        is_same = _pipeline_of(choice) == _pipeline_of(self._space.default)
+        if wrong is None or own is None or (found is None and not is_same):
+            return None
+        larger = more_accurate_is_larger(self._goal)
+        return difference_with_wrong_hits(found, wrong, budget, own, own_budget, larger_is_better=larger)
+
+    def _wrong(self, choice: Choice) -> tuple[float | None, float]:
+        """The share of requests that a choice's semantic cache answers wrong (None: not known), and its budget of them."""
+        fronts = None if self._profile is None else self.setup(choice).fronts
+        if self._profile is None or fronts is None:
+            return 0.0, 0.0
+        return wrong_share(self._profile, fronts, self._zipf, self._seed), max_wrong_of(fronts)
+
+    def _pipeline_difference(self, choice: Choice) -> Figure | None:
         if self._space.changes_exit(choice):
             if self._profile is None:
                 return None
@@ -177,10 +219,6 @@ class LiveBench:
             return exit_difference(configuration, default, self._profile)
         changed = [one for one in self._space.judged(choice).values() if one.variant.answers_change]
         return changed[0].difference if len(changed) == 1 else None
-
-    def _unloaded(self, choice: Choice) -> tuple[object, ...]:
-        """The levers that change answers where nobody waits, so that nobody stands in."""
-        return answers_of(Choice({name: value for name, value in choice.items() if name != DEGRADE}))
 
     def _original(self) -> Figure | None:
         judged = self._space.judged(self._space.default).values()
@@ -196,15 +234,22 @@ class LiveBench:
             slo_latency_ns=self._goal.slo_latency_ns,
             seed=int(np.random.SeedSequence((self._seed, block)).generate_state(1)[0]),
             max_send_lag_ns=self._max_send_lag_ns,
-            asking=asked().asking,
+            popularity=self._space.popularity,
+            asking=self._asked().asking,
             workers=self._space.configuration(choice)[1],
         )
         result, stopped = served.block(workload, {"block": str(block), "levers": choice.told()})
         if stopped:
             raise KeyboardInterrupt
-        if result.failure:
+        # A block begins with empty caches, as the simulated ones do: what the one before it left would flatter it.
+        if result.failure or has_fronts(self._space.configuration(choice)[0].service):
             self._stop([choice])
         return result
+
+    def _asked(self, workers: int = 1) -> Workload:
+        """With as many inputs as were profiled, so that requests repeat as they do in the simulation."""
+        fronts = None if self._profile is None else self._profile.fronts
+        return asked(workers) if fronts is None else asked(workers, max_inputs=fronts.num_inputs)
 
     def _started(self, choice: Choice) -> Served | str:
         """Its server, or why it has none."""
@@ -212,18 +257,24 @@ class LiveBench:
             return self._running[choice]
         configuration, workers = self._space.configuration(choice)
         self._lend_profiles(configuration)
-        served = Served(configuration, workers, self._placement, self._kept, asked(workers))
+        served = Served(configuration, workers, self._placement, self._kept, self._asked(workers))
         try:
+            self._judge(choice, configuration, workers)
             self._running[choice] = served.__enter__()
-            changes_exit = self._space.changes_exit(choice)
-            answers = self._unloaded(choice)
-            if answers not in self._accuracies and (changes_exit or self.accuracy(choice) is None):
-                # On rows that no exit was made with: all others would flatter it.
-                self._accuracies[answers] = served.accuracy(unseen=changes_exit)
         except UserError as error:
             self._stop([choice])
             return str(error)
         return served
+
+    def _judge(self, choice: Choice, configuration: Configuration, workers: int) -> None:
+        """Its pipeline, where nothing tells yet how accurate that is: without caches, which would know the rows later."""
+        pipeline, changes_exit = _pipeline_of(choice), self._space.changes_exit(choice)
+        if pipeline in self._accuracies or not (changes_exit or self._pipeline_accuracy(choice) is None):
+            return
+        bare = without_fronts(configuration)
+        with Served(bare, workers, self._placement, self._kept, asked(workers)) as served:
+            # On rows that no exit was made with: all others would flatter it.
+            self._accuracies[pipeline] = served.accuracy(unseen=changes_exit)
 
     def _lend_profiles(self, configuration: Configuration) -> None:
         """A server that starts measures its engines; what was measured here of the same engine it need not measure again."""
@@ -247,3 +298,9 @@ class LiveBench:
             for choice in choices:
                 if choice in self._running:
                     stack.push(self._running.pop(choice))
+
+
+def _pipeline_of(choice: Choice) -> tuple[object, ...]:
+    """The levers that change what the pipeline answers, whatever is before it, where nobody waits: nobody stands in."""
+    others = {lever: value for lever, value in choice.items() if lever not in (SEMANTIC_CACHE, DEGRADE)}
+    return answers_of(Choice(others))

@@ -12,6 +12,7 @@ from trivet.schedule.deferral import MIN_GAIN
 from trivet.simulate.profile import ModelTimes, ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.tune.choice import Choice, Value
+from trivet.tune.front_levers import with_sizes
 from trivet.tune.lever import EXIT
 from trivet.tune.space import Lever, Space
 
@@ -41,6 +42,7 @@ def narrowed(space: Space, profile: ServiceProfile, setup_of: Callable[[Choice],
     """
     levers, left_out = list(space.levers), list(space.left_out)
     levers = [found for lever in levers if (found := _with_thresholds(lever, space, profile, left_out))]
+    levers = [with_sizes(lever, profile) for lever in levers]
     for model in space.base.service.models:
         gains = _gains(space, profile, setup_of, model)
         if not gains:

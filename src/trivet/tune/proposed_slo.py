@@ -17,7 +17,7 @@ def proposed_slo(bench: Bench, space: Space, seed: int, budget_ns: int) -> int:
     """Nanoseconds: twice the p99 of the default at half of what its engines alone could bear, rounded up."""
     profile = bench.profile([space.default], budget_ns=budget_ns)
     setup = bench.setup(space.default)
-    load = SimulatedLoad(profile, FIRST, seed)
+    load = SimulatedLoad(profile, FIRST, seed, space.zipf)
     rate = engine_bound_rps(profile, setup) / 2
     for _ in range(_MAX_STEPS):
         point = load.at(setup, rate)

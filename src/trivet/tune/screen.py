@@ -63,12 +63,14 @@ class Screening:
 
 
 class Screen:
-    """Simulates choices one by one; each distinct setup once."""
+    """Simulates choices one by one; each distinct setup once. Args: zipf: of the inputs, as in SimulatedLoad."""
 
-    def __init__(self, profile: ServiceProfile, setup_of: SetupOf, goal: Goal, seed: int) -> None:
+    def __init__(
+        self, profile: ServiceProfile, setup_of: SetupOf, goal: Goal, seed: int, zipf: float = 0.0
+    ) -> None:
         self._profile, self._setup_of, self._goal = profile, setup_of, goal
-        self._short = SimulatedLoad(profile, FIRST, seed)
-        self._long = SimulatedLoad(profile, SECOND, seed)
+        self._short = SimulatedLoad(profile, FIRST, seed, zipf)
+        self._long = SimulatedLoad(profile, SECOND, seed, zipf)
         self.reference_rps = 0.0
         self.known: dict[Setup, Screened] = {}
         self.same = 0
@@ -190,14 +192,14 @@ def largest_rate(
         return points[-1].holds(slo_latency_ns)
 
     bound = engine_bound_rps(profile, setup)
+    most = max(bound, hit_bound_rps(profile, setup))
     if guess is None:
         first, growth = bound / 2, 2.0
     else:
-        first, growth = min(guess, bound / NEARBY), NEARBY
+        first, growth = min(guess, most / NEARBY), NEARBY
     least = bound * LOWEST_SHARE if at_least is None else at_least
-    found = largest(
-        holds, max(first, least), growth=growth, least=least, most=max(bound, least), precision=precision
-    )
+    most = max(most, least)
+    found = largest(holds, max(first, least), growth=growth, least=least, most=most, precision=precision)
     return found[0], points
 
 
@@ -281,6 +283,13 @@ def _row_ns(profile: ServiceProfile, stage: StageSetup) -> float:
     )
 
 
+def hit_bound_rps(profile: ServiceProfile, setup: Setup) -> float:
+    """More than the server could do were every request answered before its pipeline; 0: nothing does that."""
+    if setup.fronts is None or profile.fronts is None:
+        return 0.0
+    return setup.workers * NS_PER_S / max(1.0, _mean(profile.fronts.hit_ns))
+
+
 def answers_of(choice: Choice) -> tuple[object, ...]:
     """The levers that change answers: choices with the same ones are as accurate as each other."""
     return tuple(choice[lever] for lever in choice if changes_answers(lever))
@@ -292,6 +301,7 @@ def _mean(values: Sequence[int]) -> float:
 
 def _at_reference(point: Point) -> dict[str, float]:
     found = dict(zip(_FIGURES[1:], (point.p50_ms, point.p99_ms, point.cpu_ms), strict=True))
+    found |= {"hit_share": point.hit_share} if point.hit_share else {}
     return {name: figure for name, figure in found.items() if math.isfinite(figure)}
 
 

@@ -32,10 +32,8 @@ from trivet.stats.percentile import percentile_ns
 from trivet.tune.bench import BlockResult
 from trivet.tune.degrade_lever import shares_of_rows
 from trivet.tune.recommending.written import configuration_yaml
+from trivet.tune.simulated_load import NUM_ALONE
 
-NUM_ALONE = (
-    32  # inputs that are asked alone: they warm everything up, and a replay compares answers with theirs
-)
 MAX_LABELLED = 1000
 NEVER_NS = 2**62  # the latency of a request that got no result
 
@@ -191,6 +189,9 @@ def _result(measured: Measured, workload: Workload, run_id: str, failure: str) -
             values["slo_latency_ms"] = at_slo / 1e6
         budget_ns = workload.slo_latency_ns or NEVER_NS - 1
         values["slo_attainment"] = float((latencies <= budget_ns).mean())
+        cache = window.words["cache"]
+        if not cache.equal("").all():
+            values["hit_share"] = float((~cache.equal("", "miss")).mean())
     return BlockResult(
         rate_rps=workload.rate_rps or math.nan,
         figures=values,

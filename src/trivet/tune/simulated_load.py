@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from trivet.load.popularity import picks
+from trivet.simulate.asked import EVENLY, Asked
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.record import OK
 from trivet.simulate.server import Slo, simulated
@@ -17,7 +19,9 @@ from trivet.tune.degrade_lever import shares_of_answers
 NS_PER_S, NS_PER_MS = 1e9, 1e6
 WARMUP_SHARE = 0.05  # of the requests: the server starts empty
 NEVER_NS = 2**62  # the latency of a request that gets no result
-_GAPS, _SERVICE = 0, 1  # purposes of seeds
+_GAPS, _SERVICE, _ITEMS = 0, 1, 2  # purposes of seeds
+# Inputs that a live trial asks alone before its block: they warm everything up, and a replay compares answers with theirs.
+NUM_ALONE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,16 +35,20 @@ class Point:
     p99_ms: float
     cpu_ms: float
     shares: Mapping[str, float] = field(default_factory=dict)
+    hit_share: float = 0.0
 
     def holds(self, slo_latency_ns: int) -> bool:
         return self.slo_ms * NS_PER_MS <= slo_latency_ns
 
 
 class SimulatedLoad:
-    """Args: num_requests: of each simulation.  seed: of arrivals and draws, the same for all."""
+    """Args: num_requests: of each simulation.  seed: of arrivals, inputs and draws, the same for all.
+    zipf: the exponent of the popularity of inputs; 0: even.
+    """
 
-    def __init__(self, profile: ServiceProfile, num_requests: int, seed: int) -> None:
+    def __init__(self, profile: ServiceProfile, num_requests: int, seed: int, zipf: float = 0.0) -> None:
         self._profile = profile
+        self._asked = _asked(profile, num_requests, seed, zipf)
         self._seed = seed
         gaps = np.random.default_rng((seed, _GAPS)).exponential(size=num_requests)
         self._instants = np.cumsum(gaps)
@@ -59,6 +67,7 @@ class SimulatedLoad:
             arrivals_ns,
             rng=rng,
             slo=None if within_ns is None else self._slo(setup, within_ns),
+            asked=self._asked if setup.fronts is not None or self._asked.zipf else EVENLY,
         )
         latencies = np.where(run.outcome == OK, run.done_ns - run.intended_ns, NEVER_NS)
         steady = latencies[self._first :]
@@ -69,6 +78,7 @@ class SimulatedLoad:
             p99_ms=_ms(steady, 0.99),
             cpu_ms=run.busy_ns / len(latencies) / NS_PER_MS,
             shares=_shares(setup, run.rung[run.outcome == OK]),
+            hit_share=float(run.is_hit()[self._first :].mean()),
         )
 
     def _slo(self, setup: Setup, within_ns: int) -> Slo:
@@ -79,6 +89,14 @@ class SimulatedLoad:
 def _shares(setup: Setup, ran: NDArray[np.uint8]) -> dict[str, float]:
     rungs = () if setup.ladder is None else setup.ladder.rungs
     return shares_of_answers(ran, [rung.name for rung in rungs])
+
+
+def _asked(profile: ServiceProfile, num_requests: int, seed: int, zipf: float) -> Asked:
+    """The same inputs for all configurations, of which the first ones were asked before, as in a live trial."""
+    if profile.fronts is None:
+        return EVENLY
+    items = picks(num_requests, profile.fronts.num_inputs, zipf, np.random.default_rng((seed, _ITEMS)))
+    return Asked(items, zipf, NUM_ALONE)
 
 
 def _ms(latencies: NDArray[np.int64], p: float) -> float:

@@ -10,12 +10,14 @@ import msgspec
 from trivet.catalog.study import LeftOut
 from trivet.experiment.variants.judged_variants import JudgedVariant
 from trivet.host import engine_cores
+from trivet.load.popularity import EVEN
 from trivet.spec.configuration import Configuration, with_service
 from trivet.spec.fields import FieldError, nearest
 from trivet.spec.service import Model, Service, Stage
 from trivet.spec.tuning import Tuning
 from trivet.tune.choice import Choice, Value
 from trivet.tune.degrade_lever import degrade_lever, sets_idle_models, with_budget
+from trivet.tune.front_levers import front_levers, with_front_levers, zipf_of
 from trivet.tune.lever import (
     DECLARED,
     DEGRADE,
@@ -156,7 +158,19 @@ class Space:
         service = msgspec.structs.replace(base.service, models=models, pipeline=pipeline)
         service = with_budget(service, choice.get(DEGRADE, DECLARED))
         service = with_ease(service, choice.get(ROUTE, DECLARED))
-        return with_service(base, service), int(choice.get("workers", 1))
+        made = with_front_levers(with_service(base, service), choice)
+        return made, int(choice.get("workers", 1))
+
+    @property
+    def popularity(self) -> str:
+        """Of inputs, in words."""
+        tuning = self.base.service.tune
+        return EVEN if tuning is None else tuning.popularity
+
+    @property
+    def zipf(self) -> float:
+        """The exponent of the popularity of inputs; 0: even."""
+        return zipf_of(self.base.service)
 
     def _with_variants(self, choice: Choice) -> Configuration:
         """Files are read once for each combination of variants."""
@@ -287,6 +301,7 @@ def _all_levers(
     if service.route is not None:
         yield route_lever(configuration)
     yield _workers(configuration, num_cores, left_out)
+    yield from front_levers(configuration, left_out)
 
 
 def _workers(configuration: Configuration, num_cores: int, left_out: list[LeftOut]) -> Lever:

@@ -19,7 +19,7 @@ from trivet.tune.choice import Choice
 from trivet.tune.degrade_lever import Losses, paid, shares_of
 from trivet.tune.goals import OBJECTIVES, floor_standing
 from trivet.tune.legs import ACCURACY, DIFFERENCE, more_accurate_is_larger
-from trivet.tune.lever import DEGRADE
+from trivet.tune.lever import DEGRADE, SEMANTIC_CACHE
 from trivet.tune.screen import Screened, Screening, answers_of
 from trivet.tune.space import Space
 from trivet.variants.variant import ORIGINAL
@@ -33,6 +33,7 @@ UNITS = {
 }
 NUM_KEPT = 200  # configurations that were only simulated; the best of them
 Z = 1.96
+HITS = "hit_share"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ class State:
         judged = self.space.judged(choice).values()
         changes = any(one.variant.name != ORIGINAL and one.variant.answers_change for one in judged)
         changes = changes or self.space.changes_exit(choice) or self.space.changes_degrade(choice)
+        changes = changes or choice.get(SEMANTIC_CACHE) != self.space.default.get(SEMANTIC_CACHE)
         return floor_standing(
             self.accuracy(choice), self.goal, answers_change=changes, difference=self.difference(choice)
         )
@@ -241,8 +243,17 @@ def measured_figures(state: State, beliefs: Beliefs, choice: Choice) -> dict[str
                 estimate=interval.estimate, low=interval.low, high=interval.high, unit=UNITS[name]
             )
     if found:
-        found |= _judged_figures(state, choice)
+        found |= _judged_figures(state, choice) | _hits_of(state.records.blocks.get(choice, ()))
     return found | _promise_kept(state.records.blocks.get(choice, ()))
+
+
+def _hits_of(blocks: Sequence[TrialBlock]) -> dict[str, Figure]:
+    """The share of requests that were answered before the pipeline; nothing where no cache was asked."""
+    shares = [block.values[HITS] for block in blocks if not block.invalid and HITS in block.values]
+    if not shares:
+        return {}
+    told = f"of {len(shares)} blocks that began with empty caches; a hit costs no engine"
+    return {HITS: Figure(estimate=sum(shares) / len(shares), unit="share", verdict=told)}
 
 
 def _promise_kept(blocks: Sequence[TrialBlock]) -> dict[str, Figure]:
@@ -271,7 +282,13 @@ def predicted_figures(state: State, beliefs: Beliefs, choice: Choice) -> dict[st
                 high=math.exp(mean + Z * spread),
                 unit=UNITS[name],
             )
-    return found | _judged_figures(state, choice) if found else found
+    if not found:
+        return found
+    screened = beliefs.screened(choice)
+    if screened is not None and HITS in screened.figures:
+        told = "from empty caches on; a hit costs no engine"
+        found[HITS] = Figure(estimate=screened.figures[HITS], unit="share", verdict=told)
+    return found | _judged_figures(state, choice)
 
 
 def _judged_figures(state: State, choice: Choice) -> dict[str, Figure]:

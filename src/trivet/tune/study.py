@@ -135,7 +135,7 @@ class _Study:
             budget_ns = state.budget.screen_ns
             most = num_screened(budget_ns)
             end_ns = state.bench.now_ns() + budget_ns
-            looker = Screen(state.profile, state.bench.setup, state.goal, state.seed)
+            looker = Screen(state.profile, state.bench.setup, state.goal, state.seed, state.space.zipf)
             proposed = proposals(state.space, looker, state.goal, most, state.seed)
             state.screening = screen(
                 looker,

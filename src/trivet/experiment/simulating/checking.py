@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trivet.errors import UserError
 from trivet.experiment.measured import Measured
+from trivet.simulate.asked import EVENLY, Asked
 from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.forecast import Forecast, forecast
 from trivet.simulate.profile import ServiceProfile
@@ -20,6 +21,7 @@ from trivet.stats.percentile import percentile_ns
 Ints = NDArray[np.int64]
 NS_PER_MS, NS_PER_S = 1e6, 1e9
 _PERCENTILES = {"latency_p50_ms": 0.5, "latency_p95_ms": 0.95, "latency_p99_ms": 0.99}
+_SHARES = ("slo_attainment", "hit_share")
 _LEAST_REQUESTS = 200  # a p99 of fewer is one request's latency
 
 
@@ -41,7 +43,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     def error(self, figure: str = "latency_p99_ms") -> float:
         """Relative: of a share, the difference itself."""
         live, estimate = self.live[figure], self.predicted[figure][0]
-        return estimate - live if figure == "slo_attainment" else estimate / live - 1
+        return estimate - live if figure in _SHARES else estimate / live - 1
 
     def covers(self, figure: str = "latency_p99_ms") -> bool:
         """Whether the live value lies in the forecast's interval."""
@@ -56,6 +58,7 @@ class Replayed:
     arrivals_ns: Ints
     lengths: Ints | None
     warmup_ns: int
+    asked: Asked = EVENLY
 
 
 def replayed(measured: Measured, profile: ServiceProfile) -> Replayed:
@@ -63,11 +66,12 @@ def replayed(measured: Measured, profile: ServiceProfile) -> Replayed:
     rows = measured.rows
     order = np.argsort(rows["intended_ns"], kind="stable")
     intended = rows["intended_ns"][order]
-    lengths = None
+    lengths, items = None, np.maximum(rows["item"][order], 0)
     if profile.lengths:
         buckets = np.array(profile.lengths, np.int64)
-        lengths = buckets[np.maximum(rows["item"][order], 0) % len(buckets)]
-    return Replayed(intended - intended[0], lengths, measured.record.measured_from_ns - int(intended[0]))
+        lengths = buckets[items % len(buckets)]
+    warmup_ns = measured.record.measured_from_ns - int(intended[0])
+    return Replayed(intended - intended[0], lengths, warmup_ns, Asked(items))
 
 
 def check(
@@ -95,6 +99,7 @@ def check(
         lengths=given.lengths,
         warmup_ns=given.warmup_ns,
         error=error,
+        asked=given.asked,
     )
     if found.refused:
         raise NotProfiledError(f"not simulated: {found.refused}")
@@ -119,7 +124,11 @@ def live_figures(window: RowColumns, slo_latency_ns: int | None) -> dict[str, fl
     if len(latencies):
         figures = {name: percentile_ns(latencies, p) / NS_PER_MS for name, p in _PERCENTILES.items()}
     within = len(latencies) if slo_latency_ns is None else int((latencies <= slo_latency_ns).sum())
-    return figures | {"slo_attainment": within / max(1, window.num_rows)}
+    figures["slo_attainment"] = within / max(1, window.num_rows)
+    cache = window.words["cache"]
+    if not cache.equal("").all():
+        figures["hit_share"] = float((~cache.equal("", "miss")).mean())
+    return figures
 
 
 def _triples(found: Forecast) -> dict[str, tuple[float, float, float]]:

@@ -96,6 +96,7 @@ def controlled_figure(
             P,
             is_counted=is_counted,
             lengths=given.lengths,
+            asked=given.asked,
             seed=workload.seed,
             on_progress=on_progress,
         )

@@ -33,6 +33,7 @@ from trivet.spec.yaml_text import service_yaml
 
 Ints = NDArray[np.int64]
 NUM_USERS = 32  # of the full run: as many connections as requests can wait
+NUM_INPUTS = Asking().max_inputs
 LEAST_RPS, MOST_RPS = 5.0, 200.0  # of the nearly idle one
 
 
@@ -94,6 +95,13 @@ def absolute(configuration: Configuration) -> Configuration:
         by = name(service.decode.by) if is_target(service.decode.by) else service.decode.by
         labels = name(labels) if isinstance(labels, str) else labels
         changes["decode"] = msgspec.structs.replace(service.decode, by=by, labels=labels)
+    if service.precomputed is not None:
+        changes["precomputed"] = msgspec.structs.replace(
+            service.precomputed, table=str(root / service.precomputed.table)
+        )
+    if service.semantic_cache is not None and is_target(service.semantic_cache.encoder):
+        encoder = name(service.semantic_cache.encoder)
+        changes["semantic_cache"] = msgspec.structs.replace(service.semantic_cache, encoder=encoder)
     if service.metric is not None and is_target(service.metric):
         changes["metric"] = name(service.metric)
     return msgspec.structs.replace(configuration, service=msgspec.structs.replace(service, **changes))
@@ -156,9 +164,9 @@ def few(
     return _offered(made, placement, load, seed, 0, IDLE)
 
 
-def asked(workers: int = 1) -> Workload:
+def asked(workers: int = 1, max_inputs: int = NUM_INPUTS) -> Workload:
     """How a profile asks: as a benchmark does by default, with the phases of each request."""
-    return Workload(asking=Asking(phases=True), workers=workers)
+    return Workload(asking=Asking(phases=True, max_inputs=max_inputs), workers=workers)
 
 
 def _offered(

@@ -18,6 +18,8 @@ from trivet.experiment.data_parts import why_no_data
 from trivet.experiment.placement import Placement
 from trivet.experiment.simulating.engine_points import EngineJob, EngineTimes
 from trivet.experiment.simulating.engine_process import EngineProcess, ProfilingError
+from trivet.experiment.simulating.front_points import FrontPoints, num_front_points
+from trivet.experiment.simulating.fronts import has_fronts, why_not_semantic, without_fronts
 from trivet.experiment.simulating.hiccup_probe import Seen
 from trivet.experiment.simulating.host_costs import LivePoints, costs_of
 from trivet.experiment.simulating.live_points import (
@@ -39,6 +41,7 @@ from trivet.experiment.simulating.remote_points import (
     upstream_names,
 )
 from trivet.experiment.simulating.simulated import (
+    front_key,
     has_exits,
     local_alone,
     remote_key,
@@ -81,16 +84,27 @@ def profile_service(
     path: Path | None = None,
     seed: int = 0,
     longest_ns: int = 0,
+    fronts: Configuration | None = None,
     on_progress: Progress = lambda what, done, of: None,
 ) -> ServiceProfile:
     """Args: configurations: one for each variant and number of threads that matters; the first is served for the live
     points.  path: where the profile is kept; what a file there holds of this machine already is not measured again.
     longest_ns: larger batches than the first that takes longer are of no use; 0: than the deadline allows.
+    fronts: whose caches and tables are measured; None: those of the first.
     Raises: UserError: a configuration cannot be served.  ProfilingError: a point could not be measured.
     """
-    every = [one for whole in configurations for one in (whole, *rung_configurations(whole))]
+    bare = map(without_fronts, configurations)
+    every = [one for whole in bare for one in (whole, *rung_configurations(whole))]
     profiling = _Profiling(
-        every, placement, max_points, int(point_s * NS_PER_S), path, seed, longest_ns, on_progress
+        every,
+        placement,
+        max_points,
+        int(point_s * NS_PER_S),
+        path,
+        seed,
+        longest_ns,
+        fronts or configurations[0],
+        on_progress,
     )
     return profiling.run()
 
@@ -105,9 +119,10 @@ class _Profiling:
         path: Path | None,
         seed: int,
         longest_ns: int,
+        fronts: Configuration,
         on_progress: Progress,
     ) -> None:
-        self._bound_ns = longest_ns
+        self._bound_ns, self._with_fronts = longest_ns, fronts
         self._configurations, self._placement = distinct(configurations), placement
         self._point_ns, self._path, self._seed = point_ns, path, seed
         # Many configurations share what time there is for engines: each pass of each then takes less.
@@ -118,7 +133,7 @@ class _Profiling:
         self._lengths = max(1, (max_points - _LIVE_POINTS) // num_visits)
         self._num_done = 0
         num_remote = len({remote_key(one) for one in configurations} - {None})
-        self._num_all = _LIVE_POINTS + num_visits + num_remote * len(USERS)
+        self._num_all = _LIVE_POINTS + num_visits + num_remote * len(USERS) + num_front_points(fronts)
         self._process = EngineProcess(placement)
         self._profile = msgspec.structs.replace(self._begun(), longest_ns=longest_ns)
 
@@ -138,6 +153,7 @@ class _Profiling:
                 self._live(local)
         for one in self._configurations:
             self._upstreams(one)
+        self._fronts()
         for one in missing:
             passes[one.hash].append(self._engines(one))
             self._keep(one, passes[one.hash])
@@ -287,6 +303,36 @@ class _Profiling:
             costs, hiccups=seen.hiccups, observed_ns=seen.observed_ns, housekeeping=sum(idle)
         )
         self._save(msgspec.structs.replace(self._profile, host=costs, notes=_notes(seen, self._bound_ns)))
+
+    def _fronts(self) -> None:
+        """Of the configuration that has any, where they are not known yet."""
+        configuration = self._with_fronts
+        if not has_fronts(configuration.service) or self._knows_fronts(configuration):
+            return
+        setup = setup_of(without_fronts(configuration), self._profile, workers=1, num_cores=self._num_cores)
+        points = FrontPoints(
+            configuration,
+            _patient(configuration),
+            self._placement,
+            setup,
+            self._profile.host,
+            self._point_ns,
+            self._seed,
+            self._told,
+        )
+        found = msgspec.structs.replace(points.measure(), of=front_key(configuration))
+        self._save(msgspec.structs.replace(self._profile, fronts=found))
+
+    def _knows_fronts(self, configuration: Configuration) -> bool:
+        known, service = self._profile.fronts, configuration.service
+        if known is None or known.of != front_key(configuration):
+            return False
+        is_meant = (
+            service.semantic_cache is None
+            or known.semantic is not None
+            or bool(why_not_semantic(configuration))
+        )
+        return is_meant and (service.precomputed is None or configuration.hash in known.tabled)
 
     def _save(self, profile: ServiceProfile) -> None:
         self._profile = profile

@@ -9,6 +9,7 @@ import numpy as np
 
 from trivet import host
 from trivet.errors import SpecError
+from trivet.experiment.simulating.fronts import fronts_setup
 from trivet.experiment.simulating.remote_points import last_upstreams, remote_place
 from trivet.runtime.preparing import profile as profiles
 from trivet.runtime.preparing.engines import num_threads, wanted_batch_size
@@ -68,6 +69,7 @@ def setup_of(
         route=_route(configuration, profile),
         guard=_guard(configuration, profile),
         names=tuple(stage.target for stage in service.pipeline),
+        fronts=fronts_setup(configuration, profile),
     )
 
 
@@ -208,6 +210,12 @@ def table_key(configuration: Configuration) -> str:
         router = configuration.service.route.router
         stages.append([next(file.digest for file in configuration.files if file.name == router), None])
     return hashlib.sha256(msgspec.json.encode(stages)).hexdigest()[:16]
+
+
+def front_key(configuration: Configuration) -> str:
+    """Of all that the answers to the data depend on: the data, and the stages' bytes."""
+    samples = Samples(configuration.service, Path(configuration.root), lambda: 0)
+    return f"{samples.digest[:16]}/{table_key(configuration)}"
 
 
 def thresholds_of(configuration: Configuration) -> dict[int, float]:

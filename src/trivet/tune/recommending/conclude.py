@@ -54,7 +54,7 @@ def _other_slo(state: State, record: Study) -> OtherSlo:
     profile = state.profile
     if profile is None:
         return {}
-    load = SimulatedLoad(profile, NUM_REQUESTS, state.seed)
+    load = SimulatedLoad(profile, NUM_REQUESTS, state.seed, state.space.zipf)
 
     def predicted_rps(trial: Trial, budget_ns: int) -> float:
         setup, measured = state.bench.setup(Choice(trial.levers)), trial.measured[LIMIT].estimate
@@ -80,7 +80,7 @@ class Replicated:
     def __init__(self, state: State, profile: ServiceProfile) -> None:
         self._state, self._profile = state, profile
         seeds = np.random.SeedSequence(state.seed).generate_state(REPLICATIONS)
-        self._loads = [SimulatedLoad(profile, NUM_REQUESTS, int(seed)) for seed in seeds]
+        self._loads = [SimulatedLoad(profile, NUM_REQUESTS, int(seed), state.space.zipf) for seed in seeds]
         self._known: dict[Setup, list[float]] = {}
         self._end_ns = state.bench.now_ns() + state.budget.finish_ns
         screening = state.screening

@@ -101,7 +101,15 @@ def _gain(study: Study, best: Candidate, default: Candidate | None) -> str:
         if ratio
         else f"The default has no {words} to compare"
     )
-    return f"{gain}; {_answers(study, best, default)}."
+    return f"{gain}; {_answers(study, best, default)}{_hits(best)}."
+
+
+def _hits(best: Candidate) -> str:
+    """What stands before its pipeline, where anything does."""
+    share = best.figures.get("hit_share")
+    if share is None:
+        return ""
+    return f"; {share.estimate:.0%} of its requests are answered before the pipeline, at no engine's cost"
 
 
 def _answers(study: Study, best: Candidate, default: Candidate) -> str:

@@ -123,6 +123,11 @@ class _Moved:
         if decode is not None:
             labels = self._file(decode.labels) if isinstance(decode.labels, str) else decode.labels
             decode = msgspec.structs.replace(decode, by=self._code(decode.by), labels=labels)
+        tabled, semantic = service.precomputed, service.semantic_cache
+        if tabled is not None:
+            tabled = msgspec.structs.replace(tabled, table=self._relative(self._root / tabled.table))
+        if semantic is not None:
+            semantic = msgspec.structs.replace(semantic, encoder=self._code(semantic.encoder))
         data = service.data
         if data is not None:
             data = msgspec.structs.replace(data, path=self._relative(self._root / data.path))
@@ -148,6 +153,8 @@ class _Moved:
             ),
             decode=decode,
             data=data,
+            precomputed=tabled,
+            semantic_cache=semantic,
             metric=None if service.metric is None else self._code(service.metric),
         )
 
