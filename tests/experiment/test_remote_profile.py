@@ -40,6 +40,23 @@ slo: {{latency: 500ms, deadline: 2s}}
 """
 
 
+HYBRID = """
+name: hybrid
+models:
+  near: {file: near.onnx}
+  far:
+    remote:
+      protocol: v2
+      model: m
+      upstreams: ["http://127.0.0.1:9"]
+      inputs: [{name: x, datatype: FP32, shape: [-1, 64]}]
+      outputs: [{name: y, datatype: FP32, shape: [-1, 64]}]
+pipeline:
+  - {model: near, exit: {output: y, at_least: 0.9}}
+  - {model: far, inputs: {x: x}, failures: {retry: {}, fallback: [{model: near}]}}
+"""
+
+
 @pytest.fixture(scope="module")
 def upstream(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("upstream")
@@ -127,6 +144,28 @@ def test_a_service_of_which_nothing_runs_here_has_no_local_part(configuration: C
         UserError, match="runs on another server, which live trials would offer all that it bears"
     ):
         refuse_remote([configuration])
+
+
+def test_of_a_hybrid_the_local_part_is_measured_alone(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "near.onnx").write_bytes((models / "matmul.onnx").read_bytes())
+    (tmp_path / "service.yaml").write_text(HYBRID)
+    hybrid = load_configuration(tmp_path / "service.yaml")
+    local = local_alone(hybrid)
+    assert local is not None
+    assert [(stage.target, stage.exit) for stage in local.service.pipeline] == [("near", None)]
+    assert list(local.service.models) == ["near"]
+    past = past_everything(hybrid).service
+    assert [(stage.target, stage.exit, stage.failures) for stage in past.pipeline] == [
+        ("near", None, None),
+        ("far", None, None),
+    ]
+    setup = setup_of(hybrid, ServiceProfile(service="hybrid", models={}), workers=1, num_cores=1)
+    assert [stage.kind for stage in setup.stages] == ["model", "remote"]
+    remote = setup.stages[1].remote
+    assert remote is not None
+    assert (remote.instead, remote.unknown, remote.last) == ("near", "", ())  # it has answered already
+    assert remote.rules.fallback == ()
+    assert remote.rules.retry is not None
 
 
 def test_the_load_of_an_upstream_is_its_own_tries_over_the_time() -> None:
