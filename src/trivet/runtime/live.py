@@ -136,7 +136,7 @@ class LiveService:
         self.json_rows = all(spec.datatype not in ("FP16", "BF16", "BYTES") for spec in signature.outputs)
         self.counts = Counts()
         # What writes answers that say something of their way, and their headers, by what they say.
-        self.noted_encoders: dict[tuple[str, ...], tuple[ResponseEncoder, bytes]] = {}
+        self.noted_encoders: dict[tuple[str | int, ...], tuple[ResponseEncoder, bytes]] = {}
         # What is asked first, and what is asked when no other front knows the answer; see `make_fronts`.
         self.front_list: list[Front] = []
         self.last_fronts: list[Front] = []
@@ -168,7 +168,7 @@ class LiveService:
     def _exit_encoder(self, names: str) -> ResponseEncoder:
         return self.encoder_saying(names, {})
 
-    def encoder_saying(self, exit_: str, parameters: Mapping[str, str]) -> ResponseEncoder:
+    def encoder_saying(self, exit_: str, parameters: Mapping[str, str | int]) -> ResponseEncoder:
         return ResponseEncoder(self.name, self.version, self.signature, self.hash[:12], exit_, parameters)
 
     def _forget_idle_queues(self) -> None:
