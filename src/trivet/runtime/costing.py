@@ -88,6 +88,12 @@ class Costing:
         self._counts.add(COST, nano / NANO, currency=self.cost.currency, tenant=tenant, way=way)
         self.spend(tenant, nano)
         return tenant, way
+    def audited(self, request: "Request") -> None:
+        """A request of an audit is over, which no client has asked for: nobody's budget pays, and it saves nothing."""
+        nano = 0 if request.notes is None else request.notes.cost_nano
+        self._counts.add(COST, nano / NANO, currency=self.cost.currency, tenant="", way="audit")
+        self._counts.add(REQUESTS, tenant="", way="audit")
+
 
 
 def _way(request: "Request", notes: Notes) -> str:

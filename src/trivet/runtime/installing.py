@@ -32,6 +32,7 @@ from trivet.runtime.preparing.stand_ins import fixed_rows, kept_places
 from trivet.runtime.process_executor import ProcessExecutor
 from trivet.runtime.remote_calls import RemotePool
 from trivet.runtime.remote_executor import remote_executors
+from trivet.runtime.route_auditing import watch_route
 from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
 from trivet.schedule import Scheduler, ServiceTime
@@ -144,13 +145,16 @@ def _equip(
             if isinstance(stage.joins.source, FeatureStore):
                 live.last_fronts.append(stage.joins.source)
     certificate = prepared.certificate
-    if certificate is not None and service.route is not None and routed is not None:
-        # Nothing here is audited: texts that differ may both be right, and nobody labels live traffic.
+    if certificate is None or service.certified is None:
+        return
+    rules = service.certified[1]
+    if service.route is not None and routed is not None:
         router = read_router(Path(prepared.configuration.root, service.route.router))
-        at_least = certificate.points[-1].thresholds[0]
-        live.routing = Routing(router, service.route.input, routed, at_least)
-    elif certificate is not None and service.certified is not None:
-        watch(live, certificate, service.certified[1], say)
+        rule = Routing(router, service.route.input, routed, certificate.points[-1].thresholds[0])
+        assert prepared.meaning is not None  # every route has one
+        watch_route(live, certificate, rules, rule, prepared.meaning, say)
+    else:
+        watch(live, certificate, rules, say)
 
 
 def _ladder(

@@ -57,6 +57,8 @@ class Runtime:
         for model in live.every_model:
             self._models[model.scheduled] = model
         fronts = [*live.front_list, *live.last_fronts]
+        if live.routing is not None and live.routing.audits is not None:
+            live.routing.audits.runtime = self
         if fronts and live.fronts is None:
             live.fronts = Fronts(fronts, self, live.counts)
 
