@@ -25,6 +25,8 @@ _WORD = re.compile(r"[a-z]+|[0-9]|[^\sa-z0-9]")
 _LONG = 5  # letters of a word whose beginning and end count, too
 _MAX_CHARACTERS = 20_000  # of one text: a request is decided in well under a millisecond
 
+_LONGEST = 200  # characters of what is said of a file that is no router: they may be its own
+
 Floats = NDArray[np.float32]
 
 
@@ -114,11 +116,14 @@ def read_router(path: Path) -> Router:
     """Raises: SpecError: no such file, or it is no router."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            router = Router(kept["scale"], kept["weights"], kept["bias"])
+            # A member that is no array comes as the bytes that it has.
+            router = Router(*(np.asarray(kept[name]) for name in ("scale", "weights", "bias")))
     except (
         Exception
     ) as error:  # numpy, zipfile and zlib raise whatever they like: each of it says that this is no router
-        raise SpecError(f"not a router ({error}); run `trivet certify` again", str(path)) from None
+        raise SpecError(
+            f"not a router ({str(error)[:_LONGEST]}); run `trivet certify` again", str(path)
+        ) from None
     places = 1 << TABLE_BITS
     if (router.scale.shape, router.weights.shape, router.bias.shape) != ((places,), (2, places), (2,)):
         raise SpecError("a router of another form; run `trivet certify` again", str(path))
