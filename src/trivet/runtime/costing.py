@@ -60,6 +60,13 @@ class Costing:
         self._counts.add(OF_MODELS, nano / NANO, stage=model)
         pay(request, nano)
 
+    def counted(self, request: "Request", model: str, tokens: tuple[int, int]) -> None:
+        """A model tells of so many tokens, of the input and of the output; what the call itself costs is not in it."""
+        nano = self.cost.tokens_nano(model, *tokens)
+        if nano:
+            self._counts.add(OF_MODELS, nano / NANO, stage=model)
+            pay(request, nano)
+
     def over(self, request: "Request", *, answered: bool) -> None:
         """A request has got its answer, or none (a client that left, an error). What it costs from now on is told by
         another call.
@@ -81,6 +88,12 @@ class Costing:
         if request.notes is not None:
             self._count(request, request.notes)
 
+    def audited(self, request: "Request") -> None:
+        """A request of an audit is over, which no client has asked for: nobody's budget pays, and it saves nothing."""
+        nano = 0 if request.notes is None else request.notes.cost_nano
+        self._counts.add(COST, nano / NANO, currency=self.cost.currency, tenant="", way="audit")
+        self._counts.add(REQUESTS, tenant="", way="audit")
+
     def _count(self, request: "Request", notes: Notes) -> tuple[str, str]:
         nano, notes.paid_nano = notes.cost_nano - notes.paid_nano, notes.cost_nano
         tenant = "" if request.options is None else request.options.tenant
@@ -88,12 +101,6 @@ class Costing:
         self._counts.add(COST, nano / NANO, currency=self.cost.currency, tenant=tenant, way=way)
         self.spend(tenant, nano)
         return tenant, way
-    def audited(self, request: "Request") -> None:
-        """A request of an audit is over, which no client has asked for: nobody's budget pays, and it saves nothing."""
-        nano = 0 if request.notes is None else request.notes.cost_nano
-        self._counts.add(COST, nano / NANO, currency=self.cost.currency, tenant="", way="audit")
-        self._counts.add(REQUESTS, tenant="", way="audit")
-
 
 
 def _way(request: "Request", notes: Notes) -> str:

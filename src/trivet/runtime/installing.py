@@ -35,6 +35,7 @@ from trivet.runtime.remote_executor import remote_executors
 from trivet.runtime.route_auditing import watch_route
 from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
+from trivet.runtime.token_counts import token_counter
 from trivet.schedule import Scheduler, ServiceTime
 from trivet.spec.degrade import Degrade
 from trivet.spec.failures import Failures, Fallback
@@ -136,6 +137,9 @@ def _equip(
         for model in live.every_model:
             if model.remote is None:  # what is called is paid by the call
                 model.nano_per_ns = service.cost.nano_per_core_ns() * max(1, model.resolution.threads)
+                if live.openai is not None and service.cost.tokens_nano(model.name, 1_000, 1_000):
+                    names = [spec.name for spec in model.signature.outputs]
+                    model.tokens_of = token_counter(live.openai, names)
     if prepared.precomputed is not None:
         prepared.precomputed.begin(loop, live.counts, now_ns)
         live.front_list.append(prepared.precomputed)

@@ -27,6 +27,7 @@ from trivet.runtime.remote_calls import RemotePool
 from trivet.runtime.request import Reply, Request
 from trivet.runtime.results import Results
 from trivet.runtime.steps import StepStage, Tensors, call_step
+from trivet.runtime.token_counts import TokensOf
 from trivet.schedule import Model, Queue, Scheduler, ServiceTime
 from trivet.spec.configuration import Resolution
 from trivet.spec.openai import OpenAIForm
@@ -64,6 +65,7 @@ class LiveModel:
     ladder: LiveLadder | None = None  # of which it is a rung
     counters: ModelCounters = field(default_factory=ModelCounters)
     nano_per_ns: float = 0.0  # what its engines cost; 0: nobody asks
+    tokens_of: TokensOf | None = None  # of Python code that counts tokens which have a price
 
     def expected_ns(self) -> int:
         return self.batch1_ns
@@ -260,9 +262,9 @@ class LiveService:
 
     def _first_run(self, request: Request) -> tuple[Run, list[InferInput]]:
         """The first model and its inputs, after the steps before it."""
+        inputs, carried, deadline_ns = request.inputs, request.carried, request.end_by_ns
         if self._starts_with_model and self.routing is None:
             return self.chain.start(deadline_ns), inputs
-        inputs, carried, deadline_ns = request.inputs, request.carried, request.end_by_ns
         tensors = BatchBuilder(self.signature).build([inputs], 0)
         start = REQUEST
         if self.routing is not None and not self.routing.is_easy(request, tensors):

@@ -46,7 +46,7 @@ class RemoteEngine:
         asking = self.dialect.asking(inputs)
 
         async def ask(client: Client, upstream: Upstream) -> Outputs:
-            return self.dialect.outputs(asking, *await client.ask(upstream.url, asking))
+            return self.dialect.told(asking, *await client.ask(upstream.url, asking)).outputs
 
         try:
             return self._first_good(ask, _ANSWERED_S)
