@@ -4,6 +4,8 @@ import random
 from itertools import product
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from trivet.errors import SpecError
 from trivet.pipeline.certified import NOTHING_LEAVES, CertifiedPoint, Guard, _Bets
@@ -107,3 +109,32 @@ def test_shares_out_of_range_are_refused(wrong: dict[str, float]) -> None:
         Guard(POINTS, **({"max_loss": 0.005} | wrong))
     with pytest.raises(SpecError, match="at least one"):
         Guard((), 0.005)
+
+
+@settings(deadline=None, derandomize=True, max_examples=50)
+@given(
+    limit=st.sampled_from([0.001, 0.02, 0.4]),
+    direction=st.sampled_from([+1, -1]),
+    lost=st.lists(st.booleans(), max_size=12),
+    num=st.integers(1, 100),
+)
+def test_many_that_are_kept_are_learned_as_one_by_one(
+    limit: float, direction: int, lost: list[bool], num: int
+) -> None:
+    one, other = _Bets(limit, direction), _Bets(limit, direction)
+    for bets in (one, other):
+        for each in lost:
+            bets.learn(each)
+    for _ in range(num):
+        one.learn(False)
+    other.learn_kept(num)
+    assert other.capital() == pytest.approx(one.capital(), rel=1e-9)
+
+
+def test_many_that_are_kept_bring_a_withdrawn_point_back() -> None:
+    found = guard()
+    while found.point == 2:
+        found.learn(True)
+    before = found.point
+    found.learn_kept(5_000)
+    assert (found.point, found.num_relaxed) == (2, 2 - before)

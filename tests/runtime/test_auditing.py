@@ -7,6 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.support.cascades import write_cascade, write_certificate
+from tests.support.far_cascades import write_far_cascade
+from tests.support.redis_server import free_port
 from tests.support.runtime import Served, serve
 from trivet.clock import MonotonicClock
 from trivet.errors import SpecError
@@ -183,3 +185,23 @@ def test_an_exit_says_one_thing(tmp_path: Path, line: str, error: str) -> None:
     path.write_text(path.read_text().replace("exit: {output: y, max_loss: 2%}", line))
     with pytest.raises(SpecError, match=error):
         load_configuration(path)
+
+
+def test_what_stands_in_for_the_last_model_is_no_evidence(tmp_path: Path) -> None:
+    """While the far model is gone the front answers in its stead: it would agree with itself for ever."""
+    path = write_far_cascade(tmp_path, f"127.0.0.1:{free_port()}", audit="100%", num_rows=10)
+    write_certificate(path, POINTS, max_loss=0.05)
+    far = prepare(load_configuration(path), "1", MonotonicClock.now_ns, lambda text: None)
+
+    async def work(served: Served) -> None:
+        await ask(served, SURE, 10)
+        assert set(counted(served)) <= {"failed", "left out"}
+        assert counted(served)["failed"] >= 1
+        assert audits(served).guard.num_audited == 0
+        answer = served.submit({"x": UNSURE})
+        await answer.done.wait()
+        assert answer.request is not None
+        assert answer.request.notes is not None
+        assert answer.request.notes.instead == "fallback:front"  # who asks is told
+
+    serve(far, work)

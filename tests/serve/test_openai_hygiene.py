@@ -43,7 +43,9 @@ def error_of(body: bytes) -> dict[str, Any]:
     [
         (b"POST", CHAT, b"", 400, "not a JSON object"),
         (b"POST", CHAT, b"[" * 10_000, 400, "not a JSON object"),
-        (b"POST", CHAT, b'{"model":"\xff"}', 400, "model is not valid JSON"),
+        (b"POST", CHAT, b'{"model":"\xff"}', 400, "the body is not UTF-8: invalid start byte at byte 10"),
+        (b"POST", CHAT, b'{"model":"echo","x":{"\xe1":0}}', 400, "the body is not UTF-8"),
+        (b"POST", CHAT, b'{"model":"\\ud800"}', 400, "not a JSON object"),
         (b"POST", CHAT, b'{"model":7}', 400, "model is 7; expected a name"),
         (b"POST", CHAT, b'{"model":"echo"}', 404, "this server has none that is asked this way"),
         (b"POST", CHAT + b"/", b"{}", 400, "model is missing"),

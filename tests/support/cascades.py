@@ -59,14 +59,14 @@ def write_cascade(folder: Path, *, sign: float = 1.0, audit: str = "2%", num_row
     return path
 
 
-def write_certificate(path: Path, points: list[tuple[float, float]]) -> Certificate:
+def write_certificate(path: Path, points: list[tuple[float, float]], max_loss: float = 0.02) -> Certificate:
     """By hand, for the service at `path`. Args: points: threshold, and the share of changed answers, of each."""
     file = path.with_name("certified.yaml")
     file.write_text("")  # the service can be read where there is one
     made = Certificate(
         stages=load_configuration(path).stages_digest(2),
         exits=("front",),
-        max_loss=0.02,
+        max_loss=max_loss,
         confidence=0.95,
         loss="net",
         points=tuple(

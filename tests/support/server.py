@@ -77,12 +77,13 @@ class ServerProcess:
         return [int(pid) for pid in path.read_text().split()]
 
     def stop(self) -> int:
-        """SIGTERM, then the exit code; the rest of the log is kept."""
+        """SIGTERM, then the exit code; the rest of the log is kept. Once is enough."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         assert self.process.stderr is not None
-        self.log += [line.rstrip() for line in self.process.stderr]
-        self.process.stderr.close()
+        if not self.process.stderr.closed:
+            self.log += [line.rstrip() for line in self.process.stderr]
+            self.process.stderr.close()
         return self.process.wait(timeout=60)
 
     def __enter__(self) -> Self:

@@ -111,6 +111,7 @@ class Upstream:
         leaving = asyncio.ensure_future(reader.read(1))  # a client that waits says nothing more
         await asyncio.wait([behaving, leaving], return_when=asyncio.FIRST_COMPLETED)
         leaving.cancel()
+        await asyncio.wait([leaving])  # nobody else reads meanwhile
         if not behaving.done():
             behaving.cancel()
             raise ConnectionResetError

@@ -12,7 +12,7 @@ from trivet.spec.row import ABSENT, PHASES
 NS_PER_MS = 1_000_000
 _WORDS = ("configuration", "variant", "cache", "exit", "instead", "upstream")
 
-_COUNTS = {"batch": "batch_size", "cost": "cost_nano"}
+_COUNTS = {"batch": "batch_size", "cost": "cost_nano", "attempts": "attempts"}
 
 
 def parse(header: bytes) -> dict[str, int | str]:
@@ -25,7 +25,7 @@ def parse(header: bytes) -> dict[str, int | str]:
 
 
 def phase_columns(headers: Sequence[bytes | None]) -> dict[str, NDArray[np.int64] | list[str]]:
-    """Row columns from the answers' headers: phases, `batch` size and `cost` as numbers, the rest as words."""
+    """Row columns from the answers' headers: phases, `batch` size, `cost` and `attempts` as numbers, the rest as words."""
     numbers = {f"{phase}_ns": [ABSENT] * len(headers) for phase in PHASES}
     numbers |= {column: [ABSENT] * len(headers) for column in _COUNTS.values()}
     words = {name: [""] * len(headers) for name in _WORDS}

@@ -29,6 +29,7 @@ _WORSE = (1.2, 1.5, 2.0, 3.0, 5.0, 10.0)
 _BETTER = (0.0, 0.1, 0.3, 0.5, 0.7, 0.85)
 _LARGEST_SHARE = 0.98
 _SMALLEST_LIMIT = 1e-4
+_KEPT_AT_ONCE = 100
 
 
 class Guard:
@@ -95,6 +96,18 @@ class Guard:
         if candidate == self.point + 1 and candidate < len(self.points):
             self._relax(candidate)
 
+    def learn_kept(self, num: int) -> None:
+        """So many audits of which it is known that no point would have given another answer: some at once, as they may be
+        many, and the capital of a withdrawn point is looked at before it outgrows all numbers."""
+        self.num_audited += num
+        for some in (*[_KEPT_AT_ONCE] * (num // _KEPT_AT_ONCE), num % _KEPT_AT_ONCE):
+            for bets in self._worse[: self.point + 1]:
+                bets.learn_kept(some)
+            candidate = self.point + 1
+            if candidate < len(self.points):
+                self._better[candidate].learn_kept(some)
+                self._relax(candidate)
+
     def _step_back(self) -> None:
         self._better[self.point].begin()
         self.point -= 1
@@ -131,6 +144,14 @@ class _Bets:
         self._num += 1
         entering = 1 / (self._num * (self._num + 1))
         self._staked = (self._staked + entering) * (self._on_lost if lost else self._on_kept)
+
+    def learn_kept(self, num: int) -> None:
+        """As `num` times `learn(False)`."""
+        steps = np.arange(self._num + 1, self._num + num + 1, dtype=np.float64)
+        powers = self._on_kept[:, np.newaxis] ** np.arange(num, 0, -1)
+        entered = (powers / (steps * (steps + 1))).sum(axis=1)
+        self._num += num
+        self._staked = self._staked * self._on_kept**num + entered
 
     def capital(self) -> float:
         """With what is not staked yet: 1 / (number + 1)."""

@@ -25,6 +25,8 @@ _WORD = re.compile(r"[a-z]+|[0-9]|[^\sa-z0-9]")
 _LONG = 5  # letters of a word whose beginning and end count, too
 _MAX_CHARACTERS = 20_000  # of one text: a request is decided in well under a millisecond
 
+_LONGEST = 200  # characters of what is said of a file that is no router: they may be its own
+
 Floats = NDArray[np.float32]
 
 
@@ -82,19 +84,27 @@ class Routing:
     def __init__(self, router: Router, name: str, place: int, at_least: float) -> None:
         self.place = place
         self.at_least = at_least
-        self._router, self._input = router, name
-
-    def is_easy(self, tensors: Mapping[str, NDArray[Any]]) -> bool:
-        """Whether all texts of a request are easy enough. Args: tensors: the request's, by name."""
-        return all(ease >= self.at_least for ease in self._eases(tensors))
+        self.input = name
+        self._router = router
 
     def ease(self, tensors: Mapping[str, NDArray[Any]]) -> float:
-        """Of a request: that of the hardest of its texts."""
-        return min(self._eases(tensors))
+        """Of the hardest text of a request. Args: tensors: the request's, by name."""
+        texts = tensors[self.input].reshape(-1).tolist()
+        return min(
+            (
+                self._router.ease(one.decode(errors="replace") if isinstance(one, bytes) else str(one))
+                for one in texts
+            ),
+            default=math.inf,
+        )
 
-    def _eases(self, tensors: Mapping[str, NDArray[Any]]) -> Iterator[float]:
-        for one in tensors[self._input].reshape(-1).tolist():
-            yield self._router.ease(one.decode(errors="replace") if isinstance(one, bytes) else str(one))
+    def is_easy(self, tensors: Mapping[str, NDArray[Any]]) -> bool:
+        """Whether all texts of a request are easy enough. Args: as `ease`."""
+        return self.ease(tensors) >= self.at_least
+
+
+def _arrays(router: Router) -> tuple[Floats, Floats, Floats]:
+    return router.scale, router.weights, router.bias
 
 
 def write_router(path: Path, router: Router) -> None:
@@ -105,11 +115,18 @@ def write_router(path: Path, router: Router) -> None:
 def read_router(path: Path) -> Router:
     """Raises: SpecError: no such file, or it is no router."""
     try:
-        with np.load(path, allow_pickle=False) as kept:
-            router = Router(kept["scale"], kept["weights"], kept["bias"])
-    except (OSError, KeyError, ValueError) as error:
-        raise SpecError(f"not a router ({error}); run `trivet certify` again", str(path)) from None
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as kept:
+            # A member that is no array comes as the bytes that it has.
+            router = Router(*(np.asarray(kept[name]) for name in ("scale", "weights", "bias")))
+    except (
+        Exception
+    ) as error:  # numpy, zipfile and zlib raise whatever they like: each of it says that this is no router
+        raise SpecError(
+            f"not a router ({str(error)[:_LONGEST]}); run `trivet certify` again", str(path)
+        ) from None
     places = 1 << TABLE_BITS
     if (router.scale.shape, router.weights.shape, router.bias.shape) != ((places,), (2, places), (2,)):
         raise SpecError("a router of another form; run `trivet certify` again", str(path))
+    if any(array.dtype != np.float32 or not np.isfinite(array).all() for array in _arrays(router)):
+        raise SpecError("a router of other numbers; run `trivet certify` again", str(path))
     return router

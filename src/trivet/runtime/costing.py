@@ -60,6 +60,13 @@ class Costing:
         self._counts.add(OF_MODELS, nano / NANO, stage=model)
         pay(request, nano)
 
+    def counted(self, request: "Request", model: str, tokens: tuple[int, int]) -> None:
+        """A model tells of so many tokens, of the input and of the output; what the call itself costs is not in it."""
+        nano = self.cost.tokens_nano(model, *tokens)
+        if nano:
+            self._counts.add(OF_MODELS, nano / NANO, stage=model)
+            pay(request, nano)
+
     def over(self, request: "Request", *, answered: bool) -> None:
         """A request has got its answer, or none (a client that left, an error). What it costs from now on is told by
         another call.
@@ -80,6 +87,12 @@ class Costing:
         """A request that is over has cost something more: an engine that went on until it heard of it."""
         if request.notes is not None:
             self._count(request, request.notes)
+
+    def audited(self, request: "Request") -> None:
+        """A request of an audit is over, which no client has asked for: nobody's budget pays, and it saves nothing."""
+        nano = 0 if request.notes is None else request.notes.cost_nano
+        self._counts.add(COST, nano / NANO, currency=self.cost.currency, tenant="", way="audit")
+        self._counts.add(REQUESTS, tenant="", way="audit")
 
     def _count(self, request: "Request", notes: Notes) -> tuple[str, str]:
         nano, notes.paid_nano = notes.cost_nano - notes.paid_nano, notes.cost_nano

@@ -23,7 +23,7 @@ class Outcome:
     `executor_lost`: the executor cannot take another batch yet; `when_back` tells when it can.
     """
 
-    __slots__ = ("ended_ns", "error", "executor_lost", "notes", "outputs", "started_ns")
+    __slots__ = ("ended_ns", "error", "executor_lost", "notes", "outputs", "started_ns", "tokens")
 
     def __init__(
         self,
@@ -38,7 +38,9 @@ class Outcome:
         self.started_ns = started_ns
         self.ended_ns = ended_ns
         self.executor_lost = executor_lost
-        self.notes: Notes | None = None  # what is told of a batch that ran on another server
+        # Of a batch that ran on another server: what is told of it, and the tokens that were counted there.
+        self.notes: Notes | None = None
+        self.tokens = (0, 0)
 
 
 Done = Callable[[Outcome], None]

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from trivet.engine.contract import Engine
 from trivet.engine.python.engine import PythonEngine
 from trivet.engine.python.process import PythonProcess
@@ -32,8 +34,10 @@ from trivet.runtime.preparing.stand_ins import fixed_rows, kept_places
 from trivet.runtime.process_executor import ProcessExecutor
 from trivet.runtime.remote_calls import RemotePool
 from trivet.runtime.remote_executor import remote_executors
+from trivet.runtime.route_auditing import watch_route
 from trivet.runtime.steps import StepStage
 from trivet.runtime.stream_executor import StreamExecutor
+from trivet.runtime.token_counts import token_counter
 from trivet.schedule import Scheduler, ServiceTime
 from trivet.spec.degrade import Degrade
 from trivet.spec.failures import Failures, Fallback
@@ -135,6 +139,9 @@ def _equip(
         for model in live.every_model:
             if model.remote is None:  # what is called is paid by the call
                 model.nano_per_ns = service.cost.nano_per_core_ns() * max(1, model.resolution.threads)
+                if live.openai is not None and service.cost.tokens_nano(model.name, 1_000, 1_000):
+                    names = [spec.name for spec in model.signature.outputs]
+                    model.tokens_of = token_counter(live.openai, names)
     if prepared.precomputed is not None:
         prepared.precomputed.begin(loop, live.counts, now_ns)
         live.front_list.append(prepared.precomputed)
@@ -144,13 +151,20 @@ def _equip(
             if isinstance(stage.joins.source, FeatureStore):
                 live.last_fronts.append(stage.joins.source)
     certificate = prepared.certificate
-    if certificate is not None and service.route is not None and routed is not None:
-        # Nothing here is audited: texts that differ may both be right, and nobody labels live traffic.
+    if certificate is None or service.certified is None:
+        return
+    rules = service.certified[1]
+    if service.route is not None and routed is not None:
         router = read_router(Path(prepared.configuration.root, service.route.router))
-        at_least = certified_ease(service.route, certificate.points)
-        live.routing = Routing(router, service.route.input, routed, at_least)
-    elif certificate is not None and service.certified is not None:
-        watch(live, certificate, service.certified[1], say)
+        least = certified_ease(service.route, certificate.points)
+        # The guard steps back from what is chosen, and never beyond it.
+        points = tuple(point for point in certificate.points if point.thresholds[0] >= least)
+        rule = Routing(router, service.route.input, routed, least)
+        assert prepared.meaning is not None  # every route has one
+        kept = msgspec.structs.replace(certificate, points=points)
+        watch_route(live, kept, rules, rule, prepared.meaning, say)
+    else:
+        watch(live, certificate, rules, say)
 
 
 def _ladder(

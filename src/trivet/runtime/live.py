@@ -10,7 +10,6 @@ from trivet.errors import BadRequestError, EngineError
 from trivet.pipeline.chain import Answer, Chain, Run
 from trivet.pipeline.chain import Stage as ChainStage
 from trivet.pipeline.exits import ExitPoint
-from trivet.pipeline.routing import Routing
 from trivet.pipeline.wiring import REQUEST, Wiring
 from trivet.runtime.batch import BatchBuilder
 from trivet.runtime.buckets import FreeAxes, bucket_of_shapes
@@ -23,10 +22,12 @@ from trivet.runtime.executors import Executor
 from trivet.runtime.fallbacks import Way
 from trivet.runtime.fronts.front import Front, Fronts
 from trivet.runtime.live_exits import LiveExits
+from trivet.runtime.live_route import LiveRoute
 from trivet.runtime.remote_calls import RemotePool
 from trivet.runtime.request import Reply, Request
 from trivet.runtime.results import Results
 from trivet.runtime.steps import StepStage, Tensors, call_step
+from trivet.runtime.token_counts import TokensOf
 from trivet.schedule import Model, Queue, Scheduler, ServiceTime
 from trivet.spec.configuration import Resolution
 from trivet.spec.openai import OpenAIForm
@@ -64,6 +65,7 @@ class LiveModel:
     ladder: LiveLadder | None = None  # of which it is a rung
     counters: ModelCounters = field(default_factory=ModelCounters)
     nano_per_ns: float = 0.0  # what its engines cost; 0: nobody asks
+    tokens_of: TokensOf | None = None  # of Python code that counts tokens which have a price
 
     def expected_ns(self) -> int:
         return self.batch1_ns
@@ -136,13 +138,13 @@ class LiveService:
         self.json_rows = all(spec.datatype not in ("FP16", "BF16", "BYTES") for spec in signature.outputs)
         self.counts = Counts()
         # What writes answers that say something of their way, and their headers, by what they say.
-        self.noted_encoders: dict[tuple[str, ...], tuple[ResponseEncoder, bytes]] = {}
+        self.noted_encoders: dict[tuple[str | int, ...], tuple[ResponseEncoder, bytes]] = {}
         # What is asked first, and what is asked when no other front knows the answer; see `make_fronts`.
         self.front_list: list[Front] = []
         self.last_fronts: list[Front] = []
         self.fronts: Fronts | None = None  # what may answer before the pipeline; set when it is put to work
         self.costing: Costing | None = None  # where the service has prices; set when it is put to work
-        self.routing: Routing | None = None  # which of two models answers; set when it is put to work
+        self.routing: LiveRoute | None = None  # which of two models answers; set when it is put to work
         self._scheduler = scheduler
         self._default_priority = default_priority
         self._max_priority = max_priority
@@ -168,7 +170,7 @@ class LiveService:
     def _exit_encoder(self, names: str) -> ResponseEncoder:
         return self.encoder_saying(names, {})
 
-    def encoder_saying(self, exit_: str, parameters: Mapping[str, str]) -> ResponseEncoder:
+    def encoder_saying(self, exit_: str, parameters: Mapping[str, str | int]) -> ResponseEncoder:
         return ResponseEncoder(self.name, self.version, self.signature, self.hash[:12], exit_, parameters)
 
     def _forget_idle_queues(self) -> None:
@@ -250,7 +252,7 @@ class LiveService:
 
     def begin(self, request: Request) -> None:
         """Run the steps before the first model and find the request's queue. Raises: as `request`."""
-        run, inputs = self._first_run(request.inputs, request.carried, request.end_by_ns)
+        run, inputs = self._first_run(request)
         request.queue, request.rows = self.place(run.index, inputs, request.priority)
         request.deadline_ns = run.deadline_ns
         request.inputs = inputs
@@ -258,15 +260,14 @@ class LiveService:
         if self.routing is not None and self.exits is not None and run.index == self.exits.last:
             request.exit = self.exits.last_model.name
 
-    def _first_run(
-        self, inputs: list[InferInput], carried: dict[str, NDArray[Any]], deadline_ns: int
-    ) -> tuple[Run, list[InferInput]]:
+    def _first_run(self, request: Request) -> tuple[Run, list[InferInput]]:
         """The first model and its inputs, after the steps before it."""
+        inputs, carried, deadline_ns = request.inputs, request.carried, request.end_by_ns
         if self._starts_with_model and self.routing is None:
             return self.chain.start(deadline_ns), inputs
         tensors = BatchBuilder(self.signature).build([inputs], 0)
         start = REQUEST
-        if self.routing is not None and not self.routing.is_easy(tensors):
+        if self.routing is not None and not self.routing.is_easy(request, tensors):
             self.wiring.keep(REQUEST, tensors, carried)
             start = self.routing.place  # the stages up to it are left out
         command, given = self.run_steps(start, tensors, carried, deadline_ns)

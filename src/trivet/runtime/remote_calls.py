@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from trivet.engine.remote.client import Client
-from trivet.engine.remote.contract import Dialect, TryError
+from trivet.engine.remote.contract import Dialect, Tokens, TryError
 from trivet.errors import BadRequestError, DeadlineError, RequestError, UnavailableError, UpstreamError
 from trivet.pipeline.attempts import Caller
 from trivet.pipeline.tries import Answered, Break, Command, Failure, GaveUp, Send, Try
@@ -20,8 +20,6 @@ from trivet.runtime.notes import Notes, note_call
 if TYPE_CHECKING:
     from trivet.runtime.live import LiveModel
     from trivet.runtime.request import Request
-
-Tokens = tuple[int, int]  # of the input, of the output
 
 
 class RemotePool:
@@ -166,12 +164,29 @@ class RemoteCall:
         return "hedge" if attempt.is_hedge else "first" if len(self._call.tried) == 1 else "retry"
 
 
-def called(model: "LiveModel", requests: "Sequence[Request]", notes: Notes) -> None:
-    """Tell of the requests of one call what became of it, and have the first of them pay for it."""
+def called(model: "LiveModel", requests: "Sequence[Request]", notes: Notes, tokens: Tokens) -> None:
+    """Tell of the requests of one call what became of it, and have the first of them pay for it, and each for its tokens."""
     for request in requests:
         note_call(request, notes)
+    if len(requests) == 1:
+        pay_call(model, requests[0], notes.attempts, tokens)
+        return
     for request in requests[:1]:
         pay_call(model, request, notes.attempts)
+    if tokens != (0, 0):
+        _share_tokens(model, requests, tokens)
+
+
+def _share_tokens(model: "LiveModel", requests: "Sequence[Request]", tokens: Tokens) -> None:
+    """By rows: nobody tells which of them had more. The shares add up to what was counted."""
+    total = sum(request.rows for request in requests)
+    rows, paid = 0, (0, 0)
+    for request in requests:
+        rows += request.rows
+        due = (tokens[0] * rows // total, tokens[1] * rows // total)
+        if request.live.costing is not None:
+            request.live.costing.counted(request, model.name, (due[0] - paid[0], due[1] - paid[1]))
+        paid = due
 
 
 def pay_call(model: "LiveModel", request: "Request", num_tries: int, tokens: Tokens = (0, 0)) -> None:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 from trivet.engine.python.engine import CHUNKS_AHEAD
-from trivet.engine.remote.contract import Asking, Outputs, TryError
+from trivet.engine.remote.contract import Asking, Told, TryError
 from trivet.errors import RequestError, UpstreamError
 from trivet.pipeline.tries import Failure, Try
 from trivet.runtime.executors import Done, Executor, Outcome, Work, unexpected
@@ -119,7 +119,7 @@ class _Batch:
         self._asking = asking
         self._done = done
         self._started_ns = pool.now_ns()
-        self._found: dict[Try, Outputs] = {}
+        self._found: dict[Try, Told] = {}
         self._call = RemoteCall(pool, answer_by_ns, self._ask, self._answered, self._gave_up)
 
     def start(self) -> None:
@@ -133,11 +133,13 @@ class _Batch:
     async def _ask(self, attempt: Try) -> None:
         pool, name = self._pool, attempt.upstream.name
         headers, body = await pool.client.ask(pool.urls[name], asking=self._asking)
-        self._found[attempt] = pool.dialect.outputs(self._asking, headers, body)
+        self._found[attempt] = pool.dialect.told(self._asking, headers, body)
 
     def _answered(self, attempt: Try) -> None:
-        outcome = Outcome(self._found[attempt], None, self._started_ns, self._pool.now_ns())
+        told = self._found[attempt]
+        outcome = Outcome(told.outputs, None, self._started_ns, self._pool.now_ns())
         outcome.notes = self._call.notes(attempt)
+        outcome.tokens = told.tokens
         self._done(outcome)
 
     def _gave_up(self, failure: Failure) -> None:
@@ -174,14 +176,14 @@ class _Stream:
         pool, name = self._pool, attempt.upstream.name
         if not self._asking.streams:
             headers, body = await pool.client.ask(pool.urls[name], asking=self._asking)
-            self._chunk(attempt, pool.dialect.outputs(self._asking, headers, body))
+            self._chunk(attempt, pool.dialect.told(self._asking, headers, body))
             return
         async with aclosing(pool.client.stream(pool.urls[name], asking=self._asking)) as events:
             async for data in events:
-                outputs = pool.dialect.chunk(data)
-                if outputs is None:
+                told = pool.dialect.chunk(data)
+                if told is None:
                     return
-                self._chunk(attempt, outputs)
+                self._chunk(attempt, told)
                 await self._room()
         raise TryError("connection", "the stream was cut off: no [DONE]")
 
@@ -191,10 +193,10 @@ class _Stream:
             self._granted.clear()
             await self._granted.wait()
 
-    def _chunk(self, attempt: Try, outputs: Outputs) -> None:
+    def _chunk(self, attempt: Try, told: Told) -> None:
         self._call.began(attempt)
         self._num_credits -= 1
-        self._sink.chunk(outputs, self._call.notes(attempt), self._pool.dialect.tokens(outputs))
+        self._sink.chunk(told.outputs, self._call.notes(attempt), told.tokens)
 
     def _answered(self, attempt: Try) -> None:
         self._end(None)

@@ -25,6 +25,7 @@ from trivet.runtime.results import Results
 from trivet.runtime.retrying import Retry, may_retry
 from trivet.runtime.splitting import Split
 from trivet.runtime.streaming import Stream
+from trivet.runtime.token_counts import charge_tokens
 from trivet.schedule import Batch, Drop, Model, Refusal, Scheduler
 from trivet.wire.v2_input import InferInput
 
@@ -56,6 +57,8 @@ class Runtime:
     def add(self, live: LiveService) -> None:
         for model in live.every_model:
             self._models[model.scheduled] = model
+        if live.routing is not None and live.routing.audits is not None:
+            live.routing.audits.runtime = self
         fronts = [*live.front_list, *live.last_fronts]
         if fronts and live.fronts is None:
             live.fronts = Fronts(fronts, self, live.counts)
@@ -271,7 +274,7 @@ class Runtime:
     ) -> None:
         """Give each request of a batch of `rows` its part of what came of it."""
         if outcome.notes is not None:
-            called(model, requests, outcome.notes)
+            called(model, requests, outcome.notes, outcome.tokens)
         if model.ladder is not None:
             model.ladder.settled(model, requests, outcome)
         if model.nano_per_ns:
@@ -282,6 +285,8 @@ class Runtime:
                 self.stage_failed(model, request, outcome.error, "BACKEND")
             return
         results = Results(outcome.outputs, model.signature.batch_axis, rows)
+        if model.tokens_of is not None:
+            charge_tokens(model, requests, results)
         start = 0
         for request in requests:
             request.formed_ns = formed_ns

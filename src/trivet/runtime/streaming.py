@@ -87,6 +87,8 @@ class Stream:
         if notes is not None:
             self._call = notes
             self._tokens = max(self._tokens, tokens)  # as of the end; some services count on the way
+        elif self.model.tokens_of is not None:
+            self._tokens = max(self._tokens, self.model.tokens_of(outputs))
         if self._is_stopped:
             return
         request = self.request
@@ -114,10 +116,8 @@ class Stream:
             charge(self.model, [self.request], 1, now_ns - self._started_ns)
             if self._is_stopped and (costing := self.request.live.costing) is not None:
                 costing.also(self.request)
-        if self._call is not None:
-            pay_call(self.model, self.request, self._call.attempts, self._tokens)
-            if self._is_stopped and self.request.live.costing is not None:
-                self.request.live.costing.also(self.request)
+        if self._call is not None or self._tokens != (0, 0):
+            self._pay()
         first_ns = self._first_ns or now_ns  # an answer without chunks is ready at its end
         learned_ns = first_ns - self._started_ns if error is None else None
         if not self._is_stopped:
@@ -133,6 +133,15 @@ class Stream:
                 self.model.counters.fail("BACKEND", now_ns - self.request.received_ns)
             self._reply.ended(self.request, error)
         self._runtime.stream_over(self, learned_ns, executor_lost=executor_lost)
+
+    def _pay(self) -> None:
+        costing = self.request.live.costing
+        if self._call is not None:
+            pay_call(self.model, self.request, self._call.attempts, self._tokens)
+        elif costing is not None:
+            costing.counted(self.request, self.model.name, self._tokens)
+        if self._is_stopped and costing is not None:
+            costing.also(self.request)
 
     def _is_rescued(self, error: RequestError) -> bool:
         """Nothing has gone to the client yet: whether somebody else answers."""

@@ -6,6 +6,7 @@
 decide who answers.
 """
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -113,17 +114,34 @@ def read_certificate(path: Path) -> Certificate:
         found = convert(document.tree, Certificate)
         if found.format != FORMAT:
             raise FieldError(("format",), f"a certificate of format {found.format}; this is format {FORMAT}")
-        if not found.points:
-            raise FieldError(("points",), "a certificate without points certifies nothing")
-        for index, point in enumerate(found.points):
-            if len(point.thresholds) != len(found.exits):
-                raise FieldError(
-                    ("points", index, "thresholds"),
-                    f"{len(point.thresholds)} thresholds for {len(found.exits)} exits",
-                )
+        _check(found)
     except FieldError as error:
         raise document.located(error) from None
     return found
+
+
+def _check(found: Certificate) -> None:
+    """Raises: FieldError: what no `trivet certify` writes."""
+    for name in ("max_loss", "confidence"):
+        if not 0 < getattr(found, name) < 1:
+            raise FieldError(
+                (name,),
+                f"expected a share between 0% and 100%, got {getattr(found, name):g}: nothing is certain",
+            )
+    if not found.points:
+        raise FieldError(("points",), "a certificate without points certifies nothing")
+    before = (math.inf,) * len(found.exits)
+    for index, point in enumerate(found.points):
+        path = ("points", index, "thresholds")
+        if len(point.thresholds) != len(found.exits):
+            raise FieldError(path, f"{len(point.thresholds)} thresholds for {len(found.exits)} exits")
+        for one, safer in zip(point.thresholds, before, strict=True):
+            if not one <= safer:  # so is what is no number
+                raise FieldError(
+                    path,
+                    f"expected the safest first, each at most those of the point before it; {one:g} follows {safer:g}",
+                )
+        before = point.thresholds
 
 
 def check_certificate(

@@ -36,8 +36,9 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Not part of the hash: it changes no answer. At least one price.
 
     core_hour: the price of one core for one hour, busy or not.
-    per_call, per_1k_tokens, per_1k_output_tokens: of each call of a remote model, as in CallPrice.
-    models: for remote models with other prices, by their names.
+    per_call, per_1k_tokens, per_1k_output_tokens: of each call of a remote model, as in CallPrice; tokens also of Python
+        code that counts them, where clients ask in OpenAI's words.
+    models: for models with other prices, by their names.
     currency: printed behind every price.
     """
 
@@ -58,6 +59,13 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     def call_nano(self, model: str, input_tokens: int = 0, output_tokens: int = 0) -> int:
         """The price of one call of a remote model, in 1e-9 of the currency."""
+        return self._price(model).nano(input_tokens, output_tokens)
+
+    def tokens_nano(self, model: str, input_tokens: int, output_tokens: int) -> int:
+        """The price of tokens alone, in 1e-9 of the currency."""
+        return msgspec.structs.replace(self._price(model), per_call=0.0).nano(input_tokens, output_tokens)
+
+    def _price(self, model: str) -> CallPrice:
         price = self.models.get(model)
         if price is None:
             price = CallPrice(
@@ -65,7 +73,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 per_1k_tokens=self.per_1k_tokens,
                 per_1k_output_tokens=self.per_1k_output_tokens,
             )
-        return price.nano(input_tokens, output_tokens)
+        return price
 
     def nano_per_core_ns(self) -> float:
         """The price of a busy core for a nanosecond, in 1e-9 of the currency."""

@@ -129,6 +129,14 @@ def _usage(message: Mapping[str, Any]) -> dict[str, int]:
     return {name: n for name, n in usage.items() if type(n) is int} if isinstance(usage, dict) else {}
 
 
+def tokens_of(usage: Any) -> tuple[int, int]:
+    """Of the prompt and of the answer, as an answer's `usage` tells them; 0 where it does not."""
+    counts = usage if isinstance(usage, dict) else {}
+    found = [counts.get(name) for name in ("prompt_tokens", "completion_tokens")]
+    given, made = (one if type(one) is int and one > 0 else 0 for one in found)
+    return given, made
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 

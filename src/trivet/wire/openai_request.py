@@ -64,7 +64,7 @@ class Asked:
 class Fields:
     """The fields of a request, each read when it is asked for.
 
-    Raises: BadRequestError: not a JSON object.
+    Raises: BadRequestError: not a JSON object in UTF-8.
     """
 
     def __init__(self, body: Buffer) -> None:
@@ -73,6 +73,10 @@ class Fields:
             self._fields: Mapping[str, msgspec.Raw] = _decode_fields(body)
         except JSON_ERRORS as error:
             raise BadRequestError(f"the body is not a JSON object: {plain(error)}") from None
+        try:
+            str(body, "utf-8")  # what nobody reads here goes on to the model as it came
+        except UnicodeDecodeError as error:
+            raise BadRequestError(f"the body is not UTF-8: {error.reason} at byte {error.start}") from None
         self.body = bytes(body)
 
     def read(self, name: str, kinds: tuple[type, ...], expected: str, default: Any = None) -> Any:

@@ -35,7 +35,7 @@ class ResponseEncoder:
         signature: Signature,
         configuration: str,
         exit_: str = "",
-        parameters: Mapping[str, str] | None = None,
+        parameters: Mapping[str, str | int] | None = None,
     ) -> None:
         self._signature = signature
         parameters = (

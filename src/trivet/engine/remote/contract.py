@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from trivet.spec.signature import Signature
 from trivet.wire.v2_client import error_text
 
 Outputs = dict[str, NDArray[Any]]
+Tokens = tuple[int, int]  # of the input and of the output
 Why = Literal["timeout", "connection", "status", "refused", "rubbish", "request"]
 
 
@@ -42,6 +43,13 @@ class Asking:
     rows: int | None = None
 
 
+class Told(NamedTuple):
+    """What an upstream has answered, or a part of it. tokens: as it counts them; 0 where it does not say."""
+
+    outputs: Outputs
+    tokens: Tokens = (0, 0)
+
+
 class Dialect(Protocol):
     """One model, as an upstream's protocol speaks of it."""
 
@@ -51,13 +59,10 @@ class Dialect(Protocol):
     def asking(self, inputs: Tensors) -> Asking:
         """Raises: BadRequestError: what the client sent cannot be asked."""
 
-    def outputs(self, asking: Asking, headers: Mapping[str, str], body: bytes) -> Outputs:
-        """Of a whole answer of status 200. Raises: TryError: rubbish."""
+    def told(self, asking: Asking, headers: Mapping[str, str], body: bytes) -> Told:
+        """By a whole answer of status 200. Raises: TryError: rubbish."""
 
-    def tokens(self, outputs: Outputs) -> tuple[int, int]:
-        """Of the input and the output, as the upstream counts them; 0 where it does not say."""
-
-    def chunk(self, data: bytes) -> Outputs | None:
+    def chunk(self, data: bytes) -> Told | None:
         """Of one event of a stream; None: the stream has ended, and is whole.
 
         Raises: TryError: rubbish, or the upstream tells of an error.

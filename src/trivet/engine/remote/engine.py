@@ -9,7 +9,7 @@ from trivet.engine.remote.client import Client
 from trivet.engine.remote.contract import Dialect, Outputs, TryError
 from trivet.engine.remote.openai import EmbeddingsDialect, RawDialect
 from trivet.engine.remote.v2 import V2Dialect, metadata_path, signature_of, with_batch_axis
-from trivet.errors import EngineError, SpecError
+from trivet.errors import BadRequestError, EngineError, SpecError
 from trivet.spec.remote import Remote, Upstream
 from trivet.spec.signature import Signature
 
@@ -46,12 +46,12 @@ class RemoteEngine:
         asking = self.dialect.asking(inputs)
 
         async def ask(client: Client, upstream: Upstream) -> Outputs:
-            return self.dialect.outputs(asking, *await client.ask(upstream.url, asking))
+            return self.dialect.told(asking, *await client.ask(upstream.url, asking)).outputs
 
         try:
             return self._first_good(ask, _ANSWERED_S)
         except TryError as error:
-            raise EngineError(str(error)) from None
+            raise (BadRequestError if error.why == "request" else EngineError)(str(error)) from None
 
     def close(self) -> None:
         """Nothing is held."""
@@ -85,7 +85,10 @@ class RemoteEngine:
         return V2Dialect(self.remote, Signature(found.inputs, found.outputs, batch_axis))
 
     def _first_good(self, ask: Callable[[Client, Upstream], Awaitable[T]], seconds: float) -> T:
-        """What the first upstream that has an answer gives. Raises: TryError: all of what they said."""
+        """What the first upstream that has an answer gives.
+
+        Raises: TryError: all of what they said; `request`, where one calls the request wrong.
+        """
 
         async def work() -> T:
             client, said = Client(self.remote), []
@@ -98,6 +101,8 @@ class RemoteEngine:
                         said.append(f"{upstream.name}: no answer within {seconds:g} s")
                     except TryError as error:
                         said.append(client.told(upstream.name, error))
+                        if error.why == "request":
+                            raise TryError("request", said[-1]) from None
             finally:
                 await client.close()
             raise TryError("connection", "; ".join(said))

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from trivet.engine.contract import Tensors
-from trivet.engine.remote.contract import Asking, Outputs, TryError, one_text
+from trivet.engine.remote.contract import Asking, Tokens, Told, TryError, one_text
 from trivet.errors import BadRequestError
 from trivet.spec.remote import RAW, Remote
 from trivet.spec.signature import Signature, TensorSpec
-from trivet.wire.openai import read_embeddings
+from trivet.wire.openai import read_embeddings, tokens_of
 from trivet.wire.v2_client import BadResponseError, error_text
 
 _JSON = {"Content-Type": "application/json"}
@@ -45,25 +45,13 @@ class RawDialect:
         body["model"] = self._model
         return Asking(self._path, json.dumps(body).encode(), _JSON, streams=body.get("stream") is True)
 
-    def outputs(self, asking: Asking, headers: Mapping[str, str], body: bytes) -> Outputs:
-        _check(body)
-        return {"response": one_text(body)}
+    def told(self, asking: Asking, headers: Mapping[str, str], body: bytes) -> Told:
+        return Told({"response": one_text(body)}, _checked(body))
 
-    def tokens(self, outputs: Outputs) -> tuple[int, int]:
-        data: bytes = outputs["response"][0]
-        if b'"usage"' not in data:
-            return 0, 0
-        usage = json.loads(data).get("usage")
-        counts = usage if isinstance(usage, dict) else {}
-        found = [counts.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        given, made = (one if type(one) is int and one > 0 else 0 for one in found)
-        return given, made
-
-    def chunk(self, data: bytes) -> Outputs | None:
+    def chunk(self, data: bytes) -> Told | None:
         if data == _DONE:
             return None
-        _check(data)
-        return {"response": one_text(data)}
+        return Told({"response": one_text(data)}, _checked(data))
 
 
 class EmbeddingsDialect:
@@ -84,24 +72,21 @@ class EmbeddingsDialect:
         body = json.dumps({"model": self._model, "input": texts}).encode()
         return Asking("/v1/embeddings", body, _JSON, rows=len(texts))
 
-    def outputs(self, asking: Asking, headers: Mapping[str, str], body: bytes) -> Outputs:
+    def told(self, asking: Asking, headers: Mapping[str, str], body: bytes) -> Told:
         try:
-            vectors, _ = read_embeddings(body)
+            vectors, usage = read_embeddings(body)
         except BadResponseError as error:
             raise TryError("rubbish", str(error)) from None
         if len(vectors) != asking.rows:
             raise TryError("rubbish", f"{len(vectors)} embeddings for {asking.rows} texts")
-        return {"embedding": np.ascontiguousarray(vectors)}
+        return Told({"embedding": np.ascontiguousarray(vectors)}, tokens_of(usage))
 
-    def tokens(self, outputs: Outputs) -> tuple[int, int]:
-        return 0, 0
-
-    def chunk(self, data: bytes) -> Outputs | None:
+    def chunk(self, data: bytes) -> Told | None:
         raise TryError("rubbish", "embeddings came in chunks")
 
 
-def _check(body: bytes) -> None:
-    """Raises: TryError: not an answer, or one that tells of an error."""
+def _checked(body: bytes) -> Tokens:
+    """The tokens that an answer tells of. Raises: TryError: not an answer, or one that tells of an error."""
     try:
         message: Any = json.loads(body)
     except (ValueError, RecursionError):
@@ -112,3 +97,4 @@ def _check(body: bytes) -> None:
         raise TryError("status", f"the answer tells of an error: {error_text(body)}")
     if not isinstance(message.get("choices"), list):
         raise TryError("rubbish", f"the answer has no choices: {error_text(body)}")
+    return tokens_of(message.get("usage"))

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import numpy as np
 
 from trivet.engine.contract import Tensors
-from trivet.engine.remote.contract import Asking, Outputs, TryError
+from trivet.engine.remote.contract import Asking, Outputs, Told, TryError
 from trivet.errors import SpecError
 from trivet.spec.dtypes import NUMPY_OF_DATATYPE
 from trivet.spec.remote import Remote
@@ -38,7 +38,7 @@ class V2Dialect:
         rows = len(tensors[0][1]) if signature.batch_axis else None
         return Asking(self._path, body, headers, rows=rows)
 
-    def outputs(self, asking: Asking, headers: Mapping[str, str], body: bytes) -> Outputs:
+    def told(self, asking: Asking, headers: Mapping[str, str], body: bytes) -> Told:
         text = headers.get(_JSON_SIZE, "")
         try:
             answer = decode_infer(body, int(text) if text.isdecimal() else None)
@@ -63,12 +63,9 @@ class V2Dialect:
                     f"output {spec.name!r} has {len(array)} rows for the {asking.rows} that were asked",
                 )
             found[spec.name] = array
-        return found
+        return Told(found)
 
-    def tokens(self, outputs: Outputs) -> tuple[int, int]:
-        return 0, 0
-
-    def chunk(self, data: bytes) -> Outputs | None:
+    def chunk(self, data: bytes) -> Told | None:
         raise TryError("rubbish", "a V2 answer came in chunks")
 
 

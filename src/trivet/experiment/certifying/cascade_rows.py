@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.errors import RequestError, UserError
+from trivet.errors import BadRequestError, EngineError, RequestError, UserError
 from trivet.experiment.certifying.cascade_points import Recorded
 from trivet.experiment.model_rows import Row, Way
 from trivet.judge.accuracy import Judgement, judge
@@ -97,7 +97,7 @@ def _one(
     try:
         for index in range(last + 1):
             began = time.perf_counter_ns()
-            outputs = way.run(index, inputs)
+            outputs = _run(way, index, inputs)
             spent[index] = time.perf_counter_ns() - began
             rule = pipeline[index].exit
             if rule is not None:
@@ -116,6 +116,22 @@ def _one(
         return None
     times.append(spent)
     return sure, answers
+
+
+def _run(way: Way, index: int, inputs: Outputs) -> Outputs:
+    """One stage. Raises: RequestError: it refuses the row.  UserError: it runs on another server, which has failed."""
+    try:
+        return way.run(index, inputs)
+    except BadRequestError:
+        raise
+    except EngineError as error:
+        stage = way.configuration.service.pipeline[index]
+        if stage.model is None or way.configuration.service.models[stage.model].remote is None:
+            raise
+        # Rows that are left out because of the weather would make the certificate one of the others.
+        raise UserError(
+            f"model {stage.model!r} has to answer every row that is certified on, and its server does not: {error}"
+        ) from None
 
 
 def _right(judgement: Judgement) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ metadata say which configuration gave the answers, and when; pages carry checksu
 its place and renames it: no reader sees half a table.
 """
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -121,6 +122,7 @@ def read_answers(path: Path, configuration_hash: str, signature: Signature) -> A
             raise TableError(
                 f"{table.num_rows} rows; its own header says {header.num_rows}", path, "unreadable"
             )
+        _check_types(arrow, table, signature, path)
         index = KeyIndex(_keys(table.column(_KEY).combine_chunks()))
         columns = {spec.name: _column(table, spec, path) for spec in signature.outputs}
     except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
@@ -134,8 +136,8 @@ def _header(metadata: Mapping[bytes, bytes] | None, path: Path) -> AnswersHeader
         raise TableError("a Parquet file, but no answer table of trivet precompute", path, "mismatch")
     try:
         header = msgspec.json.decode(text, type=AnswersHeader)
-        datetime.fromisoformat(header.created)
-    except (msgspec.MsgspecError, ValueError) as error:
+        datetime.fromisoformat(header.created).timestamp()
+    except (msgspec.MsgspecError, ValueError, OverflowError) as error:
         raise TableError(f"its header cannot be read: {error}", path, "unreadable") from None
     return header
 
@@ -151,6 +153,27 @@ def _check(header: AnswersHeader, configuration_hash: str, path: Path) -> None:
             path,
             "mismatch",
         )
+
+
+def _check_types(arrow: Any, table: Any, signature: Signature, path: Path) -> None:
+    """Raises: TableError: a column of another type than this version writes, or one with holes.  KeyError: a missing one."""
+    types = arrow.types
+    columns = [(_KEY, types.is_fixed_size_binary, arrow.binary(KEY_BYTES))]
+    for spec in signature.outputs:
+        columns.append((spec.name, types.is_large_list, _kind(arrow, spec)))
+        columns.append((spec.name + _SHAPE, types.is_list, arrow.int64()))
+    for name, is_right, kind in columns:
+        column = table.column(name)
+        is_whole = is_right(column.type) and not column.null_count
+        if is_whole and name != _KEY:
+            values = column.combine_chunks().values
+            is_whole = values.type == kind and not values.null_count
+        elif is_whole:
+            is_whole = column.type == kind
+        if not is_whole:
+            raise TableError(
+                f"column {name!r} ({column.type}) is none of ours, or has holes", path, "unreadable"
+            )
 
 
 def _keys(column: Any) -> bytes:
@@ -169,8 +192,8 @@ def _column(table: Any, spec: TensorSpec, path: Path) -> _Column:
         values[:] = flat.to_pylist()
     else:
         values = flat.to_numpy(zero_copy_only=False).astype(NUMPY_OF_DATATYPE[spec.datatype], copy=False)
-    sizes = np.array([int(np.prod(shape)) for shape in shapes], np.int64)
-    if not np.array_equal(sizes, np.diff(bounds)):
+    sizes = [math.prod(shape) for shape in shapes]
+    if sizes != np.diff(bounds).tolist() or any(min(shape, default=0) < 0 for shape in shapes):
         raise TableError(f"values and shapes of {spec.name!r} do not fit together", path, "unreadable")
     return _Column(values, bounds, shapes)
 
@@ -185,17 +208,24 @@ def answers_table(keys: Sequence[bytes], rows: Sequence[Outputs], signature: Sig
     for spec in signature.outputs:
         arrays = [row[spec.name] for row in rows]
         dtype = np.dtype(NUMPY_OF_DATATYPE[spec.datatype])
-        kind = arrow.binary() if spec.datatype == "BYTES" else arrow.from_numpy_dtype(dtype)
         flat = [array.reshape(-1) for array in arrays]
         ends = np.cumsum([0, *(len(one) for one in flat)], dtype=np.int64)
         values = np.concatenate(flat) if flat else np.empty(0, dtype)
         columns[spec.name] = arrow.LargeListArray.from_arrays(
-            arrow.array(ends), arrow.array(values.tolist() if dtype.kind == "O" else values, kind)
+            arrow.array(ends),
+            arrow.array(values.tolist() if dtype.kind == "O" else values, _kind(arrow, spec)),
         )
         columns[spec.name + _SHAPE] = arrow.array(
             [list(array.shape) for array in arrays], arrow.list_(arrow.int64())
         )
     return arrow.table(columns)
+
+
+def _kind(arrow: Any, spec: TensorSpec) -> Any:
+    """Of one value of an output."""
+    if spec.datatype == "BYTES":
+        return arrow.binary()
+    return arrow.from_numpy_dtype(np.dtype(NUMPY_OF_DATATYPE[spec.datatype]))
 
 
 def publish(table: Any, header: AnswersHeader, path: Path) -> None:

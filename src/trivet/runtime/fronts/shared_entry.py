@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.runtime.fronts.kept import Kept, keep
+from trivet.spec.dtypes import NUMPY_OF_DATATYPE
 
 FORMAT: Final = 1
 KEY_PREFIX: Final = b"trivet:answer:%d:" % FORMAT
 _MARK: Final = b"TRVT%c" % FORMAT
 _CHECK_BYTES: Final = 12
-_KINDS: Final = "biuf"  # of fixed-size elements
+# Of elements of a fixed size, as they are written.
+_DTYPES: Final[dict[str, np.dtype[Any]]] = {
+    np.dtype(one).str: np.dtype(one) for one in NUMPY_OF_DATATYPE.values() if one is not np.object_
+}
 
 
 class _Tensor(msgspec.Struct, array_like=True):
@@ -58,7 +62,7 @@ def decode_entry(key: bytes, data: bytes, now_ns: int, wall_ns: int) -> Kept | N
         outputs = {tensor.name: _array(tensor) for tensor in entry.tensors}
     except (msgspec.MsgspecError, TypeError, ValueError):
         return None
-    if entry.key != key:
+    if entry.key != key or entry.rows < 1:
         return None
     # Hosts' clocks differ: what seems to come from the future was computed just now.
     age_ns = max(0, wall_ns - entry.stored_wall_ns)
@@ -77,11 +81,13 @@ def _tensor(name: str, array: NDArray[Any]) -> _Tensor:
 
 
 def _array(tensor: _Tensor) -> NDArray[Any]:
+    if any(size < 0 for size in tensor.shape):
+        raise ValueError(f"an answer of the shape {tensor.shape}")
     if tensor.dtype == "O":
         array = np.empty(len(tensor.items), object)
         array[:] = tensor.items
         return array.reshape(tensor.shape)
-    dtype = np.dtype(tensor.dtype)
-    if dtype.kind not in _KINDS:
+    dtype = _DTYPES.get(tensor.dtype)
+    if dtype is None:
         raise ValueError(f"an answer of {tensor.dtype}")
     return np.frombuffer(tensor.data, dtype).reshape(tensor.shape)

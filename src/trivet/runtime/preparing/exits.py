@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trivet.judge.decode import IDENTITY, Decoder
+from trivet.judge.errors import JudgeError
 from trivet.pipeline.wiring import Taking
 from trivet.spec.certified import Certificate, check_certificate, read_certificate
 from trivet.spec.configuration import Configuration
@@ -61,6 +63,20 @@ def certificate_of(configuration: Configuration) -> Certificate | None:
     if service.route is not None:
         certified_ease(service.route, found.points)
     return found
+
+
+def meaning_of(configuration: Configuration) -> Decoder | None:
+    """By what a route's two answers are told to differ, as by its certificate; None: the service has no route.
+
+    Raises: FieldError: `decode:` cannot be loaded.
+    """
+    service = configuration.service
+    if service.route is None:
+        return None
+    try:
+        return Decoder(service.decode or IDENTITY, Path(configuration.root))
+    except JudgeError as error:
+        raise FieldError(("decode",), str(error)) from None
 
 
 def check_routed(

@@ -14,6 +14,7 @@ from trivet import host
 from trivet.engine.contract import Engine
 from trivet.engine.python.engine import PythonEngine
 from trivet.errors import RequestError, SpecError
+from trivet.judge.decode import Decoder
 from trivet.pipeline.wiring import Taking
 from trivet.runtime.conversion import as_arrays
 from trivet.runtime.degrading import Source
@@ -21,7 +22,7 @@ from trivet.runtime.fronts.precomputed import PrecomputedFront
 from trivet.runtime.preparing import profile as profiles
 from trivet.runtime.preparing.caches import check_cached_stages
 from trivet.runtime.preparing.engines import answers_in_chunks, declared_batch_axis, load_engine
-from trivet.runtime.preparing.exits import certificate_of, check_exits, check_routed
+from trivet.runtime.preparing.exits import certificate_of, check_exits, check_routed, meaning_of
 from trivet.runtime.preparing.openai import check_openai, openai_sample
 from trivet.runtime.preparing.profile import Batching, Profile
 from trivet.runtime.preparing.profile_inputs import (
@@ -99,6 +100,7 @@ class Prepared:
     precomputed: PrecomputedFront | None = None
     certificate: Certificate | None = None  # of exits with a `max_loss`
     semantic: "PreparedSemantic | None" = None
+    meaning: Decoder | None = None  # of the answers of a route's models
 
 
 def prepare(
@@ -126,6 +128,7 @@ def prepare(
             preparing.add_stand_in(name)
         check_fallbacks(configuration.service, preparing.stages, preparing.stand_ins)
         certificate = certificate_of(configuration)
+        meaning = meaning_of(configuration)
         semantic = _semantic(configuration, preparing.stages)
         precomputed = _precomputed(configuration, preparing.stages, say)
     except FieldError as error:
@@ -145,6 +148,7 @@ def prepare(
         precomputed,
         certificate,
         semantic,
+        meaning,
     )
 
 
