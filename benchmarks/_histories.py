@@ -12,7 +12,6 @@ from trivet.stats.sequential import PairedSequence
 Rng = np.random.Generator
 MARGIN = 0.02
 MAX_PAIRS = 30
-_NEAR = 5  # runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +60,20 @@ def confirmed(rng: Rng, slowdown: float) -> tuple[bool, int]:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one history: was anything suspected, was it near the truth, was it confirmed, and what did that cost."""
+    """Of one history: was anything suspected, was the run measured along from before the change, was it confirmed."""
 
     suspected: bool
-    near: bool
+    before: bool
     regression: bool
     pairs: int
 
 
 def outcome(rng: Rng, slowdown: float = 1.0) -> Outcome:
+    """The newest configuration, which is what a gate is asked about, beside one from before the oldest suspect."""
     one = history(rng, slowdown)
     found = suspects(one.values)
-    near = any(abs(change.index - one.changed_at) <= _NEAR for change in found)
-    # Only a comparison across the true change can see it: a suspect elsewhere compares alike sides.
-    checks = [
-        confirmed(rng, slowdown if abs(change.index - one.changed_at) <= _NEAR else 1.0) for change in found
-    ]
-    return Outcome(
-        bool(found), near, any(is_worse for is_worse, _ in checks), sum(pairs for _, pairs in checks)
-    )
+    if not found:
+        return Outcome(False, False, False, 0)
+    before = found[0].steady < one.changed_at
+    is_worse, pairs = confirmed(rng, slowdown if before else 1.0)
+    return Outcome(True, before, is_worse, pairs)

@@ -194,14 +194,14 @@ def _end(figures: dict[str, Floats]) -> tuple[bool, int]:
 
 
 def gate(rng: Rng, num: int) -> Record:
-    """Histories without a change and with one of 5 to 20 %: suspected, near the truth, confirmed."""
+    """Histories without a change and with one of 5 to 20 %: suspected, measured beside a run from before, confirmed."""
     unchanged = [_histories.outcome(rng) for _ in range(num)]
     changed = [_histories.outcome(rng, 1 + float(rng.uniform(0.05, 0.2))) for _ in range(num)]
     least = [_histories.outcome(rng, 1.05) for _ in range(num)]
     return {
         name: {
             "suspected": sum(one.suspected for one in outcomes),
-            "near": sum(one.near for one in outcomes),
+            "before": sum(one.before for one in outcomes),
             "regression": sum(one.regression for one in outcomes),
             "pairs": float(np.mean([one.pairs for one in outcomes])),
         }

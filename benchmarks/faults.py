@@ -134,7 +134,7 @@ def report(comparison: Comparison) -> Report:
     if comparison.is_empty():
         return Report(comparison, tables, goals)
     for side in (NOTHING, *FAULTS, LOADING):
-        p99 = pooled_p99_ms(comparison.samples(side, "latency_ns"), comparison.seed)
+        p99 = pooled_p99_ms(comparison.samples(side, "latency_ns"))
         goals.append(Goal(f"p99 of the small model, other one: {side}", p99, at_most=5, unit="ms"))
         goals.append(
             count_goal(f"failed requests of the small model: {side}", comparison.values(side, "num_failed"))

@@ -107,7 +107,7 @@ def _goals(comparison: Comparison) -> list[Goal]:
     """What was promised for this model at this load; nothing was for others."""
     match comparison.question:
         case "latency-tiny-1000":
-            pooled = pooled_p99_ms(comparison.samples("trivet", "latency_ns"), comparison.seed)
+            pooled = pooled_p99_ms(comparison.samples("trivet", "latency_ns"))
             return [
                 _median_goal(comparison, "granian-null", 1.5),
                 Goal("trivet's p99, pooled over blocks", pooled, at_most=1, unit="ms"),
@@ -128,7 +128,7 @@ def _median_goal(comparison: Comparison, base: str, at_most: float) -> Goal:
 
 def _tail_goal(comparison: Comparison, at_most: float) -> Goal:
     peers = {
-        side: pooled_p99_ms(comparison.samples(side, "latency_ns"), comparison.seed).estimate
+        side: pooled_p99_ms(comparison.samples(side, "latency_ns")).estimate
         for side in comparison.sides()
         if side in SIDES and SIDES[side].peer
     }
@@ -136,7 +136,7 @@ def _tail_goal(comparison: Comparison, at_most: float) -> Goal:
         return Goal("trivet's p99, pooled over blocks / the best peer's", None, at_most=at_most)
     best = min(peers, key=lambda side: peers[side])
     ratio = pooled_p99_ratio(
-        comparison.samples("trivet", "latency_ns"), comparison.samples(best, "latency_ns"), comparison.seed
+        comparison.samples("trivet", "latency_ns"), comparison.samples(best, "latency_ns")
     )
     return Goal(f"trivet's p99, pooled over blocks / the best peer's ({best})", ratio, at_most=at_most)
 
@@ -144,6 +144,6 @@ def _tail_goal(comparison: Comparison, at_most: float) -> Goal:
 def _pooled_table(comparison: Comparison) -> str:
     rows = []
     for side in comparison.sides():
-        p99 = pooled_p99_ms(comparison.samples(side, "latency_ns"), comparison.seed)
+        p99 = pooled_p99_ms(comparison.samples(side, "latency_ns"))
         rows.append([side, f"{p99.estimate:,.4g}", f"[{p99.low:,.4g}, {p99.high:,.4g}]"])
     return markdown_table(["p99 of all blocks together, ms", "estimate", "95 %"], rows)

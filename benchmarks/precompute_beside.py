@@ -67,7 +67,7 @@ def report(comparison: Comparison) -> Report:
     if comparison.is_empty():
         return Report(comparison, tables, [])
     ratio = pooled_p99_ratio(
-        comparison.samples(_BESIDE, "latency_ns"), comparison.samples(_ALONE, "latency_ns"), comparison.seed
+        comparison.samples(_BESIDE, "latency_ns"), comparison.samples(_ALONE, "latency_ns")
     )
     return Report(
         comparison, tables, [Goal("p99 beside a job / alone, pooled over blocks", ratio, at_most=1.1)]

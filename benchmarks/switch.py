@@ -90,7 +90,7 @@ def report(comparison: Comparison) -> Report:
         return Report(comparison, [], [])
     before, during = (comparison.samples(_SIDE, name) for name in ("before_ns", "during_ns"))
     rows = [
-        [name, sum(map(len, runs)), f"{pooled_p99_ms(runs, comparison.seed).estimate:.3f}"]
+        [name, sum(map(len, runs)), f"{pooled_p99_ms(runs).estimate:.3f}"]
         for name, runs in (("before", before), ("during a switch", during))
     ]
     tables = [
@@ -101,7 +101,7 @@ def report(comparison: Comparison) -> Report:
         count_goal("failed requests", comparison.values(_SIDE, "num_failed")),
         Goal(
             "p99 during a switch / before, pooled over blocks",
-            pooled_p99_ratio(during, before, comparison.seed),
+            pooled_p99_ratio(during, before),
             at_most=1.2,
         ),
     ]

@@ -22,7 +22,8 @@ from trivet.catalog.errors import (
     RunEndedError,
 )
 from trivet.catalog.records import Figure, RunFilter, RunSummary
-from trivet.catalog.schema import audit, run_documents, sa
+from trivet.catalog.schema import audit, run_documents, runs, sa
+from trivet.catalog.writer import Writer
 from trivet.spec.row import Row, RowColumns, RowsHeader
 
 Place = dict[str, str]
@@ -82,10 +83,11 @@ class CatalogContract:
             catalog.finish(run_id, "complete", figures={}, artifacts={"rows": "sha256:" + "0" * 64})
         assert catalog.run(run_id).state == "running"
 
-    def test_a_run_whose_process_is_gone_is_shown_and_marked_interrupted(self, place: Place) -> None:
-        run_id = Catalog.open(**place).begin(DRAFT)
-        other = Catalog.open(**place).begin(DRAFT)
-        Catalog.open(**place).finish(other, "complete", figures={})
+    def test_a_run_whose_process_is_gone_is_shown_and_marked_interrupted(
+        self, catalog: Catalog, place: Place
+    ) -> None:
+        run_id, other = catalog.begin(DRAFT), catalog.begin(DRAFT)
+        catalog.finish(other, "complete", figures={})
         assert ids(Catalog.open(**place, fate=lambda _: "unknown"), states=["running"]) == [run_id]
         seen = Catalog.open(**place, fate=lambda _: "gone").run(run_id)
         assert (seen.state, seen.ended) == ("interrupted", None)
@@ -93,8 +95,20 @@ class CatalogContract:
         later = Catalog.open(**place, fate=lambda _: "alive")
         assert ids(later, states=["interrupted"]) == [run_id]
         assert later.run(other).state == "complete"
+
+    def test_a_run_that_was_only_lost_sight_of_is_finished_by_its_own_process_and_no_other(
+        self, catalog: Catalog, place: Place
+    ) -> None:
+        ours, theirs = catalog.begin(DRAFT), catalog.begin(DRAFT)
+        with catalog._database.writing() as connection:
+            writer = msgspec.json.encode(msgspec.structs.replace(Writer.holding(), pid=1)).decode()
+            connection.execute(runs.update().where(runs.c.id == theirs).values(writer=writer))
+        Catalog.open(**place, fate=lambda _: "gone").runs()
+        catalog.finish(ours, "complete", figures=FIGURES)
         with pytest.raises(RunEndedError, match="it is interrupted"):
-            later.finish(run_id, "complete", figures={})
+            catalog.finish(theirs, "complete", figures=FIGURES)
+        assert {run.id: run.state for run in catalog.runs()} == {ours: "complete", theirs: "interrupted"}
+        assert (catalog.run(ours).figures, catalog.run(ours).reason) == (FIGURES, "")
 
     # References
 

@@ -10,11 +10,17 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from typing import Any
 
+import msgspec
+
 from tests.catalog.catalog_support import DRAFT, FIGURES, draft
 from trivet.catalog.artifacts import Artifacts
 from trivet.catalog.catalog import Catalog
 from trivet.catalog.errors import FullError
 from trivet.catalog.schema import sa
+from trivet.catalog.study import Goal, Study
+from trivet.catalog.writer import Writer
+
+STUDY = Study(service="tiny", budget_ns=1, goal=Goal(slo_latency_ns=5_000_000))
 
 POINTS = (
     "in the first opening",
@@ -82,6 +88,22 @@ def write_ten(pipe: Connection, name: str, place: dict[str, str]) -> None:
         digest = catalog.put(f"{index} of anybody".encode())
         catalog.audit.append(name, "append", str(index))
         catalog.finish(run_id, "complete", figures=FIGURES, artifacts={"rows": digest})
+
+
+def write_elsewhere(pipe: Connection, place: dict[str, str]) -> None:
+    """As a process of another machine does, whose ids mean nothing here: a run and a study are begun, then finished."""
+    elsewhere = msgspec.structs.replace(
+        Writer.current(), host="elsewhere", boot="another", namespace="pid:[1]"
+    )
+    Writer.current = classmethod(lambda cls: elsewhere)  # type: ignore[method-assign, assignment]
+    catalog = Catalog.open(**place)
+    run_id, study = catalog.begin(DRAFT), catalog.begin_study(STUDY)
+    pipe.send((run_id, study.id))
+    pipe.recv()
+    catalog.finish(run_id, "complete", figures=FIGURES)
+    catalog.save_study(msgspec.structs.replace(study, state="complete"))
+    pipe.send("finished")
+    pipe.recv()
 
 
 def write_on_a_full_disk(pipe: Connection, url: str) -> None:

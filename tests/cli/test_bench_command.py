@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.load.scripted_target import ScriptedTarget, always, ok
+from tests.load.scripted_target import ScriptedTarget, always, answer, ok
 from trivet.catalog.catalog import Catalog
 from trivet.cli.bench_run import shapes_of, slo_of, tags_of
 from trivet.cli.main import cli
@@ -43,6 +43,8 @@ def test_a_run_is_printed_kept_and_compared(tmp_path: Path) -> None:
     assert catalog.run(first).tags == {"branch": "main"}
     assert found["figures"]["throughput_rps"]["estimate"] > 0
     options = ["--catalog", str(tmp_path / "c")]
+    twice = CliRunner().invoke(cli, ["compare", "last", second, *options])
+    assert (twice.exit_code, f"last and {second} are both run {second}" in twice.output) == (1, True)
     picture = tmp_path / "shift.svg"
     text = CliRunner().invoke(cli, ["compare", first, second, *options, "--plot", str(picture)])
     assert text.exit_code == 0, text.output
@@ -85,6 +87,25 @@ def test_options_that_make_no_sense_are_named(
     assert complaint in result.output
 
 
+def test_a_run_that_says_nothing_of_the_server_is_told_and_exits_2(tmp_path: Path) -> None:
+    with ScriptedTarget(always(ok(b'{"y": 1}'))) as target:
+        result = bench(target.name, tmp_path, *BRIEF, "--max-send-lag", "1us")
+    assert result.exit_code == 2
+    assert "INVALID\n  the load generator fell behind" in result.stdout
+    assert Catalog.open(str(tmp_path), create=False).run("last").state == "invalid"
+
+
+def test_a_target_that_refuses_is_told_and_exits_1(tmp_path: Path) -> None:
+    with ScriptedTarget(always(answer(503, b'{"error": "full"}'))) as target:
+        result = bench(target.name, tmp_path, *BRIEF)
+    assert result.exit_code == 1
+    assert "FAILED\n  " in result.stdout
+    assert "next:  trivet show" in result.stdout
+    assert "trivet compare" not in result.stdout  # there is nothing to compare
+    assert "503" in result.stdout
+    assert Catalog.open(str(tmp_path), create=False).run("last").state == "failed"
+
+
 def test_slo_and_tags_are_read() -> None:
     assert slo_of("p99.9:50ms") == (99.9, 50 * MS)
     assert slo_of("95:1s") == (95.0, 1000 * MS)
@@ -113,7 +134,7 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
         process = started(target.name, tmp_path)
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, output
     assert "PARTIAL" in output
     run = Catalog.open(str(tmp_path), create=False).run("last")
     assert (run.state, run.reason) == ("partial", "stopped with Ctrl-C")

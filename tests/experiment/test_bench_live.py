@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Callable
@@ -168,6 +169,29 @@ def test_a_target_that_refuses_everything(catalog: Catalog) -> None:
         reason = only_failed(catalog, bench_json(target.name, catalog))
     assert "the answer to request 1 cannot be used" in reason
     assert "429" in reason
+
+
+def with_rows(service: Path, folder: Path, rows: list[str]) -> str:
+    """The service with other rows below the header of its data."""
+    copied = Path(shutil.copytree(service.parent, folder / "copy"))
+    header = (copied / "rows.csv").read_text().partition("\n")[0]
+    (copied / "rows.csv").write_text("\n".join([header, *rows]) + "\n")
+    return str(copied / service.name)
+
+
+def test_labels_that_do_not_match_are_named(service: Path, catalog: Catalog, tmp_path: Path) -> None:
+    numbers = ",".join(["0.5"] * 30)
+    text = with_rows(service, tmp_path, [f"{numbers},cat,north"] * 10)
+    (found,) = run([subject_of(text)], quick(), catalog=catalog, settings=QUICK)
+    assert "labels 'cat' are not among what decode gives, 0, 1" in only_failed(catalog, found)
+
+
+def test_data_without_rows_is_an_error_before_any_run(
+    service: Path, catalog: Catalog, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=r"data 'rows\.csv' has no rows"):
+        run([subject_of(with_rows(service, tmp_path, []))], quick(), catalog=catalog, settings=QUICK)
+    assert catalog.runs() == []
 
 
 def after(count: int, then: Callable[[socket.socket], None]) -> Callable[[socket.socket, bytes], None]:

@@ -91,7 +91,7 @@ def test_an_earlier_run_that_was_better_stops_a_candidate_that_equals_the_baseli
     assert outcomes["latency_p50_ms beside r7"] == "regression"
 
 
-SUSPECT = Suspect("latency_p50_ms", "r3", "r4", 1.08, 3)
+SUSPECT = Suspect("latency_p50_ms", "r3", "r4", 1.08, 3, "r1")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,15 @@ def test_a_lasting_rise_of_a_time_is_a_suspect_with_the_runs_on_either_side() ->
     (found,) = suspects(history([2.0] * 12 + [2.2] * 8))
     assert (found.figure, found.before, found.since) == ("latency_p50_ms", "r11", "r12")
     assert 1.08 < found.ratio < 1.12
+    assert found.steady == "r5"
     assert "since run r12" in str(found)
+
+
+def test_the_oldest_suspect_comes_first_whatever_it_costs_and_its_stretch_ends_at_the_change_before() -> None:
+    first, second = suspects(history([2.0] * 10 + [2.3] * 10 + [2.8] * 8))
+    assert first.ratio < second.ratio
+    assert (second.before, second.since) == ("r19", "r20")
+    assert (first.steady, second.steady) == ("r4", "r14")
 
 
 def test_a_fall_of_a_time_is_none_and_one_of_throughput_is() -> None:

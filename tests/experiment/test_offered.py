@@ -94,6 +94,18 @@ def test_a_scaled_trace_is_described_before_and_after(tmp_path: Path) -> None:
     assert np.diff(made.at_ns).tolist()[:3] == [S // 20] * 3
 
 
+def test_a_scaling_that_there_is_not_is_named_and_a_file_may_hold_colons(tmp_path: Path) -> None:
+    path = trace(tmp_path, [0.0, 1.0])
+    with pytest.raises(
+        SpecError, match=r"unknown scaling 'double' of .*trace.csv; known: users, amplitude, time"
+    ):
+        trace_in_words(Workload(arrivals=f"trace:{path}:double:2"))
+    path.rename(tmp_path / "a:b.csv")
+    assert trace_in_words(Workload(arrivals=f"trace:{tmp_path}/a:b.csv"))[0].startswith("trace: 2 requests")
+    with pytest.raises(SpecError, match=r"none\.csv: cannot be read"):
+        trace_in_words(Workload(arrivals=f"trace:{tmp_path}/none.csv"))
+
+
 def test_a_curve_is_squeezed_into_a_block_at_its_own_rate_or_another(tmp_path: Path) -> None:
     path = tmp_path / "day.csv"
     path.write_text("second,requests\n0,10\n1,30\n2,20\n3,20\n")

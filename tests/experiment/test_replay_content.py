@@ -83,6 +83,15 @@ def test_a_package_that_the_server_never_imports_is_no_change() -> None:
     assert check_environment(environment(), now).status == "differs"
 
 
+def test_another_build_of_a_library_is_named_and_one_that_is_not_imported_is_none() -> None:
+    then, now = (environment(contents={"numpy": f"sha256:{digit * 64}"}) for digit in "ab")
+    check = check_environment(then, now, ["numpy"])
+    assert check.status == "differs"
+    assert str(check.changes[0]) == f"files of library numpy: {'a' * 12} -> {'b' * 12}"
+    assert check_environment(then, now, ["onnxruntime"]).status == "same"
+    assert not is_same_arithmetic(then, now, ["numpy"])
+
+
 def test_trivet_as_a_package_is_told_by_its_own_field() -> None:
     now = environment(packages=environment().packages | {"trivet": "0.1.0"})
     assert check_environment(environment(), now).status == "same"

@@ -60,6 +60,7 @@ def written(folder: Path, name: str, text: str) -> Path:
         ("blank.csv", "time_s,x\n\n1,a\n\n2,b\n", [0, NS]),
         ("excel.csv", "\ufefftime_s\r\n1\r\n2\r\n", [0, NS]),
         ("one.csv", "time_s\n7\n", [0]),
+        ("around.csv", "\ntime_s\n\n7\n8\n\n\n", [0, NS]),
     ],
 )
 def test_a_trace_is_read_by_what_its_names_and_values_say(
@@ -88,6 +89,8 @@ def test_every_nanosecond_survives(gaps: list[int], tmp_path_factory: pytest.Tem
         ("t.csv", "time_s\n-1\n", r"t.csv:2: time -1 is negative"),
         ("t.csv", "time_s,x\n1,a\n,b\n", r"t.csv:3: no value for 'time_s'"),
         ("t.csv", "x,time_s\na,1\nb\n", r"t.csv:3: no value for 'time_s'"),
+        ("t.csv", "time_s\n1\n\n\n2\n", r"t.csv:3: no value for 'time_s'"),
+        ("t.csv", "1\n\n2\n", r"t.csv:2: no value for '1'"),
         ("t.csv", "time_s\n1\nsoon\n", r"t.csv:3: time 'soon' is not a number"),
         ("t.csv", "time_s\nnan\n", r"t.csv:2: time nan is not a finite"),
         ("t.csv", "time_h\n1e18\n", r"t.csv:2: time 1e18 does not fit"),

@@ -25,6 +25,7 @@ def test_two_steps_are_two_changes_oldest_first() -> None:
     first, second = change_points(runs((20, 15), (22, 15), (26, 15)))
     assert (first.index, second.index) == (15, 30)
     assert (first.ratio, second.ratio) == pytest.approx((1.1, 26 / 22), abs=0.01)
+    assert [(change.begin, change.steady) for change in (first, second)] == [(0, 7), (15, 22)]
 
 
 def test_a_gain_is_a_change_too() -> None:
@@ -84,6 +85,7 @@ def test_whatever_is_found_lasted_and_is_large_enough(values: list[float]) -> No
         assert 3 <= change.index <= len(values) - 3
         assert abs(math.log(change.ratio)) >= math.log(1.01) - 1e-12
         assert 2 <= change.votes <= 4
+        assert change.begin <= change.steady < change.index
 
 
 @pytest.mark.parametrize("num", range(7))

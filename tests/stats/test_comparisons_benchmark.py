@@ -58,6 +58,7 @@ def test_the_gate_finds_changes_and_confirms_nothing_else() -> None:
     rng = np.random.default_rng(5)
     assert sum(_histories.outcome(rng).regression for _ in range(60)) <= 1
     assert sum(_histories.outcome(rng, 1 + rng.uniform(0.05, 0.2)).regression for _ in range(60)) >= 57
+    assert sum(_histories.outcome(rng, 1.05).regression for _ in range(60)) >= 55
 
 
 def test_responses_follow_lindleys_recursion() -> None:

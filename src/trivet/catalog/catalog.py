@@ -18,6 +18,7 @@ from trivet.catalog.database import Database
 from trivet.catalog.environment import Environment
 from trivet.catalog.errors import CatalogError, NoSuchArtifactError
 from trivet.catalog.location import ARTIFACTS_VARIABLE, locate
+from trivet.catalog.presence import presence_of
 from trivet.catalog.records import EVERYTHING, Figure, Run, RunDraft, RunFilter, RunState, RunSummary
 from trivet.catalog.references import STUDY, resolve
 from trivet.catalog.run_table import RunTable
@@ -74,12 +75,12 @@ class Catalog:
         def date() -> str:
             return now().astimezone(UTC).isoformat(timespec="milliseconds")
 
-        store = Artifacts(_artifacts_url(database))
+        store, presence = Artifacts(_artifacts_url(database)), presence_of(database)
         return cls(
             database,
             store,
-            RunTable(database, date, fate),
-            StudyTable(database, date, fate),
+            RunTable(database, date, presence, fate),
+            StudyTable(database, date, presence, fate),
             AuditLog(database, date),
         )
 
@@ -89,7 +90,7 @@ class Catalog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Nothing is held open between calls; a `with` only says where the catalog is used."""
+        """Nothing but the locks of runs under way is held between calls; a `with` only says where it is used."""
 
     def __str__(self) -> str:
         return str(self._database.location)
@@ -97,7 +98,7 @@ class Catalog:
     def begin(self, draft: RunDraft) -> str:
         """Record a run as running and return its id. Call it before any load is offered."""
         run_id = _new_id()
-        self._table.insert(run_id, draft, Writer.current())
+        self._table.insert(run_id, draft)
         return run_id
 
     def finish(

@@ -65,6 +65,11 @@ class Database:
             with connection.begin():
                 yield connection
 
+    def session(self) -> sa.Connection:
+        """A connection that its caller keeps and closes, each statement by itself; for locks that a server holds."""
+        with told(self.location):
+            return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
     def _migrate(self) -> None:
         from alembic import command
         from alembic.config import Config

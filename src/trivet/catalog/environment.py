@@ -1,9 +1,7 @@
 """The environment of a run: everything that could make another run of the same configuration different."""
 
-import importlib.metadata
 import os
 import platform
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from trivet.catalog.differences import Difference, differences_of
 from trivet.catalog.host_files import HOST, HostFiles
 from trivet.catalog.machine import Limits, Processor
 from trivet.catalog.noise import Noise
+from trivet.catalog.packages import installed
 from trivet.host import WAKE_LATENCY, is_awake
 
 __all__ = ["Difference", "Environment", "differences", "fingerprint"]
@@ -25,6 +24,7 @@ __all__ = ["Difference", "Environment", "differences", "fingerprint"]
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Every field has a default: an older record lacks what was added later, an anonymised one what was taken out.
 
+    packages: versions of all that is installed.  contents: digests of what they installed, where that is known.
     code: of the folder that was measured.  trivet_code: of trivet, where it runs from a working tree.
     pinning: cores by what runs on them ("server", "generator").
     awake: idle cores were held awake (`trivet --awake`).
@@ -37,6 +37,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     trivet_code: CodeVersion = CodeVersion()
     code: CodeVersion = CodeVersion()
     packages: dict[str, str] = {}
+    contents: dict[str, str] = {}
     python: str = ""
     os: str = ""
     kernel: str = ""
@@ -75,12 +76,13 @@ def fingerprint(
         keep: stores a diff and returns its digest: `Catalog.put`; without it diffs are not kept, their digests are.
     """
     cores = tuple(sorted(os.sched_getaffinity(0)))
-    memory = machine.memory_mib(files)
+    memory, packages = machine.memory_mib(files), installed()
     return Environment(
         trivet=trivet.__version__,
         trivet_code=_trivet_code(keep),
         code=code_version(folder or Path.cwd(), keep),
-        packages=installed_packages(),
+        packages=dict(packages.versions),
+        contents=dict(packages.contents),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         os=machine.operating_system(files),
         kernel=platform.release(),
@@ -109,19 +111,25 @@ def finished(environment: Environment, conditions: Conditions | None, noise: Noi
 
 
 def differences(a: Environment, b: Environment) -> list[Difference]:
-    """The fields in which two environments differ, causes first; see `Difference`."""
-    return differences_of(msgspec.to_builtins(a), msgspec.to_builtins(b))
+    """The fields in which two environments differ, causes first; see `Difference`.
+
+    What a package installed is named only where its version does not tell already, and could have been the same.
+    """
+    same_builds = (a.architecture, a.libc, _minor(a.python)) == (b.architecture, b.libc, _minor(b.python))
+    of_one_version = {
+        name
+        for name in a.contents.keys() & b.contents.keys()
+        if same_builds and a.packages.get(name) == b.packages.get(name)
+    }
+    sides = [msgspec.to_builtins(side) for side in (a, b)]
+    for side in sides:
+        side["contents"] = {name: side["contents"][name] for name in of_one_version}
+    return differences_of(*sides)
 
 
-def installed_packages() -> dict[str, str]:
-    """Name (normalised as in PEP 503) to version, of everything that this Python would import."""
-    found: dict[str, str] = {}
-    for distribution in importlib.metadata.distributions():
-        fields = distribution.metadata  # parsed at each look
-        name = fields["Name"]
-        if name:  # a folder that pip left behind half removed has no name
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), fields["Version"])
-    return dict(sorted(found.items()))
+def _minor(python: str) -> str:
+    """`CPython 3.12` of `CPython 3.12.4`: wheels are made for one of these."""
+    return python.rpartition(".")[0]
 
 
 def _trivet_code(keep: Callable[[bytes], str] | None) -> CodeVersion:

@@ -9,6 +9,7 @@ from trivet.catalog import named_rows
 from trivet.catalog.database import Database
 from trivet.catalog.environment import Environment
 from trivet.catalog.errors import RunEndedError
+from trivet.catalog.presence import Presence, is_gone
 from trivet.catalog.records import Figure, Run, RunDraft, RunFilter, RunState, RunSummary
 from trivet.catalog.schema import run_documents, run_tags, runs, sa
 from trivet.catalog.writer import Fate, Writer
@@ -33,13 +34,15 @@ class RunTable:
     """Args: fate: whether a writer still runs; given by tests.  date: now, ISO 8601 in UTC."""
 
     def __init__(
-        self, database: Database, date: Callable[[], str], fate: Callable[[Writer], Fate] = Writer.fate
+        self, database: Database, date: Callable[[], str], presence: Presence, fate: Callable[[Writer], Fate]
     ) -> None:
         self._database = database
         self._date = date
+        self._presence = presence
         self._fate = fate
 
-    def insert(self, run_id: str, draft: RunDraft, writer: Writer) -> None:
+    def insert(self, run_id: str, draft: RunDraft) -> None:
+        self._presence.hold(run_id)
         values = {
             "id": run_id,
             "kind": draft.kind,
@@ -51,7 +54,7 @@ class RunTable:
             "reason": "",
             "figures": "{}",
             "tags": _json(draft.tags),
-            "writer": _json(writer),
+            "writer": _json(Writer.holding()),
         }
         with self._database.writing() as connection:
             inserted = connection.execute(runs.insert().values(values)).inserted_primary_key
@@ -74,14 +77,16 @@ class RunTable:
         """Raises: RunEndedError: it has ended already, or never began."""
         with self._database.writing() as connection:
             row = connection.execute(
-                sa.select(runs.c.number, runs.c.state, run_documents.c.draft)
+                sa.select(runs.c.number, runs.c.state, runs.c.writer, run_documents.c.draft)
                 .join(run_documents, run_documents.c.number == runs.c.number)
                 .where(runs.c.id == run_id)
                 .with_for_update(of=runs)
             ).first()
             if row is None:
                 raise RunEndedError(f"run {run_id} was never begun")
-            if row.state != "running":
+            # Somebody who lost sight of this process (a network that was down) called it interrupted: it is not.
+            is_ours = row.state == "interrupted" and _writer(row.writer) == Writer.holding()
+            if row.state != "running" and not is_ours:
                 raise RunEndedError(f"run {run_id} has ended already: it is {row.state}")
             ended = {"state": state, "ended": self._date(), "figures": _json(dict(figures)), "reason": reason}
             connection.execute(runs.update().where(runs.c.number == row.number).values(ended))
@@ -92,13 +97,18 @@ class RunTable:
             connection.execute(
                 run_documents.update().where(run_documents.c.number == row.number).values(document)
             )
+        self._presence.release(run_id)
 
     def mark_interrupted(self) -> None:
         """Runs whose process is gone have ended. Nobody knows when: `ended` stays empty."""
         with self._database.reading() as connection:
-            query = sa.select(runs.c.number, runs.c.writer).where(runs.c.state == "running")
-            running = [(row.number, _writer(row.writer)) for row in connection.execute(query)]
-        gone = [(number, writer) for number, writer in running if self._fate(writer) == "gone"]
+            query = sa.select(runs.c.number, runs.c.id, runs.c.writer).where(runs.c.state == "running")
+            running = [(row.number, row.id, _writer(row.writer)) for row in connection.execute(query)]
+        gone = [
+            (number, writer)
+            for number, run_id, writer in running
+            if is_gone(writer, run_id, self._fate, self._presence)
+        ]
         if not gone:
             return
         with self._database.writing() as connection:

@@ -7,6 +7,7 @@ import msgspec
 from trivet.catalog import named_rows
 from trivet.catalog.database import Database
 from trivet.catalog.errors import NoSuchStudyError
+from trivet.catalog.presence import Presence, is_gone
 from trivet.catalog.schema import sa, studies
 from trivet.catalog.study import Study, StudyFilter, StudySummary
 from trivet.catalog.writer import Fate, Writer
@@ -18,15 +19,17 @@ class StudyTable:
     """Args: fate: whether a writer still runs; given by tests.  date: now, ISO 8601 in UTC."""
 
     def __init__(
-        self, database: Database, date: Callable[[], str], fate: Callable[[Writer], Fate] = Writer.fate
+        self, database: Database, date: Callable[[], str], presence: Presence, fate: Callable[[Writer], Fate]
     ) -> None:
         self._database = database
         self._date = date
+        self._presence = presence
         self._fate = fate
 
     def insert(self, study_id: str, draft: Study) -> Study:
         """The study as it begins, with its id and date."""
-        writer = Writer.current()
+        self._presence.hold(study_id)
+        writer = Writer.holding()
         study = msgspec.structs.replace(
             draft, id=study_id, state=_RUNNING, begun=self._date(), ended=None, writer=str(writer)
         )
@@ -44,11 +47,15 @@ class StudyTable:
         study = msgspec.structs.replace(study, ended=None if is_running else study.ended or self._date())
         values = _values(study)
         if is_running:  # one that goes on is written by another process than the one that began it
-            values |= {"writer": _json(Writer.current())}
+            self._presence.hold(study.id)
+            values |= {"writer": _json(Writer.holding())}
         with self._database.writing() as connection:
             done = connection.execute(studies.update().where(studies.c.id == study.id).values(values))
             if not done.rowcount:
+                self._presence.release(study.id)
                 raise NoSuchStudyError(f"study {study.id!r} was never begun")
+        if not is_running:
+            self._presence.release(study.id)
         return study
 
     def load(self, study_id: str) -> Study | None:
@@ -65,7 +72,8 @@ class StudyTable:
                 (row.id, msgspec.json.decode(row.writer, type=Writer)) for row in connection.execute(query)
             ]
         for study_id, writer in running:
-            if self._fate(writer) == "gone" and (study := self.load(study_id)) is not None:
+            is_over = is_gone(writer, study_id, self._fate, self._presence)
+            if is_over and (study := self.load(study_id)) is not None:
                 reason = f"{writer} ended without finishing it"
                 ended = msgspec.structs.replace(study, state="interrupted", reason=reason)
                 with self._database.writing() as connection:

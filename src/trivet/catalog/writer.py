@@ -1,7 +1,8 @@
 """Who writes a run, so that others can tell whether it still does.
 
 A process id alone is used again; with the boot and the process's start time it never is. What runs in another
-pid namespace (another container) or on another machine cannot be seen from here: its fate is unknown.
+pid namespace (another container) or on another machine cannot be seen from here: its fate is unknown, but for the
+lock that it holds (presence.py).
 """
 
 import os
@@ -17,13 +18,14 @@ Fate = Literal["alive", "gone", "unknown"]
 
 
 class Writer(msgspec.Struct, frozen=True, kw_only=True):
-    """One process of one boot. `started`: clock ticks after boot."""
+    """One process of one boot. `started`: clock ticks after boot.  `holds`: a lock while it writes; see presence.py."""
 
     host: str
     boot: str
     namespace: str
     pid: int
     started: int
+    holds: bool = False
 
     @classmethod
     def current(cls, files: HostFiles = HOST) -> Self:
@@ -34,6 +36,11 @@ class Writer(msgspec.Struct, frozen=True, kw_only=True):
             pid=os.getpid(),
             started=_started(os.getpid(), files),
         )
+
+    @classmethod
+    def holding(cls) -> Self:
+        """This process, which holds the lock of what it writes."""
+        return msgspec.structs.replace(cls.current(), holds=True)
 
     def fate(self, files: HostFiles = HOST) -> Fate:
         """Whether the process still runs, as far as this one can tell."""

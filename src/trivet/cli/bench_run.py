@@ -158,7 +158,9 @@ def _text(found: Sequence[Finished]) -> list[str]:
         lines += [*figures_text(finished.figures), ""]
     kept = [finished.run_id for finished in found if finished.run_id]
     if kept:
-        lines.append(f"kept as {', '.join(kept)}; next:  trivet show {kept[0]}" + _next(kept))
+        is_whole = all(finished.state == "complete" for finished in found)
+        next_one = _next(kept) if is_whole else ""
+        lines.append(f"kept as {', '.join(kept)}; next:  trivet show {kept[0]}{next_one}")
     return lines
 
 

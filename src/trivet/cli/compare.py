@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from trivet.catalog.catalog import Catalog
+from trivet.errors import UserError
 from trivet.experiment.compare import Comparison, compare
 from trivet.report.pictures.distributions import draw
 from trivet.report.text import comparison_text
@@ -14,9 +15,12 @@ from trivet.report.text import comparison_text
 def compare_runs(
     first: str, second: str, *, margin: float, plot: Path | None, url: str | None, as_json: bool
 ) -> str:
-    """Raises: UserError: no such run; a picture of another kind."""
+    """Raises: UserError: no such run; one run twice; a picture of another kind."""
     catalog = Catalog.open(url, create=False)
-    comparison = compare(catalog, catalog.run(first), catalog.run(second), margin=margin)
+    a, b = catalog.run(first), catalog.run(second)
+    if a.id == b.id:
+        raise UserError(f"{first} and {second} are both run {a.id}: name two runs (`trivet runs` lists them)")
+    comparison = compare(catalog, a, b, margin=margin)
     if plot is not None:
         draw(comparison, plot)
     if as_json:

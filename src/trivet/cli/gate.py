@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 
 from trivet.cli.chosen import chosen_run
 from trivet.cli.exits import undecided_on_error
-from trivet.cli.runs import CATALOG_HELP, complete_run
+from trivet.cli.runs import CATALOG_HELP, complete_run, since_date
 
 if TYPE_CHECKING:
     from trivet.catalog.catalog import Catalog
@@ -34,6 +35,11 @@ _Path = click.Path(path_type=Path)
 )
 @click.option("--budget", default="5min", show_default=True, metavar="TIME", help="To confirm or clear.")
 @click.option(
+    "--since",
+    metavar="AGE|DATE",
+    help="No suspects from history before it: where a slower service was agreed on.",
+)
+@click.option(
     "--margin",
     "margins",
     multiple=True,
@@ -51,6 +57,7 @@ def gate(
     candidate: str,
     baseline: str,
     budget: str,
+    since: str | None,
     margins: tuple[str, ...],
     junit: Path | None,
     markdown: Path | None,
@@ -64,12 +71,13 @@ def gate(
     from trivet.experiment.target import subject_of
 
     with undecided_on_error():
-        opened = Catalog.open(catalog)
         budget_ns = _budget_ns(budget)
+        begun = None if since is None else since_date(since, datetime.now(UTC))
+        opened = Catalog.open(catalog)
         run, store = _baseline(opened, baseline)
         subject = subject_of(candidate)
         with tempfile.TemporaryDirectory(prefix="trivet-gate-") as folder:
-            result = _gate(opened, run, store, subject, Path(folder), budget_ns, margins, data)
+            result = _gate(opened, run, store, subject, Path(folder), budget_ns, begun, margins, data)
         details = {"outcome": result.outcome, "baseline": run.id, "runs": list(result.runs)}
         opened.audit.append("trivet gate", "gate", run.service, details)
         _print(result, run, as_json)  # first: minutes went into it, and a file may not be writable
@@ -114,6 +122,7 @@ def _gate(
     candidate: "Subject",
     folder: Path,
     budget_ns: int,
+    begun: str | None,
     margins: tuple[str, ...],
     data: Path | None,
 ) -> "Gate":
@@ -126,7 +135,7 @@ def _gate(
         BASELINE: subject_of_run(run, store, folder / BASELINE, here=False, data=data),
         CANDIDATE: candidate,
     }
-    suspects = _suspects(catalog, run)
+    suspects = _suspects(catalog, run, begun)
     earlier = _earlier(catalog, suspects, [run.configuration_hash, _hash(candidate)])
     if earlier is not None:
         sides[earlier.id] = subject_of_run(earlier, catalog, folder / earlier.id, here=False, data=data)
@@ -147,27 +156,39 @@ def _gate(
         budget_ns=budget_ns,
         margins=_margins(margins),
         suspects=suspects,
-        notes=_notes(run, candidate),
+        notes=[*_notes(run, candidate), *_along(earlier)],
     )
 
 
-def _suspects(catalog: "Catalog", run: "Run") -> "list[Suspect]":
-    """Of the newest runs of the service that no gate or replay made: those measure what may never go live."""
+def _suspects(catalog: "Catalog", run: "Run", begun: str | None) -> "list[Suspect]":
+    """Of the newest runs of the service that no gate or replay made: those measure what may never go live.
+
+    Args: begun: ISO 8601, UTC: only of runs from then on.
+    """
     from trivet.catalog.records import RunFilter
     from trivet.experiment.gate.history import comparable, suspects
 
-    where = RunFilter(service=run.service, kind="bench", states=("complete",), limit=MAX_HISTORY)
+    where = RunFilter(service=run.service, kind="bench", states=("complete",), since=begun, limit=MAX_HISTORY)
     known = [catalog.run(summary.id) for summary in catalog.runs(where)]
     return suspects(comparable(known, run))
 
 
 def _earlier(catalog: "Catalog", suspects: "list[Suspect]", measured: list[str]) -> "Run | None":
-    """The last run before the worst change whose configuration is not measured anyway."""
+    """A run from before the oldest change that is not measured anyway; one is all that the budget has room for."""
     for suspect in suspects:
-        before = catalog.run(suspect.before)
-        if before.configuration_hash and before.configuration_hash not in measured:
-            return before
+        steady = catalog.run(suspect.steady)
+        if steady.configuration_hash and steady.configuration_hash not in measured:
+            return steady
     return None
+
+
+def _along(earlier: "Run | None") -> list[str]:
+    if earlier is None:
+        return []
+    return [
+        f"run {earlier.id} of {earlier.begun[:10]}, from before the oldest suspect of the history, was measured along; "
+        "where what changed since was agreed on, --since DATE leaves out what came before"
+    ]
 
 
 def _hash(subject: "Subject") -> str:

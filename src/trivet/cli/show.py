@@ -53,6 +53,7 @@ def _environment(run: Run) -> dict[str, Any]:
     values: dict[str, Any] = msgspec.to_builtins(run.environment)
     packages = values.pop("packages", {})
     values["processor"].pop("flags", None)
+    values.pop("contents", None)
     named = {name: packages[name] for name in _PACKAGES if name in packages}
     return values | {"packages": named | ({"(in all)": len(packages)} if packages else {})}
 

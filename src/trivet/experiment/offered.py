@@ -141,6 +141,8 @@ def _trace_words(detail: str) -> tuple[str, How | None, float]:
         return file, known, _number(factor, f"trace:FILE:{how}:FACTOR", MAX_FACTOR)
     if not detail:
         raise SpecError(f"a trace needs a file; known: {ARRIVALS}")
+    if Path(file).is_file() and not Path(detail).exists():
+        raise SpecError(f"unknown scaling {how!r} of {file}; known: {', '.join(get_args(How))}")
     return detail, None, 1.0
 
 

@@ -81,6 +81,10 @@ def run(
     later is in the state and reason of what is returned.
     """
     session = Session(workload, settings, placement or place(), catalog, on_progress, say)
+    for line in trace_in_words(
+        workload
+    ):  # before anything is started: a trace that cannot be read is told at once
+        say(line)
     with contextlib.ExitStack() as stack:
         for subject in subjects:
             if subject.is_ours:
@@ -113,8 +117,6 @@ def _settle_workload(session: Session) -> None:
         rate = comfortable_rate_rps(session.highest_rps)
         session.say(f"no --rate: half of that, {rate:g}/s")
         workload = msgspec.structs.replace(workload, rate_rps=rate)
-    for line in trace_in_words(workload):
-        session.say(line)
     session.workload = workload
 
 

@@ -54,7 +54,8 @@ def columns_of(path: Path) -> list[str]:
 
 
 def read_columns(path: Path, names: Sequence[str]) -> list[Column]:
-    """All cells of the named columns, stripped; empty lines are passed over.
+    """All cells of the named columns, stripped. Empty lines are passed over, but not between values of an only column:
+    there a value is missing.
 
     Raises: SpecError: as `columns_of`; no lines, a line without a value, or one that is not CSV or JSON.
     """
@@ -74,14 +75,20 @@ def read_columns(path: Path, names: Sequence[str]) -> list[Column]:
 def _csv_lines(file: TextIO, names: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(file, strict=True)
     places: list[int] = [0] if list(names) == [ONLY] else []
+    width, has_begun, empty_line = 1, False, 0
     for row in reader:
         if not any(row):
+            empty_line = empty_line or reader.line_num
             continue
         if not places:
             header = [name.strip() for name in row]
-            places = [header.index(name) for name in names]
+            places, width = [header.index(name) for name in names], len(header)
         else:
+            if empty_line and has_begun and width == 1:
+                yield empty_line, [""]
+            has_begun = True
             yield reader.line_num, [row[i].strip() if i < len(row) else "" for i in places]
+        empty_line = 0
 
 
 def _json_lines(path: Path, file: TextIO, names: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

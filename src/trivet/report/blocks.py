@@ -185,6 +185,7 @@ def banner(state: RunState, reason: str) -> Markup | None:
 def environment_values(environment: Environment) -> dict[str, Any]:
     """What could make another run differ, without the lists that only a comparison reads (flags, all packages)."""
     values: dict[str, Any] = msgspec.to_builtins(environment)
+    values.pop("contents", None)
     packages: dict[str, str] = values.pop("packages", {})
     values.get("processor", {}).pop("flags", None)
     found = flat(values)

@@ -28,11 +28,21 @@ _ERRORS = 2  # standard errors: a shift under so many of its own is none, and on
 
 @dataclass(frozen=True, slots=True)
 class ChangePoint:
-    """From run `index` on, values are `ratio` times those before; `votes` of 4 detectors say so."""
+    """From run `index` on, values are `ratio` times those before; `votes` of 4 detectors say so.
+
+    begin: the first run of the stretch that the change ended: where the change before it was, else 0.
+    """
 
     index: int
     ratio: float
     votes: int
+    begin: int = 0
+
+    @property
+    def steady(self) -> int:
+        """The run in the middle of the stretch before. In noise a change is named some runs too late: the last run
+        before it may be one after it, and this one hardly ever is."""
+        return (self.begin + self.index - 1) // 2
 
 
 class _Shift(NamedTuple):
@@ -75,8 +85,10 @@ def change_points(series: ArrayLike, *, min_effect: float = 0.01, min_votes: int
         # One at a time: without it its neighbours have longer parts, and may look different.
         worst = int(np.argmax(short))
         if short[worst] <= 0:
-            found = zip(changes, shifts, strict=True)
-            return [ChangePoint(index, math.exp(shift.size), votes[index]) for index, shift in found]
+            found = zip(changes, shifts, [0, *changes[:-1]], strict=True)
+            return [
+                ChangePoint(index, math.exp(shift.size), votes[index], begin) for index, shift, begin in found
+            ]
         if lasting[worst] == 0 and worst + 1 < len(changes):
             del parts[worst + 1]  # an excursion: the way back is no change either, compared with before it
         else:

@@ -130,8 +130,9 @@ def _check_num(tail: _Tail, known: Dependence) -> None:
     )
     if num < needed:
         why = f" that depend on each other ({known.factor:,.3g} count as one)" if known.factor > 1 else ""
+        what = "1 latency is" if num == 1 else f"{num:,} latencies{why} are"
         raise TooFewError(
-            f"{num:,} latencies{why} are too few for an interval of p{100 * (1 - tail.share):g}; "
+            f"{what} too few for an interval of p{100 * (1 - tail.share):g}; "
             f"measure at least {needed:,}, {needed - num:,} more"
         )
 

@@ -22,20 +22,24 @@ FIGURES: Mapping[str, bool] = {  # smaller is better
     "accuracy": False,
 }
 _TIMES = frozenset({"latency_p50_ms", "latency_p99_ms", "cpu_ms_per_request"})
-MIN_EFFECT = 0.02  # a smaller step is not worth minutes of a confirmation
+MIN_EFFECT = 0.01  # what a confirmation can find: see decision.py
 # What makes two workloads the same; the seed does not: a history is measured with many.
 WORKLOAD = ("arrivals", "rate_rps", "users", "think_ns", "scenario", "workers", "asking", "split")
 
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """From run `since` on, `figure` is `ratio` times what it was up to run `before`."""
+    """From run `since` on, `figure` is `ratio` times what it was up to run `before`.
+
+    steady: the run in the middle of the stretch before, which is surely from before the change.
+    """
 
     figure: str
     before: str
     since: str
     ratio: float
     votes: int
+    steady: str
 
     def __str__(self) -> str:
         return (
@@ -57,16 +61,22 @@ def comparable(runs: Sequence[Run], like: Run) -> list[Run]:
 
 
 def suspects(runs: Sequence[Run], min_effect: float = MIN_EFFECT) -> list[Suspect]:
-    """Changes for the worse that lasted, worst first. Args: runs: comparable ones, oldest first."""
+    """Changes for the worse that lasted, oldest first: who equals a run from before the oldest has none of them.
+
+    Args: runs: comparable ones, oldest first.
+    """
     found = []
     for figure, smaller_is_better in FIGURES.items():
         series = [(run.id, value) for run in runs if (value := _value(run, figure)) is not None]
         for change in change_points([value for _, value in series], min_effect=min_effect) if series else ():
             worse = change.ratio > 1 if _is_cost(runs, figure, smaller_is_better) else change.ratio < 1
             if worse:
-                before, since = series[change.index - 1][0], series[change.index][0]
-                found.append(Suspect(figure, before, since, change.ratio, change.votes))
-    return sorted(found, key=lambda suspect: -max(suspect.ratio, 1 / suspect.ratio))
+                before, since, steady = (
+                    series[i][0] for i in (change.index - 1, change.index, change.steady)
+                )
+                found.append(Suspect(figure, before, since, change.ratio, change.votes, steady))
+    order = {run.id: place for place, run in enumerate(runs)}
+    return sorted(found, key=lambda suspect: order[suspect.since])
 
 
 def _value(run: Run, figure: str) -> float | None:

@@ -16,7 +16,8 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 _UNHASHED = ("name", "slo.latency", "slo.percentile", "slo.accuracy", "slo.throughput", "data")
 # The environment's fields that belong to what was measured, as a lever does: where one is different it is another
 # thing that was measured, whatever the figures say. The other causes (kernel, memory, governor ...) surround it.
-_MEASURED = ("packages.", "python", "threads.", "trivet")
+_MEASURED = ("packages.", "contents.", "python", "threads.", "trivet")
+_WORDS = {"packages.": "library ", "contents.": "files of library ", "threads.": "threads "}
 _NOT_MEASURED = ("trivet_code",)  # its version is in `trivet`; a commit may be one of documentation
 _HARDWARE = ("processor.model", "processor.flags", "architecture", "gpus")
 
@@ -105,18 +106,22 @@ def _is_part(field: str) -> bool:
 
 
 def _is_told_elsewhere(field: str) -> bool:
-    return field == "packages.trivet"  # installed or not, its version is a field of its own
+    return field in (
+        "packages.trivet",
+        "contents.trivet",
+    )  # installed or not, its version is a field of its own
 
 
 def _is_measured(field: str, packages: Sequence[str] | None) -> bool:
-    if packages is not None and field.startswith("packages."):
-        return field.removeprefix("packages.") in packages
+    kind, _, name = field.partition(".")
+    if packages is not None and kind in ("packages", "contents"):
+        return name in packages
     return _is_part(field)
 
 
 def _change(difference: Difference) -> Change:
     field = difference.field
-    for prefix, word in (("packages.", "library "), ("threads.", "threads ")):
+    for prefix, word in _WORDS.items():
         if field.startswith(prefix):
             field = word + field.removeprefix(prefix)
     return Change(field, _word(difference.a), _word(difference.b))
