@@ -51,7 +51,7 @@ def beside_the_forecast(folder: Path, service: str) -> None:
     """The p99 at the study's reference rate: measured now, and as the study has it."""
     study = last_study(folder)
     rate = f"{study.reference_rate_rps:g}"
-    words = ["bench", service, "--rate", rate, "--duration", DURATION]
+    words = ["bench", service, "--rate", rate, "--duration", DURATION, "--labelled", "0"]
     print(f"$ trivet {' '.join(words)}", flush=True)
     measured = json.loads(output(folder, *words, "--json"))["figures"]["latency_p99_ms"]
     said = [f"measured {_figure(measured)}"]
