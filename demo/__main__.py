@@ -20,11 +20,11 @@ OUT = Path("out/demo")
 WANTED = 2000
 _OWN = """
 Your own model, the same way:
-    trivet init model.onnx --data rows.csv > service.yaml      # then set slo and accuracy in it
+    trivet init model.onnx --data rows.csv       # writes service.yaml: set slo and accuracy in it
     trivet tune service.yaml --budget 5min
     trivet report last --html report.html
-    trivet certify configuration.yaml --before distilled --max-loss 1%     # a cascade, where one is worth it
-    trivet serve configuration.yaml                                        # or cascade.yaml
+    trivet certify configuration.yaml --before distilled --max-loss 1%
+    trivet serve configuration.yaml              # or cascade.yaml, where that saves time
 """
 
 

@@ -42,10 +42,10 @@ def trivet(folder: Path, *words: str, codes: Sequence[int] = (0,)) -> int:
     return code
 
 
-def output(folder: Path, *words: str) -> str:
-    """What a command prints, shown only when it fails. Raises: StoppedError."""
+def output(folder: Path, *words: str, codes: Sequence[int] = (0,)) -> str:
+    """What a command prints, shown only when it fails. Raises: StoppedError: it ended with a code not among `codes`."""
     done = subprocess.run(_command(words), cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
+    if done.returncode not in codes:
         raise StoppedError(f"`trivet {' '.join(words)}` ended with {done.returncode}: {done.stderr.strip()}")
     return done.stdout
 

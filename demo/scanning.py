@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from demo.asking import PATIENT
 from demo.commands import Serving, serving, trivet
 from trivet.experiment.processes import ProcessTree
 from trivet.spec.certified import CertifiedPoint, read_certificate
@@ -50,7 +51,7 @@ def scan(server: Serving, rows: NDArray[np.int32]) -> Scan:
 
 
 def _ask(connection: http.client.HTTPConnection, row: NDArray[np.int32]) -> tuple[str, float, int]:
-    body, json_size = encode_infer([(_INPUT, row[None])], binary=True)
+    body, json_size = encode_infer([(_INPUT, row[None])], binary=True, parameters=PATIENT)
     began = time.perf_counter_ns()
     connection.request("POST", _PATH, body, {_JSON_SIZE: str(json_size)})
     response = connection.getresponse()

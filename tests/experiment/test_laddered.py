@@ -152,6 +152,20 @@ def test_a_service_with_exits_of_its_own_is_not_rewritten(folder: Path) -> None:
         write_ladder(path, ["int8-static"], 0.01, store_of(folder))
 
 
+def test_what_cannot_be_certified_leaves_what_stood_there(folder: Path) -> None:
+    arguments = ["certify", str(folder / "service.yaml"), "--before", "distilled", "--max-loss", "0.01%"]
+    arguments += ["--catalog", str(folder / ".trivet")]
+    for before in (None, "name: mine\n"):
+        if before is not None:
+            (folder / "cascade.yaml").write_text(before)
+        result = CliRunner().invoke(cli, arguments)
+        assert result.exit_code == 1
+        assert "a loss of at most 0.01 points" in result.output
+        assert [path.read_text() for path in folder.glob("cascade.yaml")] == (
+            [] if before is None else [before]
+        )
+
+
 @pytest.mark.parametrize("arguments", [["--before", "distilled"], ["--max-loss", "1%"]])
 def test_the_two_options_belong_together(folder: Path, arguments: list[str]) -> None:
     result = CliRunner().invoke(cli, ["certify", str(folder / "service.yaml"), *arguments])

@@ -1,5 +1,6 @@
 """`trivet certify`: its options, and what it prints. The work is done by experiment/certifying/certifying.py."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from trivet.experiment.certifying.certifying import Certified
 
 
@@ -42,10 +45,10 @@ def certify(
     from trivet.experiment.data_parts import MAX_READ
     from trivet.experiment.placement import place
 
-    with LiveLine(sys.stderr) as line:
+    with LiveLine(sys.stderr) as line, contextlib.ExitStack() as stack:
         if before is not None or max_loss is not None:
-            service = _ladder(service, before, max_loss, catalog_url)
-            line.say(f"{service} is written; {before} before the model")
+            service = stack.enter_context(_ladder(service, before, max_loss, catalog_url))
+            line.say(f"{service}: {before} before the model")
         found = run(
             service,
             place(),
@@ -57,9 +60,11 @@ def certify(
     click.echo(_json(found) if as_json else _text(found))
 
 
-def _ladder(service: Path, before: str | None, max_loss: str | None, catalog_url: str | None) -> Path:
+def _ladder(
+    service: Path, before: str | None, max_loss: str | None, catalog_url: str | None
+) -> "AbstractContextManager[Path]":
     from trivet.errors import UserError
-    from trivet.experiment.certifying.laddered import write_ladder
+    from trivet.experiment.certifying.laddered import ladder
     from trivet.experiment.variants.variant_store import default_store
     from trivet.spec.units import parse_percent
     from trivet.spec.yaml_tree import plain_value
@@ -67,7 +72,7 @@ def _ladder(service: Path, before: str | None, max_loss: str | None, catalog_url
     if before is None or max_loss is None:
         raise UserError("--before and --max-loss belong together: --before distilled --max-loss 1%")
     names = [name.strip() for name in before.split(",")]
-    return write_ladder(service, names, parse_percent(plain_value(max_loss)), default_store(catalog_url))
+    return ladder(service, names, parse_percent(plain_value(max_loss)), default_store(catalog_url))
 
 
 def _json(found: "Certified") -> str:

@@ -73,7 +73,8 @@ def certify(
     if promise is None:
         raise UserError(
             f"{service_file}: nothing declares what it may lose; write `exit: {{output: ..., max_loss: 0.5%}}` behind the "
-            "models before the last, or `route: {input: ..., max_loss: 0.5%}`"
+            "models before the last, or `route: {input: ..., max_loss: 0.5%}`; `--before distilled --max-loss 0.5%` puts a "
+            "variant that was built before the model"
         )
     max_loss, rules = promise
     open_configuration = _uncertified(service, service_file)

@@ -3,9 +3,10 @@
 What is written is a service file like any other: the variants' files are copied beside it, for their store may be emptied.
 """
 
+import contextlib
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,20 @@ def write_ladder(service_file: Path, names: Sequence[str], max_loss: float, stor
         + service_yaml(laddered)
     )
     return path
+
+
+@contextlib.contextmanager
+def ladder(service_file: Path, names: Sequence[str], max_loss: float, store: VariantStore) -> Iterator[Path]:
+    """As `write_ladder`, for whoever certifies it: where that fails, what stood there before is back."""
+    path = service_file.with_name(FILE_NAME)
+    before = path.read_text() if path.is_file() else None
+    try:
+        yield write_ladder(service_file, names, max_loss, store)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        if before is not None:
+            path.write_text(before)
+        raise
 
 
 def _chosen(base: Configuration, model: str, name: str, store: VariantStore) -> Variant:
