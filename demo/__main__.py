@@ -13,16 +13,18 @@ from demo.asking import ask_about, beside_the_forecast, last_study
 from demo.commands import StoppedError, serving, trivet
 from demo.file_types import FileTypes
 from demo.labelled_files import labelled_files, roots_of_this_machine
+from demo.scanning import scan, with_shortcuts
 from demo.service import write_service
 
 OUT = Path("out/demo")
 WANTED = 2000
 _OWN = """
 Your own model, the same way:
-    trivet init model.onnx --data rows.csv > service.yaml      # then set slo and accuracy in it
+    trivet init model.onnx --data rows.csv       # writes service.yaml: set slo and accuracy in it
     trivet tune service.yaml --budget 5min
     trivet report last --html report.html
-    trivet serve configuration.yaml
+    trivet certify configuration.yaml --before distilled --max-loss 1%
+    trivet serve configuration.yaml              # or cascade.yaml, where that saves time
 """
 
 
@@ -70,9 +72,14 @@ def _steps(folder: Path, budget: str, max_of_extension: int) -> None:
 
     _head("The recommended configuration, served")
     name = "configuration.yaml" if (folder / "configuration.yaml").is_file() else "service.yaml"
-    with serving(folder, name) as address:
-        ask_about(address, model, found)
+    scanned = found.scanned()
+    with serving(folder, name) as server:
+        ask_about(server.address, model, found)
+        plain = scan(server, scanned)
     beside_the_forecast(folder, name)
+
+    _head("Shortcuts: the student where a certificate says that it may, and nothing twice")
+    with_shortcuts(folder, name, scanned, plain)
     print(f"\nthe balance curve, and how it was found: {folder}/report.html")
     print(_OWN)
 

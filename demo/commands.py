@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 _SERVING = re.compile(r"serving on (http://\S+), control on")
@@ -16,8 +17,19 @@ class StoppedError(Exception):
     """A command that failed: the demo ends there."""
 
 
-def trivet(folder: Path, *words: str, codes: Sequence[int] = (0,)) -> None:
-    """Run a command in the folder, its output as it comes. Raises: StoppedError: it ended with a code not among `codes`."""
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """A server that runs. address: `http://HOST:PORT`.  pid: of its supervisor."""
+
+    address: str
+    pid: int
+
+
+def trivet(folder: Path, *words: str, codes: Sequence[int] = (0,)) -> int:
+    """Run a command in the folder, its output as it comes; the code that it ended with.
+
+    Raises: StoppedError: it is not among `codes`.
+    """
     print(f"$ trivet {' '.join(words)}", flush=True)
     process = subprocess.Popen(_command(words), cwd=folder)
     try:
@@ -27,28 +39,30 @@ def trivet(folder: Path, *words: str, codes: Sequence[int] = (0,)) -> None:
         raise
     if code not in codes:
         raise StoppedError(f"`trivet {' '.join(words)}` ended with {code}: its message is above")
+    return code
 
 
-def output(folder: Path, *words: str) -> str:
-    """What a command prints, shown only when it fails. Raises: StoppedError."""
+def output(folder: Path, *words: str, codes: Sequence[int] = (0,)) -> str:
+    """What a command prints, shown only when it fails. Raises: StoppedError: it ended with a code not among `codes`."""
     done = subprocess.run(_command(words), cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
+    if done.returncode not in codes:
         raise StoppedError(f"`trivet {' '.join(words)}` ended with {done.returncode}: {done.stderr.strip()}")
     return done.stdout
 
 
 @contextlib.contextmanager
-def serving(folder: Path, service: str) -> Iterator[str]:
-    """The address of a server of the service, which stops at the end. Raises: StoppedError: it does not start."""
+def serving(folder: Path, service: str) -> Iterator[Serving]:
+    """A server of the service, which stops at the end. Raises: StoppedError: it does not start."""
     print(f"$ trivet serve {service}", flush=True)
     words = ["serve", service, "--port", "0", "--control-port", "0"]
     server = subprocess.Popen(_command(words), cwd=folder, stderr=subprocess.PIPE, text=True)
     assert server.stderr is not None
     try:
-        yield _address(server)
+        yield Serving(_address(server), server.pid)
     finally:
         server.send_signal(signal.SIGTERM)
         code = server.wait(timeout=_STOP_S)
+        server.stderr.close()
     print(f"stopped cleanly (exit code {code})" if code == 0 else f"the server ended with {code}")
 
 

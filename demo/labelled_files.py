@@ -48,6 +48,7 @@ class File:
 @dataclass(frozen=True, slots=True)
 class LabelledFiles:
     """features: shape (n, k).  parts: of each file a name of PARTS.  num_similar: left out as near-duplicates.
+    similar: features of those of them that lie in no package to fit.
 
     digest: SHA-256 of names, parts and features, in order.
     """
@@ -57,6 +58,12 @@ class LabelledFiles:
     parts: Sequence[str]
     num_similar: int
     digest: str
+    similar: NDArray[np.int32]
+
+    def scanned(self) -> NDArray[np.int32]:
+        """Features of all files of packages that nothing is fitted to, near-duplicates too, in a fixed order."""
+        rows = np.concatenate([self.features[[part != "fit" for part in self.parts]], self.similar])
+        return rows[np.random.default_rng(0).permutation(len(rows))]
 
     def in_words(self) -> str:
         parts = Counter(self.parts)
@@ -97,7 +104,17 @@ def labelled_files(
     files = [candidates[place] for place in chosen]
     parts = parts_of([file.package for file in files])
     matrix = np.stack([rows[place] for place in chosen]) if chosen else np.zeros((0, 0), np.int32)
-    return LabelledFiles(files, matrix, parts, len(candidates) - len(unlike), _digest(files, parts, matrix))
+    fitted = {file.package for file, part in zip(files, parts, strict=True) if part == "fit"}
+    left_out = sorted({*range(len(rows))} - {*unlike})
+    similar = [rows[place] for place in left_out if candidates[place].package not in fitted]
+    return LabelledFiles(
+        files,
+        matrix,
+        parts,
+        num_similar=len(left_out),
+        digest=_digest(files, parts, matrix),
+        similar=np.stack(similar) if similar else matrix[:0],
+    )
 
 
 def roots_of_this_machine() -> list[Path]:

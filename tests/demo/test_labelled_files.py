@@ -120,3 +120,16 @@ def test_a_file_that_cannot_be_read_is_left_out(tree: Path) -> None:
         return features(path)
 
     assert {file.extension for file in labelled_files([tree], refusing).files} == {".py"}
+
+
+def test_a_scan_meets_near_duplicates_and_nothing_that_was_fitted_to(tree: Path) -> None:
+    found = labelled_files([tree], features)
+    fitted = {file.package for file, part in zip(found.files, found.parts, strict=True) if part == "fit"}
+    copies = [package for package in range(12) if f"root/package{package}" not in fitted]
+    scanned = [row.tobytes() for row in found.scanned()]
+    assert sum(part != "fit" for part in found.parts) + len(found.similar) == len(scanned)
+    assert 0 < len(found.similar) <= len(copies)
+    assert len(set(scanned)) < len(scanned)
+    assert not {
+        row.tobytes() for row, part in zip(found.features, found.parts, strict=True) if part == "fit"
+    } & set(scanned) - {found.similar[0].tobytes()}

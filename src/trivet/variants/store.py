@@ -54,6 +54,16 @@ class VariantStore:
                 newest[found.model, found.name] = found
         return [newest[key] for key in sorted(newest)]
 
+    def family(self, model: str) -> list[Stored]:
+        """What was built of the model file with this digest; or, where it is a variant itself, of what it was built from."""
+        if own := self.all(model):
+            return own
+        for folder in sorted((self.folder / _RECORDS).glob("*")):
+            found = self.all(folder.name)
+            if any(isinstance(one, Variant) and _sha256(self.path(one)) == model for one in found):
+                return found
+        return []
+
     def put(self, folder: Path, key: str, built: Built, record: Variant) -> Variant:
         """Keep a variant whose files are in `folder`, a draft of this store.
 
@@ -117,11 +127,13 @@ class VariantStore:
 
 def digest_of(folder: Path, built: Built) -> str:
     """SHA-256 over the digests of its files in their order, and the stages that say how they are used."""
-    parts = []
-    for name in built.files:
-        with (folder / name).open("rb") as file:
-            parts.append(hashlib.file_digest(file, "sha256").hexdigest())
+    parts = [_sha256(folder / name) for name in built.files]
     return hashlib.sha256(canonical_json([parts, [*(built.stages or ())]])).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class _Kept(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ from trivet.spec.data import LabelledRows
 
 Outputs = Mapping[str, NDArray[Any]]
 Say = Callable[[str], None]
+OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,13 @@ class CascadeRows:
 
 
 def record(
-    way: Way, rows: LabelledRows, early: Sequence[int], say: Say, *, is_routed: bool = False
+    way: Way,
+    rows: LabelledRows,
+    early: Sequence[int],
+    say: Say,
+    *,
+    is_routed: bool = False,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> CascadeRows:
     """Run the rows through all stages of a service.
 
@@ -51,6 +58,7 @@ def record(
     answers: list[list[Outputs]] = []
     places: list[int] = []
     for place, inputs in enumerate(rows.inputs):
+        on_progress(place, len(rows.inputs))
         found = _one(way, way.begin(place, inputs), exits, times, inputs if is_routed else None)
         if found is not None:
             sure.append(found[0])

@@ -14,7 +14,7 @@ import numpy as np
 
 from trivet.errors import UserError
 from trivet.experiment.certifying.cascade_points import Recorded, certified, outcome, proposed
-from trivet.experiment.certifying.cascade_rows import CascadeRows, record
+from trivet.experiment.certifying.cascade_rows import CascadeRows, OnProgress, record
 from trivet.experiment.certifying.routed import LEARNING, digest_of, routed
 from trivet.experiment.data_parts import MAX_READ, why_no_data
 from trivet.experiment.model_rows import Way
@@ -59,10 +59,12 @@ def certify(
     seed: int = 0,
     now_ns: Callable[[], int] = time.monotonic_ns,
     say: Say = lambda text: None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> Certified:
     """Certify the exits of a service, write the certificate beside it, and check a server that keeps to it.
 
-    Args: max_rows: of the data, at most.  seed: of the division of the rows.
+    Args: max_rows: of the data, at most.  seed: of the division of the rows.  on_progress: is told how many rows of how many
+    have been through all stages.
     Raises: UserError: no exit declares a `max_loss`, too few rows (and how many it takes), nothing could be certified, or
     the server answers otherwise.
     """
@@ -71,7 +73,8 @@ def certify(
     if promise is None:
         raise UserError(
             f"{service_file}: nothing declares what it may lose; write `exit: {{output: ..., max_loss: 0.5%}}` behind the "
-            "models before the last, or `route: {input: ..., max_loss: 0.5%}`"
+            "models before the last, or `route: {input: ..., max_loss: 0.5%}`; `--before distilled --max-loss 0.5%` puts a "
+            "variant that was built before the model"
         )
     max_loss, rules = promise
     open_configuration = _uncertified(service, service_file)
@@ -80,7 +83,7 @@ def certify(
     _check_number(rows, max_loss, rules.confidence, LEARNING if service.route else _PROPOSING)
     say(f"{len(rows.labels):,} rows through all stages")
     early = early_models(service)
-    found = record(way, rows, early, say, is_routed=service.route is not None)
+    found = record(way, rows, early, say, is_routed=service.route is not None, on_progress=on_progress)
     router = ""
     if service.route is None:
         num_proposing = min(_MAX_PROPOSING, round(_PROPOSING * found.recorded.num_rows))

@@ -5,12 +5,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from trivet.engine.contract import Tensors
-from trivet.engine.onnx import OnnxEngine
+from trivet.engine.contract import Engine, Tensors
 from trivet.variants.learned.reading import Arrays
 
 
-def answers_of(engine: OnnxEngine, rows: Sequence[Arrays]) -> list[dict[str, NDArray[Any]]]:
+def answers_of(engine: Engine, rows: Sequence[Arrays]) -> list[dict[str, NDArray[Any]]]:
     """Of each row all outputs. Raises: EngineError: the model fails on one."""
     names = [spec.name for spec in engine.signature.inputs]
     answers = []
