@@ -22,6 +22,7 @@ def block(
     outcomes: str | Sequence[str] = "ok",
     statuses: ArrayLike = 200,
     reasons: str | Sequence[str] = "",
+    caches: str | Sequence[str] = "",
     answers: Sequence[bytes] | None = None,
     cpu_ns: int | None = None,
     cpu_samples: Sequence[tuple[int, int]] = (),
@@ -44,6 +45,7 @@ def block(
         status=np.broadcast_to(np.asarray(statuses, np.int64), num).copy(),
         outcome=outcomes,
         reason=reasons,
+        cache=caches,
         cost_nano=np.broadcast_to(np.asarray(cost_nano, np.int64), num).copy(),
         **columns,
     )

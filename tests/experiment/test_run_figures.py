@@ -21,6 +21,13 @@ def test_rates_and_shares_are_counted_over_the_window() -> None:
     assert found["latency_p50_ms"].estimate == 2
 
 
+def test_hits_are_counted_where_a_cache_was_asked() -> None:
+    caches = [("miss", "exact", "semantic", "exact")[i % 4] for i in range(200)]
+    assert figures([block([2] * 200, caches=caches)])["hit_share"].estimate == 0.75
+    assert figures([block([2] * 200, caches="miss")])["hit_share"].estimate == 0
+    assert "hit_share" not in figures([block([2] * 200)])
+
+
 def test_the_warm_up_counts_for_nothing() -> None:
     found = figures([block([500] * 20 + [2] * 300, warmup_rows=20)])
     assert found["latency_p99_ms"].estimate == 2

@@ -14,6 +14,7 @@ from benchmarks import models as build
 from trivet.cli.main import cli
 from trivet.errors import UserError
 from trivet.experiment.placement import place
+from trivet.experiment.precomputing.precompute import precompute
 from trivet.experiment.simulating.checking import live_figures
 from trivet.experiment.simulating.fronts import (
     fronts_setup,
@@ -55,7 +56,9 @@ data: {path: rows.csv, columns: {text: text}}
 slo: {latency: 50ms}
 cache: {exact: {size: 1MiB, ttl: 10min}, stages: [steps.py:score]}
 semantic_cache: {input: text, max_wrong: 5%}
+precomputed: {table: answers.parquet}
 """
+NUM_TABLED = 10  # the first of the inputs, so that the last, which is one of them, is there as well
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,10 @@ def letters(tmp_path_factory: pytest.TempPathFactory) -> Configuration:
     texts.append(texts[4])
     (folder / "rows.csv").write_text("\n".join(["text", *texts]) + "\n")
     (folder / "service.yaml").write_text(SERVICE)
-    return load_configuration(folder / "service.yaml")
+    configuration = load_configuration(folder / "service.yaml")
+    (folder / "some.csv").write_text("\n".join(["text", *texts[:NUM_TABLED]]) + "\n")
+    precompute(configuration, folder / "some.csv", folder / "answers.parquet")
+    return configuration
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +116,13 @@ def test_a_setup_has_what_is_declared(letters: Configuration, profiled: tuple[Pa
         stages=(0,),
         stage_ttl_ns=minutes_ns,
         size_bytes=2**20,
+        tabled=(*(place < NUM_TABLED for place in range(NUM_INPUTS - 1)), True),
     )
+    other = with_fronts(letters, precomputed=letters.service.precomputed)
+    assert other.hash != letters.hash
+    found = fronts_setup(other, profiled[1])
+    assert found is not None
+    assert found.tabled == ()  # a table is of one configuration
     bare = without_fronts(letters)
     assert not has_fronts(bare.service)
     assert fronts_setup(bare, profiled[1]) is None

@@ -12,8 +12,11 @@ from benchmarks import models as build
 from tests.simulate.simulated_support import constant, lone
 from trivet.catalog.records import Figure
 from trivet.errors import SpecError
-from trivet.simulate.front_table import FrontTable
-from trivet.simulate.profile import HostCosts
+from trivet.experiment.placement import place
+from trivet.experiment.variants.judged_variants import JudgedVariant
+from trivet.runtime.semantic.hashed import SIZE, encode
+from trivet.simulate.front_table import FrontTable, SemanticTable
+from trivet.simulate.profile import HostCosts, ServiceProfile
 from trivet.simulate.setup import ExactSetup, FrontsSetup
 from trivet.spec.cache import ExactCache
 from trivet.spec.configuration import Configuration
@@ -22,11 +25,14 @@ from trivet.spec.tuning import Tuning
 from trivet.tune.choice import Choice
 from trivet.tune.front_figures import difference_with_wrong_hits, with_wrong_hits
 from trivet.tune.front_levers import UNKNOWN, profiled_fronts, with_sizes
+from trivet.tune.goals import goal_of
 from trivet.tune.lever import CACHE, OFF, SEMANTIC_CACHE
+from trivet.tune.live import LiveBench
 from trivet.tune.recommending.written import configuration_yaml
 from trivet.tune.screen import answers_of, largest_rate
 from trivet.tune.simulated_load import SimulatedLoad
 from trivet.tune.space import Space, space_of
+from trivet.variants.variant import Variant
 
 MS = 1_000_000
 SERVICE = """
@@ -194,6 +200,50 @@ def test_wrong_hits_are_counted_against_accuracy() -> None:
     np.testing.assert_allclose((error.estimate, error.low, error.high), (0.904, 0.88, 0.93))
     apart = difference_with_wrong_hits(None, 0.0, 0.0, 0.004, 0.01, larger_is_better=True)
     np.testing.assert_allclose((apart.estimate, apart.low, apart.high), (0.004, 0.0, 0.01))
+
+
+def test_accuracy_counts_wrong_hits_and_reaches_to_the_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alike to the encoder, answered otherwise: what the policy gives wrong in simulation is what is taken off."""
+    configuration = written(tmp_path, SERVICE + CACHES + POPULAR)
+    known = Figure(estimate=0.9, low=0.88, high=0.92, unit="accuracy")
+    variant = Variant(
+        name="original",
+        model="m",
+        digest="d",
+        files=("m",),
+        size_bytes=1,
+        built_from="m",
+        answers_change=False,
+    )
+    judged = JudgedVariant(variant=variant, accuracy=known, verdict="original", reason="", in_search=True)
+    found = space_of(configuration, [judged], 1, configuration.service.tune or Tuning())
+    texts = tuple(f"where is parcel {place}" for place in range(40))
+    table = SemanticTable(
+        texts=texts,
+        meanings=tuple(place % 8 == 0 for place in range(40)),
+        size=SIZE,
+        vectors=np.array([encode(text) for text in texts], np.float16).tobytes(),
+    )
+    fronts = FrontTable(
+        keys=tuple(range(40)), entry_bytes=1, hit_ns=[1], miss_ns=[1], semantic_ns=[1], semantic=table
+    )
+    profile = ServiceProfile(service="texts", models={}, fronts=fronts)
+    monkeypatch.setattr("trivet.tune.live.profile_service", lambda *_arguments, **_options: profile)
+    goal = goal_of(configuration.service, None, 50 * MS)
+    with LiveBench(found, goal, place(), seed=0) as bench:
+        bench.profile([found.default], budget_ns=10**10)
+        off = found.default.with_(semantic_cache=OFF, cache=OFF)
+        on = found.default.with_(cache=OFF)
+        assert bench.accuracy(off) == known
+        accuracy, difference = bench.accuracy(on), bench.difference(off)
+    assert accuracy is not None
+    assert difference is not None
+    wrong = known.estimate - accuracy.estimate
+    assert 0 <= wrong < 0.04
+    np.testing.assert_allclose((accuracy.low, accuracy.high), (0.84, 0.92))
+    np.testing.assert_allclose((difference.low, difference.high), (0.0, 0.04))
 
 
 def test_choices_are_of_all_levers(tmp_path: Path) -> None:

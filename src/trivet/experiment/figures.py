@@ -44,6 +44,7 @@ def figures(
     found |= _processor(blocks, confidence)
     found |= _memory(blocks, confidence)
     found |= _cost(blocks, confidence)
+    found |= _hits(blocks, confidence)
     return found
 
 
@@ -165,6 +166,15 @@ def _cost(blocks: Sequence[Measured], confidence: float) -> dict[str, Figure]:
         if len(known):
             parts.append(float(known.mean()) / _NANO * _MILLION)
     return {"cost_per_million": mean_figure(parts, "", confidence, low=0.0)} if parts else {}
+
+
+def _hits(blocks: Sequence[Measured], confidence: float) -> dict[str, Figure]:
+    """The share of requests that a cache or table answered; nothing where none was asked."""
+    outcomes = [measured.window.words["cache"] for measured in blocks if measured.window.num_rows]
+    if all(words.equal("").all() for words in outcomes):
+        return {}
+    shares = [float((~words.equal("", "miss")).mean()) for words in outcomes]
+    return {"hit_share": mean_figure(shares, "share", confidence, low=0.0)}
 
 
 def _memory(blocks: Sequence[Measured], confidence: float) -> dict[str, Figure]:

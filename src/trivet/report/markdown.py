@@ -20,6 +20,7 @@ _RUN_FIGURES = (
     "goodput_rps",
     "slo_attainment",
     "error_share",
+    "hit_share",
     "accuracy",
     "cpu_ms_per_request",
     "memory_mib",

@@ -32,6 +32,8 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "knee_rps": "knee",
         "slo_attainment": "SLO attainment",
         "error_share": "without a result",
+        "hit_share": "answered before the pipeline",
+        "wrong_hit_share": "wrong answers of the semantic cache",
         "cpu_ms_per_request": "processor time a request",
         "cost_per_million": "cost of a million results",
         "memory_mib": "memory",
@@ -40,7 +42,7 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "floor_p99_ms": "floor, p99",
     }
 )
-_SHORT = {"max_rate_rps": "largest rate", "cpu_ms_per_request": "processor time"}
+_SHORT = {"max_rate_rps": "largest rate", "cpu_ms_per_request": "processor time", "hit_share": "hits"}
 _SHARES = {"share", "accuracy"}  # units whose values are shares of one, told in percent
 _MS = 1e6
 _TIMES_FROM = 3.0  # a ratio from which on times say more than percent

@@ -26,6 +26,7 @@ _TILES = (
     "throughput_rps",
     "goodput_rps",
     "slo_attainment",
+    "hit_share",
     "accuracy",
     "cpu_ms_per_request",
     "cost_per_million",

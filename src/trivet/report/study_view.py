@@ -14,6 +14,7 @@ from trivet.report.numbers import lever_value, lever_word, milliseconds, value
 from trivet.spec.service import SMALLER_IS_BETTER
 
 RATE, ACCURACY, COST, MEMORY = "max_rate_rps", "accuracy", "cpu_ms_per_request", "memory_mib"
+HITS = "hit_share"  # answered before the pipeline, at no engine's cost
 NS_PER_MS = 1e6
 
 

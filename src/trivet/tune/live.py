@@ -27,7 +27,7 @@ from trivet.runtime.preparing.profile import Profile
 from trivet.runtime.preparing.resolving import profile_path
 from trivet.runtime.preparing.samples import Samples
 from trivet.simulate.profile import ServiceProfile
-from trivet.simulate.setup import Setup
+from trivet.simulate.setup import FrontsSetup, Setup
 from trivet.spec.configuration import Configuration
 from trivet.tune.bench import BlockResult
 from trivet.tune.choice import Choice
@@ -81,6 +81,7 @@ class LiveBench:
         self.tags: dict[str, str] = {}
         self._kept = Kept(catalog=catalog, environment=environment, command=tuple(command), tags=self.tags)
         self._zipf = space.zipf
+        self._wrong_shares: dict[FrontsSetup, float | None] = {}
         self._profile: ServiceProfile | None = None
         self._setups: dict[Choice, Setup] = {}
         self._running: dict[Choice, Served] = {}
@@ -123,6 +124,7 @@ class LiveBench:
             for index in range(len(configuration.service.pipeline)):
                 self._lenders.setdefault(stage_key(configuration, index), (configuration, index))
         self._setups.clear()
+        self._wrong_shares.clear()
         return self._profile
 
     def _profiled_fronts(self) -> Configuration:
@@ -207,7 +209,9 @@ class LiveBench:
         fronts = None if self._profile is None else self.setup(choice).fronts
         if self._profile is None or fronts is None:
             return 0.0, 0.0
-        return wrong_share(self._profile, fronts, self._zipf, self._seed), max_wrong_of(fronts)
+        if fronts not in self._wrong_shares:
+            self._wrong_shares[fronts] = wrong_share(self._profile, fronts, self._zipf, self._seed)
+        return self._wrong_shares[fronts], max_wrong_of(fronts)
 
     def _pipeline_difference(self, choice: Choice) -> Figure | None:
         if self._space.changes_exit(choice):

@@ -28,6 +28,7 @@ from trivet.load.process import offer_from
 from trivet.spec.configuration import Configuration
 from trivet.spec.row import RowColumns
 from trivet.spec.service import Model, Stage
+from trivet.spec.service_file import load_configuration
 from trivet.spec.sources import is_target, resolve_target
 from trivet.spec.yaml_text import service_yaml
 
@@ -56,11 +57,21 @@ class LivePoint:
 @contextlib.contextmanager
 def served(configuration: Configuration, placement: Placement, workload: Workload) -> Iterator[Side]:
     """The configuration as it is in memory, started for a measurement, and what it is asked."""
+    if _is_in_its_file(configuration):
+        with side(subject_of(configuration.source), workload, placement) as made:
+            yield made
+        return
     with tempfile.TemporaryDirectory(prefix="trivet-profile-") as folder:
         path = Path(folder, "service.yaml")
         path.write_text(service_yaml(absolute(configuration).service))
         with side(subject_of(str(path)), workload, placement) as made:
             yield made
+
+
+def _is_in_its_file(configuration: Configuration) -> bool:
+    """Whether its service file says it: from there everything is found that belongs to it, a table of its answers too."""
+    path = Path(configuration.source)
+    return path.is_file() and load_configuration(path).hash == configuration.hash
 
 
 def absolute(configuration: Configuration) -> Configuration:
@@ -95,6 +106,9 @@ def absolute(configuration: Configuration) -> Configuration:
         by = name(service.decode.by) if is_target(service.decode.by) else service.decode.by
         labels = name(labels) if isinstance(labels, str) else labels
         changes["decode"] = msgspec.structs.replace(service.decode, by=by, labels=labels)
+    if service.cache is not None:
+        stages = tuple(str(name(one)) if is_target(one) else one for one in service.cache.stages)
+        changes["cache"] = msgspec.structs.replace(service.cache, stages=stages)
     if service.precomputed is not None:
         changes["precomputed"] = msgspec.structs.replace(
             service.precomputed, table=str(root / service.precomputed.table)
