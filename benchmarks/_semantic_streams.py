@@ -103,6 +103,8 @@ def drawn(kind: str, num: int, seed: int) -> Stream:
     renewed: halfway all answers change.  invaded: halfway half of the traffic moves to new groups next to the old ones.
     popularity: halfway others are popular.  twins: 4,000 questions in pairs that look alike, 30 % repeated bit by bit.
     nonsense: no two answers are alike.  narrow: an encoder that gives everything a cosine of about 0.8.
+    drip: three answers of five change, each at a time of its own.  copies: from halfway 4 % of the requests lie next to an
+    earlier one each, and nobody else has their answer.
     """
     rng = np.random.default_rng(seed)
     if kind == "twins":
@@ -129,13 +131,21 @@ def drawn(kind: str, num: int, seed: int) -> Stream:
             np.where(moved, group + num_groups, group),
         )
     vectors = _unit(centre + rng.normal(size=(num, _SIZE)) * width[group, None])
+    if kind == "copies":
+        copied = late & (rng.random(num) < 0.04)
+        beside = _unit(vectors[rng.integers(0, num // 2, num)] + rng.normal(size=vectors.shape) * 0.003)
+        vectors = np.where(copied[:, None], beside, vectors)
+        answers = np.where(copied, num_groups + np.arange(num), answers)
     answers = _answered(kind, answers, group, num_groups, late, rng)
     if kind == "narrow":
         vectors = _unit(vectors + 2 * _unit(np.ones(_SIZE)))
     return Stream(vectors, answers, [_NOTHING] * num, np.arange(num))
 
 
-KINDS = ("groups", "noise", "turned", "renewed", "invaded", "popularity", "twins", "nonsense", "narrow")
+KINDS = (
+    *("groups", "noise", "turned", "renewed", "invaded", "popularity", "twins", "nonsense", "narrow"),
+    *("drip", "copies"),
+)
 
 
 def _answered(
@@ -150,6 +160,9 @@ def _answered(
         return np.where(rng.random(len(group)) < 0.02, rng.integers(0, num_groups, size=len(group)), answers)
     if kind == "turned":
         return np.where(late & (rng.random(num_groups) < 0.3)[group], answers + num_groups, answers)
+    if kind == "drip":
+        at = np.where(rng.random(num_groups) < 0.6, rng.uniform(0, len(group), num_groups), np.inf)
+        return np.where(np.arange(len(group)) >= at[group], answers + num_groups, answers)
     if kind == "renewed":
         return np.where(late, answers + num_groups, answers)
     return np.arange(len(group)) if kind == "nonsense" else answers

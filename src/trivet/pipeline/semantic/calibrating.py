@@ -14,7 +14,11 @@ _SHARES = (
 )
 _EDGES = tuple(math.log(share / (1 - share)) for share in _SHARES)
 _FEWEST = 60  # checks in a group
-_PSEUDO_WRONG = 1.0  # Laplace's rule of succession: no group is surer than its number of checks allows
+# Added to the wrong ones of a group, as by Laplace's rule of succession. All of it for the surest group, so that the surest
+# claims together are never surer than the number of their checks allows; for others as many as the model expects among
+# so few checks, which a model that is surer than it should be cannot push under the least.
+_PSEUDO_WRONG = 1.0
+_LEAST_PSEUDO_WRONG = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +41,22 @@ def calibrated(log_odds: NDArray[np.float64], wrong: NDArray[np.bool_]) -> Claim
     size = len(_EDGES) + 1
     num = np.bincount(groups, minlength=size)
     num_wrong = np.bincount(groups[wrong], minlength=size)
-    return Claims(_rising(_joined(num_wrong.tolist(), num.tolist())))
+    expected = np.bincount(groups, weights=1 / (1 + np.exp(-log_odds)), minlength=size)
+    return Claims(_rising(_joined(num_wrong.tolist(), num.tolist(), expected.tolist())))
 
 
-def _joined(num_wrong: list[int], num: list[int]) -> list[list[float]]:
+def _joined(num_wrong: list[int], num: list[int], expected: list[float]) -> list[list[float]]:
     """Neighbouring groups together until each has enough checks: [wrong, all, groups]; a rest counts as all wrong."""
     pools: list[list[float]] = []
-    wrong, count, groups = 0, 0, 0
-    for one_wrong, one_count in zip(num_wrong, num, strict=True):
+    wrong, count, model, groups = 0, 0, 0.0, 0
+    for one_wrong, one_count, one_expected in zip(num_wrong, num, expected, strict=True):
         wrong, count, groups = wrong + one_wrong, count + one_count, groups + 1
+        model += one_expected
         if count >= _FEWEST:
-            pools.append([wrong + _PSEUDO_WRONG, count + 2 * _PSEUDO_WRONG, groups])
-            wrong, count, groups = 0, 0, 0
+            likely = max(_LEAST_PSEUDO_WRONG, min(_PSEUDO_WRONG, model * _FEWEST / count))
+            added = likely if pools else _PSEUDO_WRONG
+            pools.append([wrong + added, count + 2 * added, groups])
+            wrong, count, model, groups = 0, 0, 0.0, 0
     if groups:
         pools.append([1.0, 1.0, groups])
     return pools

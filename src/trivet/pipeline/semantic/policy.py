@@ -7,7 +7,8 @@ about its future; where it stops to, an alarm makes the policy start again from 
 1. Every request that the pipeline answers is a check: would the answer that was proposed have been right? (`learn`)
 2. From all checks together one model says how probable it is that a proposed answer is wrong (fitting.py), and what it
    says is replaced by what was seen of answers like it, and a little more (calibrating.py).
-3. As many of the surest are given as the budget allows to be wrong, by these claims (spending.py).
+3. As many of the surest are given as the budget allows to be wrong, by these claims (spending.py); what was given is
+   claimed anew when more is known (giving.py).
 4. Some that could be given are answered by the pipeline all the same: audits, more of them where more can be wrong.
 5. Checks that go worse than claimed raise an alarm (suspecting.py).
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 from trivet.pipeline.semantic.calibrating import Claims, calibrated
 from trivet.pipeline.semantic.checks import Checks
 from trivet.pipeline.semantic.fitting import Odds, crossed_log_odds, fit
+from trivet.pipeline.semantic.giving import Given
 from trivet.pipeline.semantic.looking import Answer, Look, Record
 from trivet.pipeline.semantic.spending import allowance
 from trivet.pipeline.semantic.suspecting import Suspicion
@@ -82,7 +84,7 @@ class Policy:
         self._random = Random(seed)
         self.num_requests = 0
         self.num_hits = 0
-        self.spent = 0.0  # expected wrong answers among those given, as claimed
+        self._settled = 0.0  # of `spent`, what is not claimed anew
         self.num_alarms = 0
         self._forget()
 
@@ -97,6 +99,12 @@ class Policy:
         self._audit_scale = 0.0
         self._recent: list[tuple[float, ...]] = []
         self._next_recent = 0
+        self._given = Given()
+
+    @property
+    def spent(self) -> float:
+        """Expected wrong answers among those given, as claimed by what is known now."""
+        return self._settled + self._given.claimed
 
     @property
     def records(self) -> Mapping[Answer, Record]:
@@ -118,7 +126,7 @@ class Policy:
         if self._random.random() < self._audited(claimed):
             return Decision(look, False, True, claimed)
         self.num_hits += 1
-        self.spent += claimed
+        self._given.add(look.features, claimed)
         return Decision(look, True, False, claimed)
 
     def learn(self, decision: Decision, is_right: bool) -> bool:
@@ -155,6 +163,7 @@ class Policy:
     def adopt(self, fitted: "Fitted") -> None:
         if fitted.num_alarms == self.num_alarms:  # else it was learned from what is forgotten
             self._fitted = fitted
+            self._given.claim_anew(fitted.odds, fitted.claims)
             self._draw_border()
 
     def _audited(self, claimed: float) -> float:
@@ -163,6 +172,7 @@ class Policy:
 
     def _alarm(self) -> None:
         self.num_alarms += 1
+        self._settled = self.spent
         self._forget()
 
     # --- learning -----------------------------------------------------------------------------------------------
