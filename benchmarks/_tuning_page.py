@@ -97,13 +97,15 @@ def promises_section(records: Sequence[Record]) -> str:
         "live trials",
     ]
     inside = sum(map(_is_inside, held))
+    below = sum(record["true_rps"] < (record["stated"][0] or 0) for record in held)
     low_end = sum(record["slo_at_low_end"] for record in held)
     return "\n".join(
         [
             _PROMISES,
             f"{len(violated)} of {len(held)} recommendations violated{bound}; {len(records) - len(held)} of {len(records)} "
             f"tunes recommended nothing. The stated 95 % interval of the largest rate held the truth in {inside} of "
-            f"{len(held)}; at its lower end, without the margin, {low_end} of {len(held)} kept the SLO.\n",
+            f"{len(held)} (the truth was below it in {below}); at its lower end, without the margin, {low_end} of "
+            f"{len(held)} kept the SLO.\n",
             markdown_table(head, [[str(cell) for cell in row] for row in rows]),
             "",
         ]

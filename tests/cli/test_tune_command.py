@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import models
-from tests.tune.studies import study, trial
+from tests.tune.studies import goal, study, trial
 from trivet.catalog.catalog import Catalog
 from trivet.catalog.study import Goal, Study
 from trivet.cli.deployment import deployment
@@ -66,8 +66,10 @@ def test_studies_are_listed(tmp_path: Path) -> None:
 
 def test_a_study_is_told_with_its_front_and_what_is_next(tmp_path: Path) -> None:
     trials = [trial(0, 100.0, 5.0, stage="default"), trial(1, 200.0, 4.0, threads=2)]
-    lines = "\n".join(study_text(study(trials), tmp_path / "configuration.yaml"))
+    lines = "\n".join(study_text(study(trials, goal(accuracy_drop=0.02)), tmp_path / "configuration.yaml"))
     assert "threads 2" in lines
+    goal_line = "p99 within 50 ms, at most 2 points worse than the service as declared, objective rate"
+    assert goal_line in lines.splitlines()[0]
     assert "as declared" in lines
     assert f"trivet serve {tmp_path}/configuration.yaml" in lines
 

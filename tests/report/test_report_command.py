@@ -55,6 +55,20 @@ def test_every_picture_is_written_as_svg_and_png(
     assert (tmp_path / "pictures" / "load.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_study_has_every_picture_and_the_command_that_replays_each_run(
+    drawn_catalog: Catalog, record_ids: Mapping[str, str], tmp_path: Path
+) -> None:
+    arguments = ("--plots", "pictures", "--html", "study.html", "--json")
+    values = json.loads(run(drawn_catalog, tmp_path, record_ids["study"], *arguments).stdout)
+    page = (tmp_path / "study.html").read_text(encoding="utf-8")
+    drawn = {path.stem for path in (tmp_path / "pictures").glob("*.svg")}
+    assert len(drawn) == page.count("<figure")
+    assert drawn == {path.stem for path in (tmp_path / "pictures").glob("*.png")}
+    runs = [run_id for trial in values["study"]["trials"] for run_id in trial["runs"]]
+    assert runs
+    assert all(f"trivet replay {run_id}" in page for run_id in runs)
+
+
 def test_last_is_what_was_begun_last_and_runs_of_a_study_are_the_study(
     catalog: Catalog, tmp_path: Path
 ) -> None:

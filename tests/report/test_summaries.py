@@ -45,6 +45,11 @@ def test_a_study_fits_one_screen_with_goal_outcome_figures_reasons_and_threshold
     assert text.endswith("\n")
 
 
+def test_the_goal_says_how_much_answers_may_lose() -> None:
+    goal = msgspec.structs.replace(STUDY.goal, accuracy_drop=0.02)
+    assert ", at most 2 points worse than as declared, 10 % of the rate kept free" in summary(goal=goal)
+
+
 def test_what_no_study_promised_is_not_promised() -> None:
     assert "No recommendation: the study ended" in summary(recommendation=None)
     predicted = [msgspec.structs.replace(one, measured={}, stage="screened") for one in STUDY.trials]

@@ -205,10 +205,13 @@ def test_a_trial_whose_rate_under_another_budget_is_not_known_is_not_chosen_for_
     assert any(line.startswith("with 25 ms instead of 50 ms: trial 0") for line in found.would_change)
 
 
-def test_a_lone_trial_is_changed_by_nothing() -> None:
-    assert chosen([DEFAULT]).would_change == [
+def test_a_lone_trial_is_changed_by_nothing_and_says_that_it_is_alone() -> None:
+    found = chosen([DEFAULT])
+    assert found.would_change == [
         "no other accuracy floor, SLO or objective that was looked at would choose another trial"
     ]
+    assert found.reasons[2] == "Nothing else was compared."
+    assert "in turn with the others" not in found.reasons[4]
 
 
 def test_what_was_not_tried() -> None:

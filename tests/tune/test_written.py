@@ -184,6 +184,12 @@ def test_the_header_says_where_it_comes_from_and_what_was_found() -> None:
     ]
 
 
+def test_the_header_says_how_much_answers_may_lose() -> None:
+    (best,) = trials = [trial(0, 100.0, 5.0)]
+    made = study(trials, goal(accuracy_drop=0.02))
+    assert "at most 2 points worse than the service as declared" in header_lines(made, best, "ab" * 32)[2]
+
+
 def test_a_header_of_several_lines_stays_a_comment(base: Configuration) -> None:
     text = configuration_yaml(base, Path(base.root), workers=1, header=["a\nname: evil"]).text
     assert text.startswith("# a name: evil\nname: files\n")

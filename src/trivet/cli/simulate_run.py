@@ -174,7 +174,7 @@ def _checked(given: _Asked, options: Mapping[str, Any], line: LiveLine) -> Check
             processes=made.started.processes,
             core=given.placement.generator,
             is_pinned=True,
-            on_progress=lambda progress: line.show(made.label, 0, progress),
+            on_progress=lambda progress: line.show(made.name, 0, progress),
         )
     return check(
         measured, given.profile, given.setup, replications=options["replications"], seed=options["seed"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trivet.catalog.study import LeverEffect, Study, StudySummary, Trial
 from trivet.report.text import number, table
-from trivet.tune.recommending.wording import bounds, changed_levers, slo_in_words
+from trivet.tune.recommending.wording import bounds, changed_levers, floors_in_words, slo_in_words
 
 MAX_EFFECTS = 8
 _COLUMNS = ("max_rate_rps", "latency_p50_ms", "latency_p99_ms", "accuracy", "cpu_ms_per_request")
@@ -37,7 +37,7 @@ def study_text(study: Study, written: Path | None) -> list[str]:
     lines = [
         f"{study.service}: {_STATES.get(study.state, study.state)}"
         + (f" ({study.reason})" if study.reason else "")
-        + f"; {slo_in_words(study.goal)}, objective {study.goal.objective}",
+        + f"; {slo_in_words(study.goal)}{floors_in_words(study.goal)}, objective {study.goal.objective}",
         f"{study.num_screened:,} configurations simulated, {len(live)} measured live; latencies at "
         f"{number(study.reference_rate_rps)} requests/s",
     ]

@@ -23,6 +23,7 @@ READY_POLL_MS = 5
 LOG_END_CHARACTERS = 2000
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)  # looked up here: between fork and exec nothing may be loaded
+_ENDED = ("Z", "X")  # states in /proc: ended, and not yet collected by the parent
 _CPU_CLOCK = 2  # CPUCLOCK_SCHED in the kernel's posix-timers.h
 
 
@@ -129,6 +130,17 @@ class Server(ProcessTree):
         """Empty while the started process runs; else how it ended, and the end of its log."""
         code = self._process.poll()
         return "" if code is None else f"the server ended with code {code}:{self._log_end()}"
+
+    def lost(self, members: Sequence[int]) -> str:
+        """Empty while all that were members before still are; else that one died, and the end of the log.
+
+        A worker or an engine that dies is started anew, and the server goes on: `end` does not see it.
+        Args: members: as they were found under no load; none of them ends by itself.
+        """
+        living = {pid for pid in self.members() if (fields := _stat(pid)) and fields[0] not in _ENDED}
+        if living >= {*members}:
+            return ""
+        return f"a process of the server died under load (out of memory?):{self._log_end()}"
 
     def stop(self, timeout_s: float = 10) -> bool:
         """Ask the started process to end, and wait; True when the whole tree went by itself, without SIGKILL."""

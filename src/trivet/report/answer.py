@@ -5,6 +5,7 @@ from trivet.report.blocks import tile, tiles
 from trivet.report.html import Markup, joined, prose, tag
 from trivet.report.numbers import bounds, label, number, ratio, short, value
 from trivet.report.study_view import ACCURACY, COST, MEMORY, RATE, StudyView, figures_of, slo_words
+from trivet.spec.accuracy_drop import drop_in_words
 
 _OBJECTIVES = {
     "rate": "the largest rate",
@@ -19,6 +20,8 @@ def goal_words(view: StudyView) -> str:
     parts = [f"Goal: {_OBJECTIVES[goal.objective]} with {slo_words(view.study)}"]
     if view.floor:
         parts.append(f"{goal.metric or 'accuracy'} {view.floor}")
+    if goal.accuracy_drop is not None:
+        parts.append(f"at most {drop_in_words(goal.accuracy_drop)} worse than as declared")
     if goal.throughput_rps is not None:
         parts.append(f"at least {number(goal.throughput_rps)} requests a second")
     parts.append(f"{100 * goal.safety_margin:g} % of the rate kept free")

@@ -238,7 +238,7 @@ class _Search:
         if not low:
             raise NoRateError(
                 f"the SLO (p{self._setup.slo_percentile:g} within {self._budget_ns / NS_PER_MS:g} ms) holds at no "
-                "rate: a lone request takes longer; allow more time, or take a faster variant"
+                f"rate: a lone request takes longer; allow more time, or take a faster variant{self._profile.doubts()}"
             )
         return math.sqrt(low * high)
 

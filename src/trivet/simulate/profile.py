@@ -100,6 +100,10 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
     remotes: dict[str, RemoteTimes] = {}
     fronts: FrontTable | None = None
 
+    def doubts(self) -> str:
+        """What is to be known of the profile, behind an error that rests on it; empty: nothing."""
+        return "".join(f"; {note}" for note in self.notes)
+
     def covers(self, setup: Setup, lengths: Sequence[int] = ()) -> str:
         """Empty, or what a simulation would need and was not profiled: no forecast is made of it."""
         if setup.workers > setup.cores:

@@ -70,6 +70,7 @@ class Replica:
             raise UserError(
                 f"requests that meet nobody {took} at p{self.setup.slo_percentile:g}, and the SLO allows "
                 f"{self.slo_latency_ns / 1e6:g} ms: more replicas do not help; take a faster variant, or allow more time"
+                f"{self.profile.doubts()}"
             )
 
     def seen_in(self, demand: Demand, window: Window, replicas: int) -> Seen:

@@ -11,7 +11,7 @@ from typing import Any
 
 from trivet.catalog.study import Goal
 from trivet.errors import ExtraMissingError
-from trivet.tune.choice import Choice
+from trivet.tune.choice import Choice, Value
 from trivet.tune.correction import is_variant
 from trivet.tune.goals import value
 from trivet.tune.screen import Screen
@@ -40,13 +40,32 @@ def proposals(space: Space, looker: Screen, goal: Goal, most: int, seed: int) ->
     yield space.default
     variants = [lever for lever in space.levers if is_variant(lever.name)]
     others = [lever for lever in space.levers if not is_variant(lever.name) and not lever.live_only]
-    combinations = list(product(*(lever.values for lever in variants)))
-    share = max(BATCH, most // len(combinations))
+    combinations = _combinations(space)
+    share = _share(most, len(combinations))
     for number, values in enumerate(combinations):
         fixed = dict(zip([lever.name for lever in variants], values, strict=True))
         yield from _of_one_variant(
             space, looker, goal, Choice({**space.default, **fixed}), others, share, seed + number
         )
+
+
+def num_proposed(space: Space, most: int) -> int:
+    """At most so many come from `proposals`."""
+    every = everything(space, most)
+    if every is not None:
+        return len(every)
+    combinations = _combinations(space)
+    return 1 + len(combinations) * (1 + math.ceil(_share(most, len(combinations)) / BATCH) * BATCH)
+
+
+def _combinations(space: Space) -> list[tuple[Value, ...]]:
+    """Of variants."""
+    return list(product(*(lever.values for lever in space.levers if is_variant(lever.name))))
+
+
+def _share(most: int, num_combinations: int) -> int:
+    """Proposals of each combination of variants; whole batches come of it."""
+    return max(BATCH, most // num_combinations)
 
 
 def everything(space: Space, most: int) -> list[Choice] | None:

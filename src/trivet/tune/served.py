@@ -133,9 +133,11 @@ class Served:
                 kind="tune",
             )
         )
+        server = made.started.server
+        members = [] if server is None else server.members()
         measured = self._offer(made, workload)
         recording.blocks.append(measured)
-        ended = made.started.end()
+        ended = "" if server is None else server.end() or server.lost(members)
         partial = measured.record.partial
         state = "failed" if ended else "partial" if partial else "invalid" if measured.invalid else "complete"
         recording.finish(

@@ -18,7 +18,7 @@ from trivet.tune.degrade_lever import Losses
 from trivet.tune.goals import check_goal
 from trivet.tune.narrowing import narrowed, profiled_choices
 from trivet.tune.progress import OnProgress, Progress, Stage
-from trivet.tune.proposing import everything, num_screened, proposals
+from trivet.tune.proposing import everything, num_proposed, num_screened, proposals
 from trivet.tune.recommending.conclude import YamlOf, concluded, no_yaml
 from trivet.tune.screen import Screen, screen
 from trivet.tune.space import Space
@@ -139,7 +139,7 @@ class _Study:
             proposed = proposals(state.space, looker, state.goal, most, state.seed)
             state.screening = screen(
                 looker,
-                self._counted(proposed, most),
+                self._counted(proposed, num_proposed(state.space, most)),
                 state.goal,
                 admissible=state.admissible,
                 is_spent=lambda: state.bench.now_ns() >= end_ns,
@@ -147,10 +147,10 @@ class _Study:
         self._tell_screening(most)
         self._keep()
 
-    def _counted(self, choices: Iterable[Choice], most: int) -> Iterator[Choice]:
+    def _counted(self, choices: Iterable[Choice], of: int) -> Iterator[Choice]:
         for number, choice in enumerate(choices):
             if number % TOLD_EVERY == 0:
-                self._step("screen", number, most)
+                self._step("screen", number, of)
             yield choice
 
     def _tell_screening(self, most: int) -> None:

@@ -72,14 +72,15 @@ class Measuring:
     def _write(self, choice: Choice, kind: BlockKind, number: int, result: BlockResult) -> None:
         if result.failure:
             self._records.fail(choice, result.failure)
-            return
+            if not result.run:  # it did not even start: there is no block to tell of
+                return
         block = TrialBlock(
             block=number,
             kind=kind,
             rate_rps=result.rate_rps,
             values={name: figure for name, figure in result.figures.items() if math.isfinite(figure)},
             run=result.run,
-            invalid=result.invalid,
+            invalid=result.failure or result.invalid,
         )
         self._records.add(choice, block)
 

@@ -108,7 +108,10 @@ def _promise(blocks: Sequence[TrialBlock], goal: Goal) -> Check:
     if not found:
         return Check("promise")
     mean_ms = math.exp(sum(map(math.log, found)) / len(found))
-    words = f"at the promised rate p{goal.slo_percentile:g} was {mean_ms:.4g} ms in {len(found)} blocks: over {slo_ms:g} ms"
+    seen = f"{len(found)} block{'s' * (len(found) != 1)}"
+    words = (
+        f"at the promised rate p{goal.slo_percentile:g} was {mean_ms:.4g} ms in {seen}: over {slo_ms:g} ms"
+    )
     return Check("promise", max(0.0, mean_ms / slo_ms - 1), words)
 
 

@@ -21,12 +21,13 @@ def reasons(
     is_measured: bool,
 ) -> list[str]:
     """Exactly five lines, in this order. Args: ranked: all candidates."""
+    is_alone = len(ranked) == 1
     return [
         _what(study, best, is_measured),
         _gain(study, best, default),
-        _next(study, best, runner_up),
+        _next(study, best, runner_up, is_alone=is_alone),
         _limit(study, best, ranked),
-        _proof(study, best, is_measured),
+        _proof(study, best, is_measured, is_alone=is_alone),
     ]
 
 
@@ -137,10 +138,10 @@ def _figure(told: dict[str, Any]) -> Figure:
     )
 
 
-def _next(study: Study, best: Candidate, runner_up: Candidate | None) -> str:
+def _next(study: Study, best: Candidate, runner_up: Candidate | None, *, is_alone: bool) -> str:
     if runner_up is None:
         return (
-            "No other trial that was compared meets the goal." if best.meets else "Nothing else was compared."
+            "Nothing else was compared." if is_alone else "No other trial that was compared meets the goal."
         )
     told = trial_in_words(runner_up.trial, study.levers)
     if not runner_up.meets:
@@ -178,7 +179,7 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _proof(study: Study, best: Candidate, is_measured: bool) -> str:
+def _proof(study: Study, best: Candidate, is_measured: bool, *, is_alone: bool) -> str:
     rows = study.dataset.get("rows")
     judged = (
         f"{rows:,} labelled rows"
@@ -201,7 +202,8 @@ def _proof(study: Study, best: Candidate, is_measured: bool) -> str:
         else ""
     )
     machine = study.environment.processor.model or "this machine"
-    return f"Proven on {live}{at}{kept}, in turn with the others, on {machine}; {judged}."
+    beside = "" if is_alone else ", in turn with the others"
+    return f"Proven on {live}{at}{kept}{beside}, on {machine}; {judged}."
 
 
 def _holds_one(ratio: Figure) -> bool:

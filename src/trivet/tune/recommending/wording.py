@@ -5,6 +5,7 @@ from typing import Any
 
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal, LeverRecord, Study, Trial
+from trivet.spec.accuracy_drop import drop_in_words
 from trivet.tune.recommending.promises import NS_PER_MS
 
 
@@ -32,6 +33,16 @@ def value_in_words(name: str, value: Any) -> str:
 
 def slo_in_words(goal: Goal) -> str:
     return f"p{goal.slo_percentile:g} within {goal.slo_latency_ns / NS_PER_MS:g} ms"
+
+
+def floors_in_words(goal: Goal) -> str:
+    """What answers are held to, each behind a comma: `, accuracy floor 0.9`; empty where nothing is."""
+    found = (
+        "" if goal.accuracy_floor is None else f", {goal.metric or 'accuracy'} floor {goal.accuracy_floor:g}"
+    )
+    if goal.accuracy_drop is not None:
+        found += f", at most {drop_in_words(goal.accuracy_drop)} worse than the service as declared"
+    return found
 
 
 def bounds(figure: Figure, digits: int = 4) -> str:

@@ -14,7 +14,6 @@ import msgspec
 
 from trivet.catalog.study import Study, Trial
 from trivet.errors import SpecError
-from trivet.spec.accuracy_drop import drop_in_words
 from trivet.spec.configuration import SHORT_LENGTH, Configuration
 from trivet.spec.service import Service
 from trivet.spec.service_file import load_configuration
@@ -22,7 +21,7 @@ from trivet.spec.sources import is_target
 from trivet.spec.tuning import DeploymentHint
 from trivet.spec.yaml_text import service_yaml
 from trivet.tune.legs import ACCURACY, COST, LATENCY, RATE
-from trivet.tune.recommending.wording import slo_in_words, trial_in_words
+from trivet.tune.recommending.wording import floors_in_words, slo_in_words, trial_in_words
 
 FILE_NAME = "configuration.yaml"
 FILES_FOLDER = "configuration-files"
@@ -88,15 +87,10 @@ def write_configuration(written: Written, path: Path) -> None:
 def header_lines(study: Study, trial: Trial, configuration_hash: str) -> list[str]:
     """What stands on top of the file: where it comes from, what was found, and how to measure it again."""
     goal = study.goal
-    floor = (
-        "" if goal.accuracy_floor is None else f", {goal.metric or 'accuracy'} floor {goal.accuracy_floor:g}"
-    )
-    if goal.accuracy_drop is not None:
-        floor += f", at most {drop_in_words(goal.accuracy_drop)} worse than the service as declared"
     lines = [
         f"Written by trivet tune: study {study.id or 'not kept'}, {trial_in_words(trial, study.levers)}.",
         f"Configuration {configuration_hash}.",
-        f"Goal: {goal.objective}, {slo_in_words(goal)}{floor}, safety margin {goal.safety_margin:.0%}.",
+        f"Goal: {goal.objective}, {slo_in_words(goal)}{floors_in_words(goal)}, safety margin {goal.safety_margin:.0%}.",
     ]
     figures, kind = (
         (trial.measured, "measured") if trial.measured else (trial.predicted, "predicted, not measured")
