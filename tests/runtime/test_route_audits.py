@@ -239,3 +239,14 @@ def test_a_decode_that_cannot_be_loaded_is_told_at_load(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("decode: argmax", "decode: nowhere.py:text"))
     with pytest.raises(SpecError, match="nowhere"):
         ready(path)
+
+
+def test_a_chosen_point_is_never_left_for_a_freer_one(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace("max_loss: 2%}", "max_loss: 2%, at_least: 1.5}"))
+
+    async def work(served: Served) -> None:
+        assert await ask(served, MIDDLE) == "dear"
+        assert [point.thresholds for point in audits(served).guard.points] == [(1.5,)]
+
+    serve(ready(path), work)
