@@ -76,6 +76,18 @@ def test_a_caller_with_a_handler_of_its_own_stops_by_a_flag() -> None:
     assert (result.partial, RowColumns.decode(result.rows).num_rows) == (True, 3)
 
 
+def test_what_runs_in_the_background_and_hears_no_ctrl_c_can_be_stopped() -> None:
+    """A shell without job control starts what runs in the background with SIGINT ignored, and children inherit that."""
+    stop = threading.Event()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with ScriptedTarget(answering_until(3, stop.set)) as target:
+            result = offer_from(None, job_for(target.name, ENDLESS), stop=stop)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (result.partial, RowColumns.decode(result.rows).num_rows) == (True, 3)
+
+
 def test_a_stop_while_the_process_starts_is_not_lost() -> None:
     stop = threading.Event()
     stop.set()

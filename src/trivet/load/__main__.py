@@ -45,6 +45,9 @@ def main() -> int:
         if options.core is not None:
             os.sched_setaffinity(0, {options.core})
         on_progress = None if options.progress is None else _teller(options.progress)
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+            # As a shell starts what runs in the background: here it is how our parent asks us to end.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         with wish_to_stop(signal.SIGINT, signal.SIGTERM) as said:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # process.py blocks it until here
             wish = _Wish(said)
