@@ -4,10 +4,10 @@ The input is a script: a byte says what happens, and how many of the bytes behin
 """
 
 import gzip
-import tempfile
-from pathlib import Path
+from functools import cache
 from unittest.mock import patch
 
+from fuzz._world import World
 from tests.serve.http_support import (
     SECOND_NS,
     Client,
@@ -77,32 +77,23 @@ TOKENS = [
 ]  # fmt: skip
 
 
-class _World:
-    """One front for many inputs: a worker that one of them harms is found by the next."""
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        limits = Limits(
-            max_header_bytes=1024,
-            max_headers=20,
-            max_body_bytes=2048,
-            max_decompressed_bytes=4096,
-            header_timeout_ns=SECOND_NS,
-            body_timeout_ns=SECOND_NS,
-            idle_timeout_ns=SECOND_NS,
-        )
-        self.front = Front([write_echo(Path(self._folder.name))], limits=limits)
-        self.num_checks = 0
-
-
-_worlds: list[_World] = []
+@cache
+def _world() -> World:
+    limits = Limits(
+        max_header_bytes=1024,
+        max_headers=20,
+        max_body_bytes=2048,
+        max_decompressed_bytes=4096,
+        header_timeout_ns=SECOND_NS,
+        body_timeout_ns=SECOND_NS,
+        idle_timeout_ns=SECOND_NS,
+    )
+    return World(lambda folder: [write_echo(folder)], limits)
 
 
 def check(data: bytes) -> None:
     """Whatever is sent: whole answers in order, no 500, no connection that stays, and the worker goes on."""
-    if not _worlds:
-        _worlds.append(_World())
-    world = _worlds[0]
+    world = _world()
     front = world.front
     client = front.connect()
     sent = _play(front, client, data)
@@ -114,9 +105,7 @@ def check(data: bytes) -> None:
         parse_answers(output)
     if len(sent) < _LONGEST_COMPARED and _is_timeless(sent):
         _compare(front, sent)
-    world.num_checks += 1
-    if world.num_checks % 32 == 0:
-        front.check_alive()
+    world.count()
 
 
 def _is_timeless(sent: bytes) -> bool:

@@ -5,7 +5,7 @@ The first byte of an input says where it is sent, and how; the rest is the body.
 
 import gzip
 import json
-import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy as np
 from onnx import helper
 
 from benchmarks import models as build
-from tests.serve.http_support import Answer, Front, request, write_echo
+from fuzz._world import World
+from tests.serve.http_support import Answer, request, write_echo
 from trivet.serve.http.openai.front import OpenAIFront
 from trivet.spec.deployment import Limits
 
@@ -61,17 +62,12 @@ TOKENS = [
 ]  # fmt: skip
 
 
-class _World:
-    """One front for many inputs: a worker that one of them harms is found by the next."""
-
-    def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        folder = Path(self._folder.name)
-        paths = [write_echo(folder), *(_write(folder, name) for name in _SERVICES)]
-        limits = Limits(max_body_bytes=8192, max_decompressed_bytes=16384)
-        self.front = Front(paths, limits=limits)
-        OpenAIFront(self.front.router).register()
-        self.num_checks = 0
+@cache
+def _world() -> World:
+    limits = Limits(max_body_bytes=8192, max_decompressed_bytes=16384)
+    world = World(lambda folder: [write_echo(folder), *(_write(folder, name) for name in _SERVICES)], limits)
+    OpenAIFront(world.front.router).register()
+    return world
 
 
 def _write(folder: Path, name: str) -> Path:
@@ -102,14 +98,9 @@ def _write(folder: Path, name: str) -> Path:
     return path
 
 
-_worlds: list[_World] = []
-
-
 def check(data: bytes) -> None:
     """One whole answer in OpenAI's form, which says what is wrong and of whose making; and the worker goes on."""
-    if not _worlds:
-        _worlds.append(_World())
-    world = _worlds[0]
+    world = _world()
     front = world.front
     where = data[0] if data else 0
     url, body = _URLS[where % 32 % len(_URLS)], data[1:]
@@ -131,9 +122,7 @@ def check(data: bytes) -> None:
         or answering.num_accepted != answering.num_answered
     ):
         raise AssertionError(f"something stayed: {front.complaints}")
-    world.num_checks += 1
-    if world.num_checks % 32 == 0:
-        front.check_alive()
+    world.count()
 
 
 def _check_answer(answer: Answer) -> None:

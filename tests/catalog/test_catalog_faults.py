@@ -10,7 +10,6 @@ import pytest
 from tests.catalog.catalog_contract import Place
 from tests.catalog.catalog_support import DRAFT, FIGURES
 from tests.catalog.writers import POINTS, start, write_on_a_full_disk, write_ten, write_until
-from tests.support.postgres import Postgres
 from trivet.catalog.catalog import Catalog
 from trivet.catalog.database_errors import file_error
 from trivet.catalog.errors import CatalogError, FullError
@@ -21,16 +20,6 @@ AFTER_THE_KILL = {
     "before begin is on disk": ["complete"],
     "after finish": ["complete", "complete"],
 }
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "sqlite":
-        url = str(tmp_path / "catalog")
-    else:
-        server: Postgres = request.getfixturevalue("postgres")
-        url = server.new_database()
-    return {"url": url, "artifacts": str(tmp_path / "artifacts")}
 
 
 @pytest.mark.parametrize("point", POINTS)

@@ -3,26 +3,14 @@
 from pathlib import Path
 
 import msgspec
-import pytest
 
 from tests.catalog.catalog_contract import Place
 from tests.catalog.catalog_support import DRAFT
 from tests.catalog.writers import start, write_elsewhere
-from tests.support.postgres import Postgres
 from trivet.catalog.catalog import Catalog
 from trivet.catalog.presence import Presence, _key, presence_of
 from trivet.catalog.schema import runs, sa
 from trivet.catalog.writer import Writer
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    if request.param == "sqlite":
-        url = str(tmp_path / "catalog")
-    else:
-        server: Postgres = request.getfixturevalue("postgres")
-        url = server.new_database()
-    return {"url": url, "artifacts": str(tmp_path / "artifacts")}
 
 
 def states(catalog: Catalog, run_id: str, study_id: str) -> tuple[str, str]:

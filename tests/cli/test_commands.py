@@ -41,6 +41,18 @@ def test_init_writes_a_service_that_validates(
     again = run(*arguments)
     assert (again.exit_code, "--force" in again.output) == (1, True)
     assert run(*arguments, "--force").exit_code == 0
+    assert "note:" not in again.output + valid.output
+
+
+def test_init_says_what_it_could_not_guess(models: Path, tmp_path: Path) -> None:
+    model = tmp_path / "tiny.onnx"
+    model.write_bytes((models / "tiny.onnx").read_bytes())
+    (tmp_path / "d.csv").write_text("a,b\n")
+    output = tmp_path / "service.yaml"
+    found = run("init", str(model), "--data", str(tmp_path / "d.csv"), "--output", str(output))
+    assert found.exit_code == 0
+    assert "note: no column of d.csv was found for the input input: name it in" in found.stderr
+    assert "note: no column of d.csv looks like a label" in found.stderr
 
 
 def test_validate_prints_the_same_hash_as_text_and_json(models: Path) -> None:

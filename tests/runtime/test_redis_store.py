@@ -236,12 +236,34 @@ def test_one_that_dies_under_load_takes_no_answer_with_it() -> None:
             timer = shared.store._timer
             assert timer is not None
             timer.cancel()  # what it would do is done here
+            while sum(shared.outcomes("stores").values()) < 201:
+                await asyncio.sleep(0)
             server.start()
             await shared.store._probe()
             assert shared.is_up
             assert await shared.look_up(key("a")) is None
             await shared.keep(key("a"), answer(2))
             assert await shared.look_up(key("a")) is not None
+
+        run(server.url, work)
+
+
+def test_the_first_answer_after_it_is_back_is_kept() -> None:
+    with RedisServer() as server:
+
+        async def work(shared: Shared) -> None:
+            await shared.keep(key("a"), answer(1))
+            server.kill()
+            while shared.is_up:
+                await shared.look_up(key("a"))
+            timer = shared.store._timer
+            assert timer is not None
+            timer.cancel()  # what it would do is done here
+            server.start()
+            await shared.store._probe()
+            await shared.keep(key("b"), answer(2))
+            assert shared.outcomes("stores") == {"ok": 2}
+            assert shared.is_up
 
         run(server.url, work)
 

@@ -16,8 +16,9 @@ from trivet.engine.onnx import OnnxEngine
 from trivet.errors import SpecError
 from trivet.experiment.data_parts import data_parts
 from trivet.experiment.placement import place
-from trivet.experiment.simulating.exit_profile import PARTS_SEED, exit_table
+from trivet.experiment.simulating.exit_profile import exit_table
 from trivet.experiment.simulating.simulated import setup_of, stage_key, table_key
+from trivet.experiment.simulating.table_rows import PARTS_SEED
 from trivet.experiment.variants.judged_answers import judged_answers
 from trivet.experiment.variants.judged_variants import JudgedVariant
 from trivet.pipeline.exits import confidences

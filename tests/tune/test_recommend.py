@@ -226,6 +226,18 @@ def test_what_was_not_tried() -> None:
     ]
 
 
+def test_a_variant_that_accuracy_keeps_out_is_named_with_its_reason() -> None:
+    screened = [
+        trial(1, 900, 20, share(0.80), stage="screened", variant="student"),
+        trial(2, 950, 20, share(0.80), stage="screened", variant="student", threads=2),
+        trial(3, 400, 20, share(0.92), stage="screened", variant="int8"),
+        trial(4, 500, 20, share(0.5), variant="optimized"),
+        trial(5, 500, 20, share(0.5), stage="screened", variant="optimized", threads=2),
+    ]
+    found = recommend(study([DEFAULT, *screened], goal(accuracy_floor=0.9), num_screened=0))
+    assert found.not_tried == ["variant student: accuracy of 0.8 [0.79, 0.81] does not reach 0.9"]
+
+
 def test_a_trial_without_an_interval_promises_nothing() -> None:
     found = chosen([trial(0, Figure(estimate=100.0, unit=""), 20, stage="default")])
     assert not found.meets

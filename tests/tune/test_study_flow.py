@@ -139,12 +139,14 @@ def test_ctrl_c_keeps_everything_and_resume_goes_on(
     assert sum(len(trial.blocks) for trial in first.trials) == 8
     assert first.recommendation is not None, "a conclusion from what there is"
     kept = msgspec.json.decode(msgspec.json.encode(first), type=Study)
+    kept.notes.append("screening ended with its time, after 7 configurations")
     second = studied(bench_of(tmp_path), resume=kept, budget_ns=MINUTE)
     assert second.state == "complete"
     for before, after in zip(live(first), live(second), strict=False):
         assert after.levers == before.levers
         assert after.blocks[: len(before.blocks)] == before.blocks
     assert {Choice(one) for one in tried(second)} >= {Choice(one) for one in tried(first)}
+    assert not any("after 7 configurations" in note for note in second.notes), "this part screened anew"
 
 
 def test_what_dies_is_a_result(tmp_path: Path) -> None:

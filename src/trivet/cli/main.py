@@ -127,7 +127,8 @@ def init(model: Path, data: Path | None, output: Path, force: bool) -> None:
     """Write a commented service.yaml for a model, with guesses to correct."""
     from trivet.cli.init import write_service
 
-    write_service(model, data, output, force=force)
+    for line in write_service(model, data, output, force=force):
+        click.echo(f"note: {line}", err=True)
     click.echo(f"wrote {output}; next:  trivet validate {output}   trivet serve {output}")
 
 

@@ -1,8 +1,8 @@
-"""One worker in virtual time: its event loop turn by turn, its engine threads, and the cores that they share.
+"""One worker in virtual time: its event loop, turn by turn.
 
 What the loop does stands here in the order of `runtime/runtime.py`: sockets that are ready are read, decoded and offered;
 batches that ended are learned from and answered one after the other; then the scheduler says what starts. An inline batch
-holds the loop; engine threads run beside it, on what cores are left: the loop's thread goes first, as its niceness wants.
+holds the loop; engine threads run beside it (`engines.py`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trivet.schedule import Batch, Drop
 from trivet.simulate.auditing import SimulatedAudit, SimulatedAudits
 from trivet.simulate.degrading import SimulatedLadder
+from trivet.simulate.engines import Engines, Running
 from trivet.simulate.fronts import SimulatedFronts
 from trivet.simulate.hiccups import NEVER, Hiccups
 from trivet.simulate.host import Host
@@ -28,19 +29,6 @@ from trivet.simulate.upstreams import CallRow
 
 _MAX_TURN_NS: Final = 2_000_000  # as in runtime/runtime.py
 _BUSY: Final = frozenset({"refused", "unavailable"})
-
-
-class _Running:
-    """A batch that an engine thread was given at ready_ns; it begins and ends as far as is known now."""
-
-    __slots__ = ("batch", "began_ns", "end_ns", "ready_ns", "stage")
-
-    def __init__(self, batch: Batch, stage: ModelStage, ready_ns: int, began_ns: int, end_ns: int) -> None:
-        self.batch = batch
-        self.stage = stage
-        self.ready_ns = ready_ns
-        self.began_ns = began_ns
-        self.end_ns = end_ns
 
 
 class Worker:
@@ -92,9 +80,8 @@ class Worker:
         self._now = 0
         self._next = 0
         self._again = False  # the last turn was cut short: the next begins at once
-        self._running: list[_Running] = []
-        self._ended: list[_Running] = []
-        self._engine_end_ns = -(1 << 60)  # when an engine last ended: after a pause it begins cold
+        self._engines = Engines(host, cores)
+        self._ended: list[Running] = []
         self.busy_ns = 0.0  # core time of the loop and the engines
 
     def run(
@@ -118,7 +105,7 @@ class Worker:
             self._audits.lengths = lengths
         if self._fronts is not None:
             self._fronts.begin(self._record, self._admit)
-        arrivals, scheduler, fronts = self._arrivals, self._scheduler, self._fronts
+        arrivals, scheduler, fronts, engines = self._arrivals, self._scheduler, self._fronts, self._engines
         while self._again or arrivals[self._next] <= self._now or self._sleep():
             begun = self._now
             self._again = False
@@ -142,8 +129,8 @@ class Worker:
                     break
                 self._start_batches()
             self.busy_ns += self._now - begun
-            if self._running:
-                self._stall(begun)
+            if engines.running:
+                engines.stall(begun, self._now)
         return self._record
 
     # --- the loop -----------------------------------------------------------------------------------------------
@@ -160,7 +147,7 @@ class Worker:
             wake = max(min(wake, remote.next_ns), self._now)
         if self._fronts is not None:
             wake = min(wake, max(self._fronts.wake_at_ns(), self._now + 1))
-        if self._running:
+        if self._engines.running:
             self._sleep_beside(wake)
         elif wake == NEVER:
             return False
@@ -176,16 +163,11 @@ class Worker:
 
     def _sleep_beside(self, wake: int) -> None:
         """Until `wake`, or the first end of an engine; it may have ended while the loop was at work."""
-        running = self._running
-        first = running[0].end_ns if len(running) == 1 else min([one.end_ns for one in running])
+        first = self._engines.first_end_ns()
         now = max(min(first, wake), self._now)
         if first <= now:
-            if len(running) == 1:
-                self._ended, self._running = running, []
-            else:
-                self._ended = [one for one in running if one.end_ns <= now]
-                self._running = [one for one in running if one.end_ns > now]
-            self._engine_end_ns = first
+            self._ended = self._engines.take_ended(now)
+            self._engines.end_ns = first
             if self._cores == 1:  # what held up the engine until now is in its time
                 self._hiccups.pass_by(now)
             now += self._host.hand_back_ns if now > self._now else 0
@@ -319,7 +301,7 @@ class Worker:
         hand_over_ns = 0 if stage.inline else host.next_hand_over_ns()
         times = stage.known[queue]
         pool = times.residuals[1].pool or times.residuals[1].refill()
-        cold = ready - self._engine_end_ns > host.idle_after_ns
+        cold = ready - self._engines.end_ns > host.idle_after_ns
         drawn = times.medians[1] * pool[-1] * (host.idle_factor if cold else stage.busy_factors[1])
         began, woken = ready, 0
         if stage.inline:
@@ -337,7 +319,8 @@ class Worker:
         pool.pop()
         self._next = place + 1
         self._record.offered_ns[place] = now
-        self._now, self._engine_end_ns = end + woken, end
+        self._now = end + woken
+        self._engines.end_ns = end
         self._scheduler.served_alone(queue, 1, end - began)
         self._answer_alone(place, began, end, end_by_ns)
         self.busy_ns += self._now - begun
@@ -373,7 +356,7 @@ class Worker:
                     elif stage.remote is not None:
                         self._call(command, stage.remote)
                     else:
-                        self._start(command, stage)
+                        self.busy_ns += self._engines.start(command, stage, self._now)
                 elif type(command) is Drop and not self._goes_elsewhere(command):
                     outcome = DROPPED if command.refusal is None else REFUSED
                     request: SimulatedRequest = command.job  # type: ignore[assignment]  # every job here is one
@@ -396,7 +379,9 @@ class Worker:
 
     def _run_inline(self, batch: Batch, stage: ModelStage) -> None:
         began = self._now
-        self._now = self._engine_end_ns = end = began + max(1, int(self._drawn(batch, stage)))
+        self._now = self._engines.end_ns = end = began + max(
+            1, int(self._engines.drawn_ns(batch, stage, began))
+        )
         if end > self._hiccups.start_ns:
             self._hiccups.pass_by(end)
         self._scheduler.finished(batch, end, end - began)
@@ -512,42 +497,3 @@ class Worker:
         if not stage.is_last:
             return self._carry_on(request, stage, now)
         return self._done(request.place, now + self._host.answer_ns)
-
-    # --- engine threads -----------------------------------------------------------------------------------------
-
-    def _start(self, batch: Batch, stage: ModelStage) -> None:
-        ready = self._now
-        began = ready + self._host.hand_over_ns()
-        work_ns = round(self._drawn(batch, stage) * self._host.interference(len(self._running) + 1))
-        end = began + max(1, work_ns)
-        self._running.append(_Running(batch, stage, ready, began, end))
-        self.busy_ns += work_ns * stage.threads
-
-    def _drawn(self, batch: Batch, stage: ModelStage) -> float:
-        times, host, rows = stage.known[batch.queue], self._host, batch.rows
-        residuals = times.residuals[rows]
-        drawn = times.medians[rows] * (residuals.pool or residuals.refill()).pop()
-        if self._now - self._engine_end_ns > host.idle_after_ns:
-            return drawn * host.idle_factor
-        return drawn * stage.busy_factors[rows]
-
-    def _stall(self, begun: int) -> None:
-        """The loop has worked since `begun`; engines had what cores it left them, and end that much later.
-
-        Their times were measured on as many cores, so that threads beyond those take nothing more.
-        """
-        now, cores = self._now, self._cores
-        if cores == 1:
-            stalled = 1.0
-        else:
-            wanted = min(cores, sum([one.stage.threads for one in self._running]))
-            stalled = 1 - min(1.0, (cores - 1) / wanted)
-            if not stalled:
-                return
-        for one in self._running:
-            if one.ready_ns >= begun:
-                lost = round((now - one.ready_ns) * stalled)
-                one.began_ns += lost
-            else:
-                lost = round((now - begun) * stalled)
-            one.end_ns += lost

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal, Study, Trial
 from trivet.tune.legs import Source, comparable, figures_of
-from trivet.tune.recommending.promises import Check, checks, worth
+from trivet.tune.recommending.promises import ACCURACY_DROP, ACCURACY_FLOOR, Check, checks, worth
 from trivet.tune.recommending.wording import answers_change
 
 
@@ -40,6 +40,12 @@ def default_of(study: Study) -> Trial | None:
     return next((trial for trial in study.trials if trial.stage == "default"), None) or next(
         (trial for trial in study.trials if trial.id == 0), None
     )
+
+
+def failed_accuracy(study: Study, trial: Trial) -> Check | None:
+    """What keeps out a trial that was only simulated, by its answers; None: nothing does."""
+    found = _candidate(trial, study, study.goal, "predicted", False, None).failed
+    return next((check for check in found if check.name in (ACCURACY_FLOOR, ACCURACY_DROP)), None)
 
 
 def candidates(

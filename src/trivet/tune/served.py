@@ -22,8 +22,8 @@ from trivet.experiment.passes import Judged, accuracy_figures, ask_alone, judge_
 from trivet.experiment.placement import Placement
 from trivet.experiment.recording import Recording, draft_of
 from trivet.experiment.side import Side, side
-from trivet.experiment.simulating.exit_profile import PARTS_SEED
 from trivet.experiment.simulating.live_points import absolute
+from trivet.experiment.simulating.table_rows import PARTS_SEED
 from trivet.experiment.target import subject_of
 from trivet.experiment.workload import Workload
 from trivet.spec.configuration import Configuration

@@ -26,6 +26,7 @@ from trivet.tune.state import Origin, State, best_so_far, opened, recorded, rest
 from trivet.tune.verify import HOW_IT_ENDED, Verification
 
 TOLD_EVERY = 10  # configurations
+_SCREENING_ENDED = "screening ended with its time"  # how a note begins
 Save = Callable[[Study], Study]
 
 
@@ -69,7 +70,11 @@ def tune(
 
 def _gone_on(earlier: Study) -> Study:
     """A record that is written again: how it ended before is no longer true."""
-    notes = [note for note in earlier.notes if note not in HOW_IT_ENDED]
+    notes = [
+        note
+        for note in earlier.notes
+        if note not in HOW_IT_ENDED and not note.startswith(_SCREENING_ENDED)  # this part screens anew
+    ]
     return msgspec.structs.replace(earlier, state="running", reason="", ended=None, notes=notes)
 
 
@@ -161,7 +166,7 @@ class _Study:
             some = "1 configuration was" if num == 1 else f"{num} configurations were"
             self._state.note(f"{some} not simulated: {reason}")
         if screening.ended_early:
-            self._state.note(f"screening ended with its time, after {screening.num} configurations")
+            self._state.note(f"{_SCREENING_ENDED}, after {screening.num} configurations")
         elif everything(space, most) is None:
             self._state.note(
                 f"{space.size:,} combinations are too many to simulate: a sampler proposed the {screening.num} that were"

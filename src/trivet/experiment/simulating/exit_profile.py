@@ -3,28 +3,21 @@
 What thresholds do follows from that table alone, whatever they are (simulate/exit_table.py).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trivet.errors import RequestError
-from trivet.experiment.data_parts import data_parts, why_no_data
 from trivet.experiment.simulating.stage_walk import StageWalk
-from trivet.judge.accuracy import judge
+from trivet.experiment.simulating.table_rows import Arrays, right, table_rows
 from trivet.pipeline.exits import confidences, decisions
 from trivet.pipeline.wiring import REQUEST
-from trivet.runtime.preparing.preparing import Prepared, PreparedModel
+from trivet.runtime.preparing.preparing import Prepared
 from trivet.simulate.exit_table import NEVER_SURE, ExitTable
 from trivet.spec.configuration import Configuration
 from trivet.spec.signature import Signature
-
-MAX_ROWS = 1000
-PARTS_SEED = 0  # as variants are judged (judged_variants.py): on rows that none of them was made with
-
-Arrays = Mapping[str, NDArray[Any]]
 
 
 def exit_table(
@@ -34,20 +27,11 @@ def exit_table(
 
     Raises: SpecError: the data does not fit.  JudgeError: labels and answers do not go together.
     """
-    if why_no_data(configuration):
+    rows = table_rows(prepared, configuration)
+    if rows is None:
         return None
-    first = prepared.stages[0]
-    given = configuration.service.inputs or ()
-    signature = first.signature if isinstance(first, PreparedModel) else Signature(given, (), False)
-    parts = data_parts(configuration, signature, PARTS_SEED)
-    rows = parts.judged_rows(MAX_ROWS)
-    inputs = rows.inputs or parts.rows.inputs[:MAX_ROWS]
-    walk = _Walk(prepared, configuration, signature)
-    end_ns = now_ns() + budget_ns
-    for place, request in enumerate(inputs):
-        walk.add(place, request)
-        if now_ns() > end_ns:
-            break
+    walk = _Walk(prepared, configuration, rows.signature)
+    rows.walk(walk.add, budget_ns, now_ns)
     return walk.table(rows.labels)
 
 
@@ -112,17 +96,10 @@ class _Walk:
         """Args: labels: of the rows in the order given; empty: there are none."""
         if not self._places:
             return None
-        service, root = self._configuration.service, Path(self._configuration.root)
-        right: dict[int, list[float]] = {}
-        if labels and service.metric is not None and self._end == self._last:
-            of_rows = [labels[place] for place in self._places]
-            for at, answers in self._answers.items():
-                values = judge(service, root, of_rows, [], answers).values
-                if values is None:  # the metric has no value of one row
-                    right = {}
-                    break
-                right[at] = np.nan_to_num(values).tolist()
-        return ExitTable(confidences=self._confidences, right=right, last=self._last, changed=self._changed())
+        known: dict[int, list[float]] = {}
+        if labels and self._end == self._last:
+            known = right(self._configuration, [labels[place] for place in self._places], self._answers)
+        return ExitTable(confidences=self._confidences, right=known, last=self._last, changed=self._changed())
 
     def _changed(self) -> dict[int, list[bool]]:
         """Whether each exit would have given each row another answer than the last model; nothing where nobody asked it."""

@@ -3,27 +3,22 @@
 What any setting of the route does follows from that table alone (simulate/route_table.py).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from trivet.errors import RequestError
-from trivet.experiment.data_parts import data_parts, why_no_data
-from trivet.experiment.simulating.exit_profile import MAX_ROWS, PARTS_SEED
 from trivet.experiment.simulating.stage_walk import StageWalk
-from trivet.judge.accuracy import judge
+from trivet.experiment.simulating.table_rows import Arrays, right, table_rows
 from trivet.pipeline.routing import Routing, read_router
 from trivet.pipeline.wiring import REQUEST
-from trivet.runtime.preparing.preparing import Prepared, PreparedModel
+from trivet.runtime.preparing.preparing import Prepared
 from trivet.simulate.route_table import RouteTable
 from trivet.spec.configuration import Configuration
 from trivet.spec.route import first_model
 from trivet.spec.signature import Signature
-
-Arrays = Mapping[str, NDArray[Any]]
 
 
 def route_table(
@@ -34,22 +29,12 @@ def route_table(
     Raises: SpecError: the data or the router does not fit.  JudgeError: labels and answers do not go together.
     """
     service = configuration.service
-    if service.route is None or why_no_data(configuration):
+    rows = table_rows(prepared, configuration) if service.route is not None else None
+    if rows is None:
         return None
-    first = prepared.stages[0]
-    signature = (
-        first.signature if isinstance(first, PreparedModel) else Signature(service.inputs or (), (), False)
-    )
-    parts = data_parts(configuration, signature, PARTS_SEED)
-    rows = parts.judged_rows(MAX_ROWS)
-    inputs = rows.inputs or parts.rows.inputs[:MAX_ROWS]
     is_local = all(model.remote is None for model in service.models.values())
-    walk = _Ways(prepared, configuration, signature, now_ns, asks=is_local and bool(rows.labels))
-    end_ns = now_ns() + budget_ns
-    for place, request in enumerate(inputs):
-        walk.add(place, request)
-        if now_ns() > end_ns:
-            break
+    walk = _Ways(prepared, configuration, rows.signature, now_ns, asks=is_local and bool(rows.labels))
+    rows.walk(walk.add, budget_ns, now_ns)
     return walk.table(rows.labels)
 
 
@@ -108,23 +93,11 @@ class _Ways:
         """Args: labels: of the rows in the order given; empty: there are none."""
         if not self._places:
             return None
+        of_rows = [labels[place] for place in self._places] if self._asks else []
         return RouteTable(
             ease=self._ease,
-            right=self._right(labels),
+            right=right(self._configuration, of_rows, self._answers) if self._asks else {},
             first=self._first,
             last=self._last,
             decide_ns=self._took_ns,
         )
-
-    def _right(self, labels: Sequence[Any]) -> dict[int, list[float]]:
-        service, root = self._configuration.service, Path(self._configuration.root)
-        right: dict[int, list[float]] = {}
-        if not self._asks or service.metric is None:
-            return right
-        of_rows = [labels[place] for place in self._places]
-        for at, answers in self._answers.items():
-            values = judge(service, root, of_rows, [], answers).values
-            if values is None:  # the metric has no value of one row
-                return {}
-            right[at] = np.nan_to_num(values).tolist()
-        return right

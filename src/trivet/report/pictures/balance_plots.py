@@ -106,7 +106,8 @@ def _caption(view: StudyView, points: Sequence[Point]) -> str:
         else f"Right and down is better. None of the {shown} shown was measured under load: all are predicted"
     )
     words += (
-        f"; {front} are on the front: no other beats them on latency, throughput and accuracy together. "
+        f"; {front} {'is' if front == 1 else 'are'} on the front, where no other is better in latency, throughput and "
+        "accuracy together. "
         "Those that are not are faint."
     )
     if edge(view, points, RATE, view.latency_name):

@@ -224,6 +224,8 @@ class RedisStore:
             why = "it is too slow" if is_slow else f"{type(error).__name__}: {error}"
             self._say(f"cache: going on without the shared store {_shown(self._url)}: {why}")
             self._tell()
+            if not self._is_writing:  # its connection is to what is gone: the next answer would be lost on it
+                self._let_go_of_writer()
             self._arm_probe()
         return "timeout" if is_slow else "error"
 

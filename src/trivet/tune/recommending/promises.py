@@ -14,6 +14,7 @@ from trivet.tune.accuracy_floor import clears, lowest_difference, rows_in_words
 from trivet.tune.legs import ACCURACY, COST, DIFFERENCE, LATENCY, RATE, more_accurate_is_larger
 
 NS_PER_MS = 1e6
+ACCURACY_FLOOR, ACCURACY_DROP = "accuracy floor", "accuracy drop"  # names of checks
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def checks(
         found.append(_drop(figures, goal, goal.accuracy_drop, num_rows, trust_estimates))
     if goal.accuracy_floor is None and goal.accuracy_drop is None and answers_change:
         found.append(
-            Check("accuracy floor", math.inf, "it changes answers, and no accuracy floor says how far it may")
+            Check(ACCURACY_FLOOR, math.inf, "it changes answers, and no accuracy floor says how far it may")
         )
     return found
 
@@ -147,7 +148,7 @@ def _drop(
     figures: Mapping[str, Figure], goal: Goal, drop: float, num_rows: int | None, trust_estimates: bool
 ) -> Check:
     """On the same rows as the default's: what both get wrong says nothing."""
-    name, larger = "accuracy drop", more_accurate_is_larger(goal)
+    name, larger = ACCURACY_DROP, more_accurate_is_larger(goal)
     floor, accepted = lowest_difference(drop, larger), drop_in_words(drop)
     figure = figures.get(DIFFERENCE)
     if figure is None:
@@ -168,7 +169,7 @@ def _drop(
 def _accuracy(
     figures: Mapping[str, Figure], goal: Goal, floor: float, num_rows: int | None, trust_estimates: bool
 ) -> Check:
-    name, larger = "accuracy floor", more_accurate_is_larger(goal)
+    name, larger = ACCURACY_FLOOR, more_accurate_is_larger(goal)
     figure = figures.get(ACCURACY)
     if figure is None:
         return Check(

@@ -6,7 +6,7 @@ import msgspec
 
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal, Study, Trial
-from trivet.tune.candidates import Candidate, candidates
+from trivet.tune.candidates import Candidate, candidates, failed_accuracy
 from trivet.tune.legs import ACCURACY, COST, RATE, comparable, figures_of, more_accurate_is_larger
 from trivet.tune.recommending.promises import NS_PER_MS, latency_figure, promised_rate_rps
 from trivet.tune.recommending.wording import bounds, trial_in_words
@@ -65,8 +65,25 @@ def not_tried(study: Study) -> list[str]:
         lines.append(
             f"{len(failed)} trials failed: {'; '.join(dict.fromkeys(trial.reason for trial in failed))}"
         )
+    lines += _kept_out(study)
     lines += [f"{one.name}: {one.why}" for one in study.left_out]
     return lines or ["nothing of what this service and machine offer"]
+
+
+def _kept_out(study: Study) -> list[str]:
+    """The variants that never ran because they cost too much accuracy, whatever else is chosen with them."""
+    ran = {trial.variant for trial in study.trials if trial.stage != "screened"}
+    why: dict[str, str] = {}
+    fits: set[str] = set()
+    for trial in study.trials:
+        if trial.variant in ran:
+            continue
+        failed = failed_accuracy(study, trial)
+        if failed is None:
+            fits.add(trial.variant)
+        else:
+            why.setdefault(trial.variant, failed.words)
+    return [f"variant {name}: {words}" for name, words in why.items() if name not in fits][:_MAX_LINES]
 
 
 def _others(study: Study, best: Candidate, other_slo: OtherSlo) -> Iterator[tuple[str, Candidate | None]]:
