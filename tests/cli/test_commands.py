@@ -51,7 +51,7 @@ def test_init_says_what_it_could_not_guess(models: Path, tmp_path: Path) -> None
     output = tmp_path / "service.yaml"
     found = run("init", str(model), "--data", str(tmp_path / "d.csv"), "--output", str(output))
     assert found.exit_code == 0
-    assert "note: no column of d.csv was found for the input input: name it in" in found.stderr
+    assert "note: no column of d.csv was found for the input x: name it in" in found.stderr
     assert "note: no column of d.csv looks like a label" in found.stderr
 
 
