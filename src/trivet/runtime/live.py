@@ -129,12 +129,7 @@ class LiveService:
         self.slow_ns = _NEVER if slow_ns is None else slow_ns
         self.decoder = RequestDecoder(signature)
         self.encoder = ResponseEncoder(name, version, signature, configuration_hash[:12])
-        carried_on = [key for keys in (kept or {}).values() for key in keys.values()]
-        self.exits = (
-            LiveExits(points, self.models_by_place, last_model, wiring, carried_on, self._exit_encoder)
-            if points
-            else None
-        )
+        self.exits = self._exits(points, last_model) if points else None
         self.json_rows = all(spec.datatype not in ("FP16", "BF16", "BYTES") for spec in signature.outputs)
         self.counts = Counts()
         # What writes answers that say something of their way, and their headers, by what they say.
@@ -166,6 +161,11 @@ class LiveService:
             for rung in self.ladder.rungs:
                 rung.ladder = self.ladder
         return Chain(expected, points, last_model)
+
+    def _exits(self, points: Mapping[int, ExitPoint], last_model: int) -> LiveExits:
+        carried_on = [key for keys in (self._kept or {}).values() for key in keys.values()]
+        models = self.models_by_place
+        return LiveExits(points, models, last_model, self.wiring, carried_on, self._exit_encoder)
 
     def _exit_encoder(self, names: str) -> ResponseEncoder:
         return self.encoder_saying(names, {})
