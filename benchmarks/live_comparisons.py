@@ -1,4 +1,8 @@
-"""Comparisons with real servers whose truth is known: the same service twice, and one whose model does 5 % more work."""
+"""Comparisons with real servers whose truth is known: the same service twice, and one whose model does 5 % more work.
+
+Each comparison is made as `trivet bench A B --until-decided` makes it: servers started anew for each block, sides that take
+turns within it, and an end where p50 or p99 are told apart.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -18,7 +22,7 @@ from trivet.stats.interval import Interval
 from trivet.stats.proportion import proportion_interval
 
 QUESTION = "Do live comparisons find a model that does 5 % more work, and leave two alike ones alone?"
-NUM_LAYERS = 100  # about a millisecond of dense layers; the slower model has 5 more
+NUM_LAYERS = 200  # about 1.4 ms of dense layers that fit a core's own cache; the slower model has 10 more
 SLOWER_BY = 0.05
 _ALIKE, _SLOWER = "alike", "5 % more work"
 _NUM_ALIKE, _NUM_SLOWER = 40, 20
@@ -26,35 +30,41 @@ _WRONG = ("better", "worse")
 
 
 def main(args: Sequence[str] = ()) -> int:
-    made = parser("live_comparisons", QUESTION, seconds=10, blocks=_NUM_ALIKE)
+    made = parser("live_comparisons", QUESTION, seconds=20, blocks=_NUM_ALIKE)
     made.add_argument("--rate", type=float, default=200.0, help="requests a second [200]")
     made.add_argument(
-        "--pairs", type=int, default=24, help="interleaved pairs of blocks in a comparison [24]"
+        "--pairs", type=int, default=20, help="pairs of blocks, each on a start of its own [20]"
     )
     options = made.parse_args(args)
     folder = OUT / "models"
     normal, same, slower = (
-        models.write(models.busy(num_layers), folder / f"{name}.onnx")
+        models.write(models.busy(num_layers, num_weights=1), folder / f"{name}.onnx")
         for name, num_layers in (
-            ("layers", NUM_LAYERS),
-            ("layers-again", NUM_LAYERS),
-            ("layers-slower", round(NUM_LAYERS * (1 + SLOWER_BY))),
+            ("near", NUM_LAYERS),
+            ("near-again", NUM_LAYERS),
+            ("near-slower", round(NUM_LAYERS * (1 + SLOWER_BY))),
         )
     )
 
     def compared(b: Path, seed: int) -> Measurement:
         workload = Workload(
-            rate_rps=options.rate, duration_ns=int(options.seconds * 1e9), num_blocks=options.pairs, seed=seed
+            rate_rps=options.rate,
+            duration_ns=int(options.seconds * 1e9),
+            num_blocks=options.pairs,
+            num_starts=options.pairs,
+            seed=seed,
+            until_decided=True,
         )
-        settings = Settings(measure_floor=False, max_labelled=0)
+        settings = Settings(measure_floor=False, max_labelled=0, probe_noise=False)
         first, second = run([subject_of(str(path)) for path in (normal, b)], workload, settings=settings)
         pairs = valid_pairs(first.blocks, second.blocks)
         effects = paired_effects(pairs, None) if len(pairs) > 1 else {}
         verdicts = [effect.verdict for name, effect in effects.items() if name != "memory_mib"]
         p50 = effects.get("latency_p50_ms")
-        invalid = (
-            "" if len(pairs) * 2 >= options.pairs else f"{len(pairs)} of {options.pairs} pairs were valid"
-        )
+        num = len(first.blocks)
+        invalid = "" if len(pairs) * 2 >= num else f"{len(pairs)} of {num} pairs were valid"
+        if first.state == "failed":
+            invalid = first.reason
         return Measurement(
             values={
                 "claimed": float(any(verdict in _WRONG for verdict in verdicts)),

@@ -195,14 +195,20 @@ def matmul(num_inputs: int = 8, num_outputs: int = 4, seed: int = 0) -> ModelPro
     return build("matmul", nodes, inputs, outputs, {"w": weight})
 
 
-def busy(num_layers: int, width: int = 256, seed: int = 0) -> ModelProto:
-    """Dense layers, x FP32[N,width] -> y FP32[N,width]: about 2 * width**2 * num_layers operations a row."""
+def busy(num_layers: int, width: int = 256, seed: int = 0, *, num_weights: int | None = None) -> ModelProto:
+    """Dense layers, x FP32[N,width] -> y FP32[N,width]: about 2 * width**2 * num_layers operations a row.
+
+    Args: num_weights: so many matrices that layers take in turn, so that few stay in a core's own cache; None: one each.
+    """
+    num_weights = num_weights or num_layers
     rng = np.random.default_rng(seed)
     weights: dict[str, ArrayLike] = {}
     nodes = []
     for layer in range(num_layers):
-        weights[f"w{layer}"] = (rng.normal(size=(width, width)) / width**0.5).astype(np.float32)
-        nodes.append(helper.make_node("MatMul", [f"h{layer}" if layer else "x", f"w{layer}"], [f"m{layer}"]))
+        weight = f"w{layer % num_weights}"
+        if layer < num_weights:
+            weights[weight] = (rng.normal(size=(width, width)) / width**0.5).astype(np.float32)
+        nodes.append(helper.make_node("MatMul", [f"h{layer}" if layer else "x", weight], [f"m{layer}"]))
         last = layer == num_layers - 1
         nodes.append(helper.make_node("Tanh", [f"m{layer}"], ["y" if last else f"h{layer + 1}"]))
     return build(

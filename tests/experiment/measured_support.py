@@ -30,6 +30,7 @@ def block(
     cost_nano: ArrayLike = ABSENT,
     invalid: str = "",
     partial: bool = False,
+    start: int = 0,
 ) -> Measured:
     """Requests intended every `gap_ms`, the first at 1 s, each answered after its latency."""
     latencies = np.asarray(latencies_ms, np.float64)
@@ -61,6 +62,7 @@ def block(
         cpu_samples=[CpuSample(*sample) for sample in cpu_samples],
         pss_bytes=pss_bytes,
         partial=partial,
+        start=start,
     )
     return Measured(record, rows)
 

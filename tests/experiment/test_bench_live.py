@@ -104,6 +104,50 @@ def test_two_sides_are_offered_the_same_in_turn_and_compared_block_by_block(
     assert set(compared.verdicts.values()) <= {"cannot tell", "equivalent"}  # three pairs show nothing
 
 
+def test_sides_take_turns_and_are_started_again_in_other_processes(service: Path, catalog: Catalog) -> None:
+    """Each start has processes of its own; within a block the sides take turns, and each load is whole all the same."""
+    seen: list[set[int]] = []
+    before = set(ProcessTree(os.getpid()).members())
+
+    def progress(label: str, block: int, progress: Progress) -> None:
+        seen.append(set(ProcessTree(os.getpid()).members()) - before)
+
+    subjects = [subject_of(str(service)), subject_of(str(service))]
+    wanted = quick(duration_ms=400, num_blocks=2, num_starts=2, turn_ns=50 * MS, seed=5)
+    found = run(subjects, wanted, catalog=catalog, settings=QUICK, on_progress=progress)
+    assert [finished.state for finished in found] == ["complete", "complete"]
+    first, second = (blocks_of(catalog, catalog.run(finished.run_id)) for finished in found)
+    assert [block.record.start for block in first] == [block.record.start for block in second] == [0, 1]
+    for one, other in zip(first, second, strict=True):
+        gaps = [np.diff(measured.rows["intended_ns"]) for measured in (one, other)]
+        assert gaps[0].tolist() == gaps[1].tolist()  # of the load by itself, without the other's turns
+        # Both loads began together, and each lasts as long as it would by itself.
+        assert one.record.measured_from_ns == other.record.measured_from_ns
+        assert one.window["intended_ns"].max() - one.record.measured_from_ns < 200 * MS
+    assert len({frozenset(pids) for pids in seen if pids}) >= 2
+    assert all(is_gone(pid) for pids in seen for pid in pids)
+    (kept,) = {catalog.run(finished.run_id).workload["turn_ns"] for finished in found}
+    assert kept == 50 * MS
+
+
+def test_a_side_that_does_not_start_again_fails_the_runs_and_keeps_what_was_measured(
+    service: Path, catalog: Catalog, tmp_path: Path
+) -> None:
+    service = shutil.copytree(service.parent, tmp_path / "copy") / service.name
+    subjects = [subject_of(str(service)), subject_of(str(service))]
+
+    def progress(label: str, block: int, progress: Progress) -> None:
+        (service.parent / "tiny.onnx").write_bytes(b"")
+
+    wanted = quick(duration_ms=400, num_blocks=2, num_starts=2, turn_ns=0)
+    found = run(subjects, wanted, catalog=catalog, settings=QUICK, on_progress=progress)
+    for finished in found:
+        kept = catalog.run(finished.run_id)
+        assert kept.state == "failed"
+        assert kept.reason.startswith(f"{service}: the server ended with code")
+        assert len(blocks_of(catalog, kept)) == 1
+
+
 def bench_json(
     target: str, catalog: Catalog, workload: Workload | None = None, **settings: object
 ) -> Finished:

@@ -14,6 +14,7 @@ from trivet.experiment.gate.decision import (
 from trivet.stats.interval import Interval
 
 MAX_PAIRS = 60
+START = 0.02  # how far starts of one program differ, of the logarithm: docs/benchmarks/measuring.md
 
 
 def block(rng: np.random.Generator, mood: float, slower: float) -> dict[str, float]:
@@ -26,12 +27,11 @@ def block(rng: np.random.Generator, mood: float, slower: float) -> dict[str, flo
 
 
 def gated(seed: int, slower: float) -> tuple[Outcome, int]:
-    """The outcome on a machine whose mood wanders, and after how many pairs; both starts have a mood of their own."""
+    """The outcome on a machine whose mood wanders, and after how many starts, each of which has a speed of its own."""
     rng = np.random.default_rng(seed)
-    decision, starts = Decision(), np.exp(0.003 * rng.standard_normal(2))
+    decision = Decision()
     while decision.num_pairs < MAX_PAIRS and not decision.is_decided():
-        if decision.num_pairs % 10 == 0:
-            starts = np.exp(0.003 * rng.standard_normal(2))
+        starts = np.exp(START * rng.standard_normal(2))
         mood = float(np.exp(0.05 * rng.standard_normal()))
         decision.add(block(rng, mood * starts[0], 1.0), block(rng, mood * starts[1], slower))
     return outcome_of(decision.findings()), decision.num_pairs

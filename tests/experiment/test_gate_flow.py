@@ -45,27 +45,27 @@ def gated(
     )
 
 
-def blocks(
+def starts(
     candidate: dict[str, float], num: int = 10, **others: dict[str, float]
 ) -> list[dict[str, dict[str, float]]]:
     return [{"baseline": SAME, "candidate": candidate, **others} for _ in range(num)]
 
 
 def test_rounds_go_on_until_every_figure_is_decided() -> None:
-    result = gated(lambda index: Round(blocks(SAME), (f"r{index}",), (ACCURATE,)))
+    result = gated(lambda index: Round(starts(SAME), (f"r{index}",), (ACCURATE,)))
     assert (result.outcome, result.exit_code) == ("pass", 0)
     assert [finding.figure for finding in result.findings] == [*MARGINS, "accuracy"]
     assert len(result.runs) * 60 == result.seconds
 
 
 def test_a_slower_candidate_is_a_regression() -> None:
-    result = gated(lambda index: Round(blocks(SLOWER), ("r",)))
+    result = gated(lambda index: Round(starts(SLOWER), ("r",)))
     assert (result.outcome, result.exit_code) == ("regression", 1)
     assert result.findings[0].outcome == "regression"
 
 
 def test_no_round_is_begun_that_would_end_after_the_budget() -> None:
-    result = gated(lambda index: Round(blocks(SAME, num=1), (f"r{index}",)), budget_s=170)
+    result = gated(lambda index: Round(starts(SAME, num=1), (f"r{index}",)), budget_s=170)
     assert (result.outcome, result.exit_code, len(result.runs)) == ("not enough data", 2, 2)
     assert "budget of 170 s" in result.notes[-1]
 
@@ -84,7 +84,7 @@ def test_a_side_that_dies_ends_the_gate(side: str, outcome: str) -> None:
 
 def test_an_earlier_run_that_was_better_stops_a_candidate_that_equals_the_baseline() -> None:
     faster = {**SAME, "latency_p50_ms": 1.8}
-    result = gated(lambda index: Round(blocks(SAME, r7=faster)), references=("baseline", "r7"))
+    result = gated(lambda index: Round(starts(SAME, r7=faster)), references=("baseline", "r7"))
     outcomes = {finding.figure: finding.outcome for finding in result.findings}
     assert result.outcome == "regression"
     assert outcomes["latency_p50_ms"] == "pass"
@@ -101,7 +101,7 @@ SUSPECT = Suspect("latency_p50_ms", "r3", "r4", 1.08, 3, "r1")
 def test_junit_counts_what_failed_and_what_is_undecided(
     candidate: dict[str, float], failures: int, errors: int
 ) -> None:
-    result = gated(lambda index: Round(blocks(candidate, num=11)), budget_s=100, suspects=[SUSPECT])
+    result = gated(lambda index: Round(starts(candidate, num=11)), budget_s=100, suspects=[SUSPECT])
     suite = ET.fromstring(junit_xml(result, "intent"))[0]
     found = (len(suite.findall("testcase")), len(suite.findall(".//failure")), len(suite.findall(".//error")))
     undecided = sum(finding.outcome == "not enough data" for finding in result.findings)
@@ -119,7 +119,7 @@ def test_junit_holds_whatever_a_server_says() -> None:
 
 
 def test_markdown_has_a_line_for_each_figure_and_nothing_ends_a_cell() -> None:
-    result = gated(lambda index: Round(blocks(SLOWER), ("r1", "r2")), suspects=[SUSPECT])
+    result = gated(lambda index: Round(starts(SLOWER), ("r1", "r2")), suspects=[SUSPECT])
     text = markdown_text(result, "a|b<script>")
     assert text.startswith("## ❌ trivet gate: a\\|b&lt;script>: regression\n")
     lines = [line for line in text.splitlines() if line.startswith("| ")]
@@ -132,12 +132,12 @@ def test_markdown_has_a_line_for_each_figure_and_nothing_ends_a_cell() -> None:
 @pytest.mark.parametrize(
     ("rate_rps", "num_sides", "budget_s", "expected"),
     [
-        (400, 2, 300, (10, 2.5)),  # a thousand requests a block, ten pairs a round
-        (400, 3, 60, (10, 0.3)),  # shorter blocks, so that half the budget holds a round
-        (10_000, 2, 300, (10, 0.5)),
-        (5, 2, 300, (10, 4.0)),
+        (800, 2, 300, (5, 1.25)),  # a thousand requests a block, five starts a round
+        (800, 3, 60, (5, 0.5)),  # shorter blocks, so that half the budget holds a round
+        (10_000, 2, 300, (5, 0.5)),
+        (5, 2, 300, (5, 2.0)),
         (400, 2, 1, (1, 0.1)),
-        (None, 2, 300, (10, 1.0)),  # a closed loop
+        (None, 2, 300, (5, 1.0)),  # a closed loop
     ],
 )
 def test_a_round_fits_the_budget(
@@ -145,4 +145,10 @@ def test_a_round_fits_the_budget(
 ) -> None:
     found = round_workload(Workload(rate_rps=rate_rps, until_decided=True), num_sides, budget_s * SECOND)
     assert (found.num_blocks, found.block_ns / SECOND) == expected
+    assert found.num_starts == found.num_blocks
     assert not found.until_decided
+
+
+def test_a_start_would_empty_a_cache_so_a_round_is_one() -> None:
+    found = round_workload(Workload(rate_rps=800), 2, 300 * SECOND, remembers=True)
+    assert (found.num_starts, found.num_blocks) == (1, 5)

@@ -61,25 +61,39 @@ def side(
 
 
 def blocks(latency_ms: float, num: int = 3) -> list[Measured]:
-    return [block([latency_ms] * 20, number=i) for i in range(num)]
+    return [block([latency_ms] * 20, number=i, start=i) for i in range(num)]
 
 
-def test_blocks_are_paired_by_their_number() -> None:
+def medians(sides: dict[str, Finished]) -> list[dict[str, float]]:
+    return [
+        {name: values["latency_p50_ms"] for name, values in one.items()} for one in round_of(sides).starts
+    ]
+
+
+def test_starts_are_paired_by_their_number() -> None:
     finished = {"baseline": side("a", blocks(2)), "candidate": side("b", blocks(3))}
-    found = round_of(finished)
-    assert found.runs == ("run of a", "run of b")
-    medians = [{name: values["latency_p50_ms"] for name, values in one.items()} for one in found.blocks]
-    assert medians == [{"baseline": 2, "candidate": 3}] * 3
+    assert round_of(finished).runs == ("run of a", "run of b")
+    assert medians(finished) == [pytest.approx({"baseline": 2, "candidate": 3})] * 3
+
+
+def test_blocks_of_one_start_are_one_observation() -> None:
+    first, second = (
+        [block([latency] * 20, number=i, start=i // 2) for i, latency in enumerate(latencies)]
+        for latencies in ([2.0, 8.0, 5.0], [1.0, 1.0, 7.0])
+    )
+    (one, two) = medians({"baseline": side("a", first), "candidate": side("b", second)})
+    assert one == pytest.approx({"baseline": 4, "candidate": 1})
+    assert two == pytest.approx({"baseline": 5, "candidate": 7})
 
 
 def test_a_block_that_is_invalid_on_one_side_counts_for_neither() -> None:
-    broken = [*blocks(3, 2), block([3.0] * 20, number=2, invalid="fell behind")]
-    assert len(round_of({"baseline": side("a", blocks(2)), "candidate": side("b", broken)}).blocks) == 2
+    broken = [*blocks(3, 2), block([3.0] * 20, number=2, start=2, invalid="fell behind")]
+    assert len(round_of({"baseline": side("a", blocks(2)), "candidate": side("b", broken)}).starts) == 2
 
 
 def test_an_invalid_round_says_why() -> None:
     sides = {name: side(name, state="invalid", reason="one core") for name in ("baseline", "candidate")}
-    assert (round_of(sides).invalid, round_of(sides).blocks) == ("one core", ())
+    assert (round_of(sides).invalid, round_of(sides).starts) == ("one core", ())
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,15 @@
+import dataclasses
+from collections.abc import Sequence
+
+import msgspec
 import numpy as np
 import pytest
 
 from tests.experiment.measured_support import block
-from trivet.experiment.interleave import block_orders, interleave
+from trivet.experiment.compare import paired_effects
+from trivet.experiment.interleave import block_orders, interleave, parts_of
 from trivet.experiment.measured import Measured
-from trivet.experiment.pairs import Deciding, block_values, log_ratios, valid_pairs
+from trivet.experiment.pairs import Deciding, block_values, log_ratios, observations, valid_pairs
 
 SIDES = ["a", "b", "c"]
 
@@ -17,16 +22,15 @@ def test_every_block_holds_every_side_once_in_an_order_of_its_own() -> None:
 
 
 def test_sides_are_measured_in_turn_and_a_side_that_was_cut_off_is_the_last() -> None:
-    calls: list[tuple[str, int]] = []
+    calls: list[tuple[Sequence[str], int]] = []
 
-    def measure(side: str, number: int) -> Measured:
-        calls.append((side, number))
-        return block([1.0] * 20, number=number, partial=len(calls) == 4)
+    def measure(order: Sequence[str], number: int) -> dict[str, Measured]:
+        calls.append((order, number))
+        cut = number == 1
+        return {side: block([1.0] * 20, number=number, partial=cut) for side in order[: 1 if cut else 3]}
 
     found = interleave(SIDES, measure, num_blocks=5, seed=3)
-    assert calls == [(side, 0) for side in block_orders(SIDES, 5, 3)[0]] + [
-        (block_orders(SIDES, 5, 3)[1][0], 1)
-    ]
+    assert calls == [(block_orders(SIDES, 5, 3)[number], number) for number in (0, 1)]
     assert sum(len(blocks) for blocks in found.values()) == 4
 
 
@@ -34,28 +38,99 @@ def test_sides_are_measured_in_turn_and_a_side_that_was_cut_off_is_the_last() ->
 def test_pairs_are_looked_at_until_they_have_decided(slower: float, decided_within: int) -> None:
     rng = np.random.default_rng(5)
 
-    def measure(side: str, number: int) -> Measured:
-        factor = slower if side == "b" else 1.0
-        return block(factor * 2 * np.exp(rng.normal(0, 0.002, 60)), number=number)
+    def measure(order: Sequence[str], number: int) -> dict[str, Measured]:
+        factors = {"a": 1.0, "b": slower}
+        return {
+            side: block(factors[side] * 2 * np.exp(rng.normal(0, 0.002, 60)), number=number) for side in order
+        }
 
     found = interleave(["a", "b"], measure, num_blocks=40, seed=1, until_decided=True)
     assert len(found["a"]) == len(found["b"]) <= decided_within
     assert len(found["a"]) >= 5
 
 
+def quick(order: Sequence[str], number: int) -> dict[str, Measured]:
+    return {side: block([1.0] * 9, number=number) for side in order}
+
+
 def test_without_the_wish_to_stop_all_blocks_are_measured() -> None:
-    found = interleave(
-        ["a", "b"], lambda side, number: block([1.0] * 9, number=number), num_blocks=30, seed=1
-    )
+    found = interleave(["a", "b"], quick, num_blocks=30, seed=1)
     assert [len(blocks) for blocks in found.values()] == [30, 30]
 
 
 def test_invalid_and_silent_blocks_decide_nothing() -> None:
     deciding = Deciding()
     for _ in range(40):
-        deciding.add(block([1.0] * 20), block([9.0] * 20, invalid="the load generator fell behind"))
-        deciding.add(block([1.0] * 20), block([9.0] * 20, outcomes="disconnected"))
+        deciding.add([(block([1.0] * 20), block([9.0] * 20, invalid="the load generator fell behind"))])
+        deciding.add([(block([1.0] * 20), block([9.0] * 20, outcomes="disconnected"))])
     assert not deciding.is_decided()
+
+
+def test_each_part_of_the_blocks_has_servers_of_its_own() -> None:
+    calls: list[tuple[str, int]] = []
+
+    def measure(order: Sequence[str], number: int) -> dict[str, Measured]:
+        calls.extend((side, number) for side in order)
+        return quick(order, number)
+
+    interleave(
+        ["a", "b"],
+        measure,
+        num_blocks=5,
+        seed=4,
+        num_starts=3,
+        restart=lambda side: calls.append((side, -1)),
+    )
+    numbers = [number for _, number in calls]
+    assert numbers == [0, 0, 1, 1, -1, -1, 2, 2, 3, 3, -1, -1, 4, 4]
+    # A coin decides who is started first, too: the order of the first block behind it.
+    assert [side for side, _ in calls[4:6]] == [side for side, _ in calls[6:8]] == block_orders("ab", 5, 4)[2]
+
+
+@pytest.mark.parametrize(
+    ("num_blocks", "num_starts", "parts"),
+    [
+        (5, 3, [[0, 1], [2, 3], [4]]),
+        (3, 1, [[0], [1], [2]]),
+        (2, 9, [[0], [1]]),
+        (4, 4, [[0], [1], [2], [3]]),
+    ],
+)
+def test_blocks_are_dealt_evenly(num_blocks: int, num_starts: int, parts: list[list[int]]) -> None:
+    assert parts_of(num_blocks, num_starts) == parts
+
+
+def test_starts_that_differ_are_no_difference_between_the_sides() -> None:
+    """Each start has a speed of its own: blocks of one start agree on it, however many they are."""
+    rng = np.random.default_rng(7)
+    speeds = {(side, start): np.exp(0.03 * rng.standard_normal()) for side in "ab" for start in range(12)}
+
+    def blocks(side: str) -> list[Measured]:
+        return [
+            block(2 * speeds[side, i // 4] * np.exp(rng.normal(0, 0.002, 60)), number=i, start=i // 4)
+            for i in range(48)
+        ]
+
+    pairs = valid_pairs(blocks("a"), blocks("b"))
+    assert len(observations(pairs, None)) == 12
+    p50 = paired_effects(pairs, None)["latency_p50_ms"]
+    assert p50.ratio.low < 1 < p50.ratio.high
+    assert p50.verdict not in ("better", "worse")
+    # Were each block counted for itself, the starts' own speeds would pass for the sides'.
+    as_one_start = [(unstarted(a), unstarted(b)) for a, b in pairs]
+    blind = paired_effects(as_one_start, None)["latency_p50_ms"]
+    assert np.log(p50.ratio.high / p50.ratio.low) > 2 * np.log(blind.ratio.high / blind.ratio.low)
+
+
+def unstarted(measured: Measured) -> Measured:
+    return dataclasses.replace(measured, record=msgspec.structs.replace(measured.record, start=0))
+
+
+def test_blocks_of_one_start_are_one_observation_of_what_they_all_have() -> None:
+    a = [block([1.0] * 9, number=i, start=i // 2) for i in range(4)]
+    b = [block([latency] * 9, number=i, start=i // 2) for i, latency in enumerate([2.0, 8.0, 1.0, 1.0])]
+    found = [ratio["latency_p50_ms"] for ratio in observations(valid_pairs(a, b), None)]
+    assert found == pytest.approx([np.log(4), 0.0])
 
 
 def test_only_whole_and_valid_blocks_of_both_sides_are_paired_by_their_number() -> None:

@@ -25,9 +25,9 @@ def test_a_job_on_stdin_gives_a_result_on_stdout() -> None:
     core = min(os.sched_getaffinity(0))
     with ScriptedTarget(always(ok())) as target:
         job = Job(target=target.name, load=LOAD, requests=[HttpRequest(path="/", body=b"\xff")], seed=1)
-        done = run_process(msgspec.json.encode(job), "--core", str(core))
+        done = run_process(msgspec.json.encode([job]), "--core", str(core))
     assert (done.returncode, done.stderr) == (0, b"")
-    result = msgspec.msgpack.decode(done.stdout, type=Result)
+    (result,) = msgspec.msgpack.decode(done.stdout, type=list[Result])
     assert result.measured().num_rows == 10
     assert result.measured().words["outcome"].words == ("ok",)
     assert target.requests[0].endswith(b"\xff")
@@ -37,9 +37,9 @@ def test_a_job_on_stdin_gives_a_result_on_stdout() -> None:
     ("stdin", "options", "complaint"),
     [
         (b"{", [], b"trivet.load: "),
-        (b'{"target":"h:1","requests":[{"path":"/"}],"load":{"type":"open"},"seed":1}', [], b"arrivals"),
-        (b'{"target":"h:1","rate":2}', [], b"rate"),
-        (b"{}", ["--core", "100000"], b"trivet.load: "),
+        (b'[{"target":"h:1","requests":[{"path":"/"}],"load":{"type":"open"},"seed":1}]', [], b"arrivals"),
+        (b'[{"target":"h:1","rate":2}]', [], b"rate"),
+        (b"[]", ["--core", "100000"], b"trivet.load: "),
     ],
 )
 def test_a_bad_job_is_refused_in_one_line(stdin: bytes, options: list[str], complaint: bytes) -> None:
@@ -52,15 +52,15 @@ def test_a_bad_job_is_refused_in_one_line(stdin: bytes, options: list[str], comp
 
 def test_nobody_at_the_target_has_an_exit_code_of_its_own() -> None:
     job = Job(target="127.0.0.1:1", load=LOAD, requests=[HttpRequest(path="/")], seed=1)
-    done = run_process(msgspec.json.encode(job))
+    done = run_process(msgspec.json.encode([job]))
     assert done.returncode == 3
     assert b"nothing answers at 127.0.0.1:1" in done.stderr
 
 
-def record(send_lag_ns: list[int], idle_ns: int = 50) -> Record:
+def record(send_lag_ns: list[int], busy_share: float = 0.5) -> Record:
     """Requests intended at 0, 1, 2 ... in a run of 100 ns."""
     lagging = Record(list(range(len(send_lag_ns))))
-    lagging.send_lag_ns, lagging.idle_ns, lagging.end_ns = send_lag_ns, idle_ns, 100
+    lagging.send_lag_ns, lagging.busy_share, lagging.end_ns = send_lag_ns, busy_share, 100
     return lagging
 
 
@@ -78,8 +78,8 @@ def test_a_single_late_send_in_a_hundred_is_reported_and_valid() -> None:
 
 
 def test_a_generator_that_was_always_busy_is_the_limit_itself() -> None:
-    assert "itself was the limit; it was busy 96%" in generator_of(record([1], 4), 1.0, MS, 0).invalid
-    assert generator_of(record([1], 5), 1.0, MS, 0).invalid == ""
+    assert "itself was the limit; it was busy 96%" in generator_of(record([1], 0.96), 1.0, MS, 0).invalid
+    assert generator_of(record([1], 0.95), 1.0, MS, 0).invalid == ""
 
 
 def test_a_generator_without_its_core_is_no_judge_though_no_send_was_late() -> None:

@@ -40,6 +40,16 @@ _EXIT_CODES = {"complete": 0, "failed": 1, "invalid": 2, "partial": 130}
     "--blocks", type=click.IntRange(1), help="Parts of the load, in turn.  [default: 1; several targets: 16]"
 )
 @click.option(
+    "--starts",
+    type=click.IntRange(1),
+    help="How often each target is started for them.  [default: 1; several: as often as the load is long]",
+)
+@click.option(
+    "--turn",
+    metavar="TIME",
+    help="Of each target in a block; 0s: a block each.  [default: by the load, 50ms or more]",
+)
+@click.option(
     "--until-decided", is_flag=True, help="Stop when p50 and p99 of two targets have been told apart."
 )
 @click.option(

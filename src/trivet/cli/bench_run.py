@@ -74,6 +74,8 @@ def workload_of(options: Mapping[str, Any], num_targets: int) -> Workload:
         "seed": options["seed"],
         "num_blocks": options["blocks"] or (1 if num_targets == 1 else BLOCKS_OF_SEVERAL),
         "until_decided": options["until_decided"],
+        "num_starts": options["starts"],
+        "turn_ns": None if options["turn"] is None else _duration_ns("--turn", options["turn"]),
         "timeout_ns": _duration_ns("--timeout", options["timeout"]),
         "max_send_lag_ns": _duration_ns("--max-send-lag", options["max_send_lag"]),
         "workers": options["workers"],

@@ -17,8 +17,7 @@ from trivet.experiment.pairs import (
     LARGER_IS_BETTER,
     MARGIN,
     MIN_EFFECT,
-    block_values,
-    log_ratios,
+    observations,
     valid_pairs,
 )
 from trivet.load.popularity import EVEN
@@ -63,6 +62,7 @@ class Comparison:
     """The second run beside the first.
 
     paired: blocks were interleaved, so that they share the machine's mood; `num_pairs` of them were valid on both sides.
+    num_starts: of each side, in those pairs; of several, each is one observation.
     notes: what a reader must know before the figures.
     """
 
@@ -70,6 +70,7 @@ class Comparison:
     b: Run
     paired: bool
     num_pairs: int
+    num_starts: int
     figures: tuple[Compared, ...]
     differences: tuple[Difference, ...]
     shifts: tuple[Shift, ...]
@@ -101,6 +102,7 @@ def compare(catalog: Catalog, a: Run, b: Run, *, margin: float = MARGIN, alpha: 
         b,
         paired,
         len(pairs) if paired else 0,
+        len({first.record.start for first, _ in pairs}) if paired else 0,
         tuple(_compared(name, a, b, effects) for name in _names(a, b)),
         tuple(differences(a.environment, b.environment)),
         tuple(_shifts(pairs)) if paired else (),
@@ -127,8 +129,7 @@ def paired_effects(
 
     One promise for all of them together, and valid too where the run ended because its pairs had decided.
     """
-    values = [(block_values(a, slo_latency_ns), block_values(b, slo_latency_ns)) for a, b in pairs]
-    ratios = [log_ratios(a, b) for a, b in values]
+    ratios = observations(pairs, slo_latency_ns)
     names = [name for name in FIGURES if all(name in ratio for ratio in ratios)]
     effects: dict[str, Effect] = {}
     timed = [name for name in names if name != "memory_mib"]

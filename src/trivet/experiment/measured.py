@@ -4,7 +4,7 @@ A run is kept as the rows of all its blocks in one table, and a record of each b
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import msgspec
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from trivet.experiment.foreign import CoreSharing
 from trivet.experiment.processes import ProcessTree
 from trivet.load.job import Job
-from trivet.load.process import offer_from
+from trivet.load.process import offer_together_from
 from trivet.load.progress import Progress
 from trivet.load.record import Chunks
 from trivet.load.result import Generator, Result
@@ -31,7 +31,10 @@ class CpuSample(msgspec.Struct, frozen=True):
 
 
 class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a block but its rows; `first_row` and `num_rows` say where those are in the run's table."""
+    """All of a block but its rows; `first_row` and `num_rows` say where those are in the run's table.
+
+    start: which start of the server it was measured on, from 0.
+    """
 
     block: int
     seed: int
@@ -44,6 +47,7 @@ class BlockRecord(msgspec.Struct, frozen=True, kw_only=True):
     cpu_samples: list[CpuSample] = []
     pss_bytes: int | None = None  # of the server's processes together, at the block's end
     partial: bool = False
+    start: int = 0
 
 
 @dataclass(frozen=True)  # without slots, so that the window is cut out once: every figure looks at it
@@ -69,6 +73,23 @@ class Measured:
         return self.window.latency_ns()[self.window.words["outcome"].equal("ok", "late")]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighed:
+    """One job, and the processes of the server that it asks, where they are known.
+
+    labels: words that all rows get: service, configuration.  is_pinned: the processes cannot run on the generator's core.
+    block, start: as in BlockRecord.
+    """
+
+    job: Job
+    processes: ProcessTree | None = None
+    on_progress: OnProgress | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    is_pinned: bool = False
+    block: int = 0
+    start: int = 0
+
+
 def measure(
     job: Job,
     *,
@@ -81,63 +102,70 @@ def measure(
 ) -> Measured:
     """Offer one job from a process of its own on `core`, and weigh the server's processes meanwhile where they are known.
 
-    Args: labels: words that all rows get: service, configuration.  is_pinned: the processes cannot run on `core`.
     Raises: TargetError: nothing answers at the target.  Others as `offer_from`.
     """
-    return measure_result(
-        job,
-        block=block,
+    weighed = Weighed(
+        job=job,
         processes=processes,
-        core=core,
         on_progress=on_progress,
-        labels=labels,
+        labels=labels or {},
         is_pinned=is_pinned,
-    )[0]
-
-
-def measure_result(
-    job: Job,
-    *,
-    block: int,
-    processes: ProcessTree | None,
-    core: int | None,
-    on_progress: OnProgress | None,
-    labels: Mapping[str, str] | None,
-    is_pinned: bool,
-) -> tuple[Measured, Result]:
-    """The same with the result of the load generator beside it, for scenarios that read that."""
-    samples: list[CpuSample] = []
-    # Found once: this process may share the generator's core, where a look at all processes would delay sends.
-    members = [] if processes is None else processes.members()
-    before_ns = 0 if processes is None else processes.cpu_ns(members)
-    sharing = None if processes is None or core is None or is_pinned else CoreSharing(processes, core)
-
-    def watch(progress: Progress) -> None:
-        if processes is not None:
-            samples.append(CpuSample(progress.done, processes.cpu_ns(members) - before_ns))
-        if sharing is not None:
-            sharing.look()
-        if on_progress is not None:
-            on_progress(progress)
-
-    result = offer_from(core, job, on_progress=watch)
-    rows = _labelled(RowColumns.decode(result.rows), labels or {})
-    shared = "" if sharing is None else sharing.invalid()
-    record = BlockRecord(
         block=block,
-        seed=job.seed,
-        measured_from_ns=result.measured_from_ns,
-        end_ns=result.end_ns,
-        generator=msgspec.structs.replace(
-            result.generator, invalid="; ".join(filter(None, (result.generator.invalid, shared)))
-        ),
-        num_rows=rows.num_rows,
-        cpu_ns=None if processes is None else processes.cpu_ns() - before_ns,
-        cpu_samples=samples,
-        pss_bytes=None if processes is None else sum(one.pss_bytes for one in processes.memory()),
-        partial=result.partial,
     )
-    return Measured(record, rows, result.chunks), result
+    return measure_together([weighed], core)[0][0]
+
+
+def measure_together(sides: Sequence[Weighed], core: int | None) -> list[tuple[Measured, Result]]:
+    """One job, or several in turns, each with the result of the load generator beside it, for who reads that."""
+    scales = [_Scale(side, core) for side in sides]
+    results = offer_together_from(core, [side.job for side in sides], [scale.look for scale in scales])
+    return [(scale.measured(result), result) for scale, result in zip(scales, results, strict=True)]
+
+
+class _Scale:
+    """Processor time of one side's processes, from before its job to its end."""
+
+    def __init__(self, side: Weighed, core: int | None) -> None:
+        self._side, self._processes = side, side.processes
+        self._samples: list[CpuSample] = []
+        # Found once: this process may share the generator's core, where a look at all processes would delay sends.
+        self._members = [] if self._processes is None else self._processes.members()
+        self._before_ns = 0 if self._processes is None else self._processes.cpu_ns(self._members)
+        self._sharing = (
+            None
+            if self._processes is None or core is None or side.is_pinned
+            else CoreSharing(self._processes, core)
+        )
+
+    def look(self, progress: Progress) -> None:
+        if self._processes is not None:
+            used_ns = self._processes.cpu_ns(self._members) - self._before_ns
+            self._samples.append(CpuSample(progress.done, used_ns))
+        if self._sharing is not None:
+            self._sharing.look()
+        if self._side.on_progress is not None:
+            self._side.on_progress(progress)
+
+    def measured(self, result: Result) -> Measured:
+        side, processes = self._side, self._processes
+        rows = _labelled(RowColumns.decode(result.rows), side.labels)
+        shared = "" if self._sharing is None else self._sharing.invalid()
+        record = BlockRecord(
+            block=side.block,
+            seed=side.job.seed,
+            measured_from_ns=result.measured_from_ns,
+            end_ns=result.end_ns,
+            generator=msgspec.structs.replace(
+                result.generator, invalid="; ".join(filter(None, (result.generator.invalid, shared)))
+            ),
+            num_rows=rows.num_rows,
+            cpu_ns=None if processes is None else processes.cpu_ns() - self._before_ns,
+            cpu_samples=self._samples,
+            pss_bytes=None if processes is None else sum(one.pss_bytes for one in processes.memory()),
+            partial=result.partial,
+            start=side.start,
+        )
+        return Measured(record, rows, result.chunks)
 
 
 def pack(blocks: Sequence[Measured]) -> tuple[RowColumns, bytes]:

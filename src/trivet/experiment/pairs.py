@@ -1,7 +1,7 @@
 """Pairs of blocks that were measured in turn: which figures of theirs are compared, and when they have decided."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trivet.experiment.figures import MIB, NS_PER_MS, NS_PER_S, PERCENTILES
@@ -46,14 +46,35 @@ def valid_pairs(a: Sequence[Measured], b: Sequence[Measured]) -> list[tuple[Meas
     return [pair for pair in pairs if all(not m.invalid and not m.record.partial for m in pair)]
 
 
-def log_ratios(a: dict[str, float], b: dict[str, float]) -> dict[str, float]:
+def observations(
+    pairs: Sequence[tuple[Measured, Measured]], slo_latency_ns: int | None
+) -> list[dict[str, float]]:
+    """What a test counts: log(b / a) by figure, of each start where the sides were started several times, else of each pair.
+
+    Blocks of one start have in common how fast that start came out, which no number of them shows: the mean over them is
+    one observation. It has the figures that all of its blocks have.
+    """
+    ratios = [log_ratios(block_values(a, slo_latency_ns), block_values(b, slo_latency_ns)) for a, b in pairs]
+    by_start: dict[int, list[dict[str, float]]] = {}
+    for (a, _), ratio in zip(pairs, ratios, strict=True):
+        by_start.setdefault(a.record.start, []).append(ratio)
+    return ratios if len(by_start) < 2 else [mean_of(blocks) for blocks in by_start.values()]
+
+
+def mean_of(ratios: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of every figure that all of them have. Args: at least one."""
+    names = [name for name in ratios[0] if all(name in ratio for ratio in ratios)]
+    return {name: sum(ratio[name] for ratio in ratios) / len(ratios) for name in names}
+
+
+def log_ratios(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
     """log(b / a) of every figure that both have and that is positive on both."""
     return {name: math.log(b[name] / a[name]) for name in a if name in b and a[name] > 0 and b[name] > 0}
 
 
 @dataclass(slots=True)
 class Deciding:
-    """Looks at each pair of blocks, and says when the latencies are decided; valid however often it is asked."""
+    """Looks at each observation, and says when the latencies are decided; valid however often it is asked."""
 
     margin: float = MARGIN
     alpha: float = ALPHA
@@ -63,13 +84,15 @@ class Deciding:
         margins = dict.fromkeys(DECIDING, self.margin)
         self._family = PairedFamily(margins, alpha=self.alpha, min_effect=min(MIN_EFFECT, self.margin / 2))
 
-    def add(self, a: Measured, b: Measured) -> None:
-        """A pair of blocks; one that was invalid, or without a result, counts for neither side."""
-        if a.invalid or b.invalid:
-            return
-        ratios = log_ratios(block_values(a, None), block_values(b, None))
+    def add(self, pairs: Sequence[tuple[Measured, Measured]]) -> None:
+        """All pairs of blocks of one observation; a pair that was invalid, or without a result, counts for neither side."""
+        valid = [pair for pair in pairs if not any(measured.invalid for measured in pair)]
+        ratios = [
+            ratio for a, b in valid if (ratio := log_ratios(block_values(a, None), block_values(b, None)))
+        ]
         if ratios:
-            self._family.add({name: ratios[name] for name in DECIDING})
+            mean = mean_of(ratios)
+            self._family.add({name: mean[name] for name in DECIDING})
 
     def is_decided(self) -> bool:
         """One of the latencies is better or worse, or all are equivalent."""

@@ -18,6 +18,13 @@ from trivet.catalog.environment import Environment, fingerprint, finished
 from trivet.catalog.noise import probe
 from trivet.catalog.records import Figure, RunState
 from trivet.errors import TrivetError
+from trivet.experiment.alternation import (
+    alternation_text,
+    may_take_turns,
+    remembers,
+    settled_starts,
+    settled_turn_ns,
+)
 from trivet.experiment.figures import figures
 from trivet.experiment.floor import floor_figures, floor_of
 from trivet.experiment.measured import Measured, measure
@@ -38,7 +45,6 @@ from trivet.experiment.session import (
 )
 from trivet.experiment.side import Side, side
 from trivet.experiment.simulating.controlled import controlled_figure
-from trivet.experiment.simulating.fronts import has_fronts
 from trivet.experiment.streams import token_figures
 from trivet.experiment.target import Subject
 from trivet.experiment.workload import Workload
@@ -110,14 +116,18 @@ def _settle_workload(session: Session) -> None:
             workload, slo_latency_ns=slo.latency_ns, slo_percentile=slo.percentile
         )
     check_scenario(workload, len(sides))
-    if needs_rate(workload) or workload.scenario != "steady":
+    if needs_rate(workload) or workload.scenario != "steady" or may_take_turns(workload, sides):
         session.highest_rps = min(_highest_rps(session, made) for made in sides)
         session.say(f"{NUM_USERS} users get {session.highest_rps:,.0f}/s")
     if needs_rate(workload) and workload.scenario == "steady":
         rate = comfortable_rate_rps(session.highest_rps)
         session.say(f"no --rate: half of that, {rate:g}/s")
         workload = msgspec.structs.replace(workload, rate_rps=rate)
-    session.workload = workload
+    num_starts = settled_starts(workload, session.recordings)
+    turn_ns = settled_turn_ns(workload, sides, session.highest_rps)
+    if len(sides) > 1:
+        session.say(alternation_text(num_starts, turn_ns))
+    session.workload = msgspec.structs.replace(workload, num_starts=num_starts, turn_ns=turn_ns)
 
 
 def _highest_rps(session: Session, made: Side) -> float:
@@ -169,7 +179,7 @@ def _carry_out(session: Session) -> tuple[RunState, str]:
             recording.keep_configuration()
             recording.keep_sources(session.workload)
             _ask(session, recording)
-            if not _remembers(recording):
+            if not remembers(recording.side):
                 _judge(session, recording)
         if session.settings.measure_floor:
             with wish_to_stop() as wish:  # it takes a second or two: to the end, and no further
@@ -183,8 +193,9 @@ def _carry_out(session: Session) -> tuple[RunState, str]:
                 offer_blocks(session)
             else:
                 offer_scenario(session)
-        for recording in filter(_remembers, session.recordings):
-            _judge(session, recording)
+        for recording in session.recordings:
+            if remembers(recording.side):  # its cache would know the rows of the load from this pass
+                _judge(session, recording)
     except KeyboardInterrupt:
         return "partial", "stopped with Ctrl-C"
     except TrivetError as error:
@@ -204,12 +215,6 @@ def _ask(session: Session, recording: Recording) -> None:
     recording.keep("inputs", alone.inputs)
     recording.keep("answers", alone.answers)
     recording.answer_bytes = alone.mean_bytes
-
-
-def _remembers(recording: Recording) -> bool:
-    """Whether a cache would know the rows of the load from the labelled pass: then that comes behind the load."""
-    configuration = recording.side.configuration
-    return configuration is not None and has_fronts(configuration.service)
 
 
 def _judge(session: Session, recording: Recording) -> None:

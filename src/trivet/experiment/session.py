@@ -1,6 +1,6 @@
 """What the steps of a run share, and the offering of its load: block by block, or by a scenario."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,15 +13,18 @@ from trivet.errors import UserError
 from trivet.experiment.floor import Floor
 from trivet.experiment.health import MAX_KEPT_BYTES, trouble
 from trivet.experiment.interleave import interleave
-from trivet.experiment.measured import Measured, measure_result
+from trivet.experiment.measured import Measured, Weighed, measure_together
 from trivet.experiment.offered import job
+from trivet.experiment.passes import ask_alone
 from trivet.experiment.placement import Placement
+from trivet.experiment.processes import StartError
 from trivet.experiment.recording import Recording
 from trivet.experiment.scenario import OfScenario, run_scenario
 from trivet.experiment.workload import Workload
 from trivet.load.job import Job
 from trivet.load.progress import Progress
 from trivet.load.result import Result
+from trivet.load.turns import deal
 from trivet.simulate.profile import ServiceProfile
 
 Say = Callable[[str], None]
@@ -49,6 +52,7 @@ class Settings:
 
 
 DEFAULTS = Settings()
+NUM_WARMING = 4  # requests to a server that was started again: what only a first request pays for
 
 
 @dataclass(slots=True)
@@ -74,21 +78,51 @@ def offer_blocks(session: Session) -> None:
     Raises: UserError: a side is in trouble; what was measured until then is kept.
     """
     by_key = {str(i): recording for i, recording in enumerate(session.recordings)}
-
-    def measured(key: str, block: int) -> Measured:
-        made = by_key[key].side
-        settings = _job_settings(session, by_key[key])
-        return _measured(
-            session, by_key[key], job(session.workload, block, made.target, made.requests, **settings)
-        )[0]
-
     interleave(
         list(by_key),
-        measured,
+        lambda order, block: dict(
+            zip(order, _measured_block(session, [by_key[key] for key in order], block), strict=False)
+        ),
         num_blocks=session.workload.num_blocks,
         seed=session.workload.seed,
         until_decided=session.workload.until_decided,
+        num_starts=session.workload.num_starts or 1,
+        restart=lambda key: start_again(by_key[key]),
     )
+
+
+def _measured_block(session: Session, recordings: Sequence[Recording], block: int) -> list[Measured]:
+    """Every side's block: in turns, or one after the other; one that was cut off is the last."""
+    workload = session.workload
+    jobs = [
+        job(workload, block, one.side.target, one.side.requests, **_job_settings(session, one))
+        for one in recordings
+    ]
+    if workload.turn_ns:
+        duration_ns = workload.warmup_ns + workload.block_ns
+        turns = deal(len(jobs), duration_ns, workload.turn_ns, workload.block_seed(block))
+        jobs = [msgspec.structs.replace(one, turns=its) for one, its in zip(jobs, turns, strict=True)]
+        return [measured for measured, _ in _measured(session, recordings, jobs)]
+    found = []
+    for recording, one in zip(recordings, jobs, strict=True):
+        found.append(_measured(session, [recording], [one])[0][0])
+        if found[-1].record.partial:
+            break
+    return found
+
+
+def start_again(recording: Recording) -> None:
+    """A side's server once more, in new processes that have answered a few requests.
+
+    Raises: UserError: it does not start again, or gives no answer; names the side.
+    """
+    made = recording.side
+    try:
+        made.started.restart()
+    except StartError as error:
+        raise UserError(f"{made.label}: {error}") from None
+    recording.start += 1
+    ask_alone(made, NUM_WARMING)
 
 
 def offer_scenario(session: Session) -> None:
@@ -99,7 +133,7 @@ def offer_scenario(session: Session) -> None:
     base = job(any_load, 0, made.target, made.requests, **_job_settings(session, recording))
 
     def offer(wanted: Job) -> Result:
-        measured, result = _measured(session, recording, wanted)
+        ((measured, result),) = _measured(session, [recording], [wanted])
         if measured.record.partial:
             raise KeyboardInterrupt
         return result
@@ -118,23 +152,31 @@ def _job_settings(session: Session, recording: Recording) -> dict[str, Any]:
     }
 
 
-def _measured(session: Session, recording: Recording, wanted: Job) -> tuple[Measured, Result]:
-    """One more block of a side. Raises: UserError: the side is in trouble; the block is kept."""
+def _measured(
+    session: Session, recordings: Sequence[Recording], jobs: Sequence[Job]
+) -> list[tuple[Measured, Result]]:
+    """One more block of each side. Raises: UserError: a side is in trouble; the blocks are kept."""
+    sides = [_weighed(session, recording, one) for recording, one in zip(recordings, jobs, strict=True)]
+    found = measure_together(sides, session.placement.generator)
+    for recording, (measured, _) in zip(recordings, found, strict=True):
+        recording.blocks.append(measured)
+    for recording, (measured, _) in zip(recordings, found, strict=True):
+        if reason := trouble(recording.side, measured):
+            raise UserError(reason)
+    return found
+
+
+def _weighed(session: Session, recording: Recording, wanted: Job) -> Weighed:
     made, block = recording.side, len(recording.blocks)
-    measured, result = measure_result(
-        wanted,
-        block=block,
+    return Weighed(
+        job=wanted,
         processes=made.started.processes,
-        is_pinned=made.started.server is not None,
-        core=session.placement.generator,
         on_progress=lambda progress: session.on_progress(made.label, block, progress),
         labels={
             "service": made.name,
             "configuration": made.configuration.hash if made.configuration is not None else "",
         },
+        is_pinned=made.started.server is not None,
+        block=block,
+        start=recording.start,
     )
-    recording.blocks.append(measured)
-    reason = trouble(made, measured)
-    if reason:
-        raise UserError(reason)
-    return measured, result

@@ -4,8 +4,9 @@ import contextlib
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -47,7 +48,7 @@ class Started:
     """A subject that answers now.
 
     server: None for one that ran already.  processes: what can be weighed: the server's, or those that were found on
-    this machine; None for a server elsewhere.
+    this machine; None for a server elsewhere.  serve: starts one more server like this one; None: it was not started.
     """
 
     subject: Subject
@@ -55,10 +56,19 @@ class Started:
     server: Server | None = None
     processes: ProcessTree | None = None
     resolutions: Mapping[str, Resolution | None] = field(default_factory=dict)
+    serve: Callable[[], Server] | None = None
 
     def end(self) -> str:
         """Empty while it runs, as far as we know; else how it ended."""
         return "" if self.server is None else self.server.end()
+
+    def restart(self) -> None:
+        """The same in new processes, at another port. Raises: StartError: it did not become ready again."""
+        if self.server is None or self.serve is None:
+            raise ValueError(f"{self.subject.text} was not started here, so it cannot be started again")
+        self.server.stop()
+        self.server = self.processes = self.serve()
+        self.target = self.server.target
 
 
 def subject_of(text: str) -> Subject:
@@ -103,20 +113,30 @@ def started(subject: Subject, placement: Placement, *, workers: int | None = Non
         yield Started(subject, subject.address, processes=listener(subject.address))
         return
     with tempfile.TemporaryDirectory(prefix="trivet-bench-") as folder:
-        command = [sys.executable, "-m", "trivet.cli.main", "serve", subject.text, "--port", "0"]
-        command += ["--control-port", "0", *([] if workers is None else ["--workers", str(workers)])]
-        server = Server.start(
-            command,
-            _SERVING,
-            log=Path(folder, "log"),
-            cores=placement.server,
-            ready_path="/v2/health/ready",
-            env={"TRIVET_STATE": folder},
-            timeout_s=START_TIMEOUT_S,
-            dies_with_us=True,
-        )
-        with server:
+        serve = partial(_serve, subject, placement, workers, Path(folder))
+        server = serve()
+        running = Started(subject, server.target, server, server, serve=serve)
+        try:
             # What `auto` became depends on the cores that the server may use: it is asked for as on those.
             with affinity(placement.server):
-                resolutions = known_resolutions(subject.configuration)
-            yield Started(subject, server.target, server, server, resolutions)
+                running.resolutions = known_resolutions(subject.configuration)
+            yield running
+        finally:
+            if running.server is not None:
+                running.server.stop()
+
+
+def _serve(subject: Subject, placement: Placement, workers: int | None, folder: Path) -> Server:
+    """`trivet serve` in processes of its own. Args: folder: of its log and its state."""
+    command = [sys.executable, "-m", "trivet.cli.main", "serve", subject.text, "--port", "0"]
+    command += ["--control-port", "0", *([] if workers is None else ["--workers", str(workers)])]
+    return Server.start(
+        command,
+        _SERVING,
+        log=folder / "log",
+        cores=placement.server,
+        ready_path="/v2/health/ready",
+        env={"TRIVET_STATE": str(folder)},
+        timeout_s=START_TIMEOUT_S,
+        dies_with_us=True,
+    )

@@ -49,6 +49,10 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     popularity: of the inputs, in words: even, or zipf:1.0 (load/popularity.py).
     seed: every block's arrivals and choice of inputs, and the order of sides, come from it.
     until_decided: pairs of blocks are looked at after each, and it ends when they have decided.
+    num_starts: how often each of several sides that are started here is started, with an equal part of the blocks each
+    time; None: as often as the blocks and the time that a start takes allow.
+    turn_ns: how long one of several sides is offered its load until it is the next one's turn, within each block; 0: the
+    blocks themselves are the turns; None: as short as the load allows.
     """
 
     arrivals: str = "poisson"
@@ -63,6 +67,8 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True):
     seed: Annotated[int, Meta(ge=0)] = 0
     num_blocks: Annotated[int, Meta(ge=1)] = 1
     until_decided: bool = False
+    num_starts: Annotated[int, Meta(ge=1)] | None = None
+    turn_ns: Annotated[int, Meta(ge=0)] | None = None
     timeout_ns: Annotated[int, Meta(gt=0)] = 5 * NS
     max_connections: Annotated[int, Meta(ge=1)] = 512
     max_send_lag_ns: Annotated[int, Meta(gt=0)] = NS_PER_MS

@@ -1,9 +1,10 @@
 """The load generator as a process of its own, so that it can have a core of its own.
 
-`python -m trivet.load [--core N] [--progress FD] < job.json > result.msgpack`
+`python -m trivet.load [--core N] [--progress FD] < jobs.json > results.msgpack`: a list of jobs, and of their results.
 
 Ctrl-C and SIGTERM end the run: the result holds what was measured so far. Ends with 2 where the job is wrong, with
-3 where nothing answers at the target; with `--progress` it writes a line of JSON to that descriptor twice a second.
+3 where nothing answers at the target; with `--progress` it writes lines of JSON to that descriptor twice a second: the
+place of a job, and its progress.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -18,8 +21,8 @@ from trivet.errors import UserError
 from trivet.load.connection import TargetError
 from trivet.load.interrupt import wish_to_stop
 from trivet.load.job import Job
-from trivet.load.offer import offer
-from trivet.load.progress import OnProgress, Progress
+from trivet.load.offer import offer_together
+from trivet.load.progress import Progress
 
 BAD_JOB, NO_TARGET = 2, 3
 
@@ -36,7 +39,7 @@ class _Wish:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m trivet.load", description="offer the load of a job (JSON on stdin)"
+        prog="python -m trivet.load", description="offer the loads of jobs (a JSON list on stdin)"
     )
     parser.add_argument("--core", type=int, help="run on this core only")
     parser.add_argument("--progress", type=int, metavar="FD", help="tell of it there, twice a second")
@@ -44,28 +47,30 @@ def main() -> int:
     try:
         if options.core is not None:
             os.sched_setaffinity(0, {options.core})
-        on_progress = None if options.progress is None else _teller(options.progress)
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
             # As a shell starts what runs in the background: here it is how our parent asks us to end.
             signal.signal(signal.SIGINT, signal.default_int_handler)
         with wish_to_stop(signal.SIGINT, signal.SIGTERM) as said:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # process.py blocks it until here
             wish = _Wish(said)
-            job = msgspec.json.decode(sys.stdin.buffer.read(), type=Job)
-            result = offer(job, on_progress, wish)
+            jobs = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Job])
+            tell = None if options.progress is None else _teller(options.progress)
+            results = offer_together(
+                jobs, [tell and partial(tell, place) for place in range(len(jobs))], wish
+            )
     except (UserError, msgspec.MsgspecError, OSError) as error:
         sys.stderr.write(f"trivet.load: {error}\n")
         return NO_TARGET if isinstance(error, TargetError) else BAD_JOB
-    sys.stdout.buffer.write(msgspec.msgpack.encode(result))
+    sys.stdout.buffer.write(msgspec.msgpack.encode(results))
     return 0
 
 
-def _teller(descriptor: int) -> OnProgress:
+def _teller(descriptor: int) -> Callable[[int, Progress], None]:
     os.set_blocking(descriptor, False)  # whoever does not read misses some; no send waits for them
 
-    def tell(progress: Progress) -> None:
+    def tell(place: int, progress: Progress) -> None:
         try:
-            os.write(descriptor, msgspec.json.encode(progress) + b"\n")
+            os.write(descriptor, msgspec.json.encode((place, progress)) + b"\n")
         except BlockingIOError:
             return
 

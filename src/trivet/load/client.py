@@ -13,7 +13,8 @@ import gc
 import select
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 
 from trivet.load.connection import (
     BROKEN,
@@ -86,7 +87,7 @@ class Client:
 
         Raises: TargetError: the connections of the start could not be opened.
         """
-        return self._run(list(instants_ns))
+        return run_together([self], [instants_ns])[0]
 
     def run_closed(
         self,
@@ -104,41 +105,27 @@ class Client:
         """
         self._think_ns, self._until_ns, self._group = think_ns, duration_ns, group
         self._min_requests, self._max_requests = min_requests, max_requests
-        return self._run([0] * min(num_users * group, max_requests))
+        return run_together([self], [[0] * min(num_users * group, max_requests)])[0]
 
-    def _run(self, offsets_ns: list[int]) -> Record:
-        gc_was_enabled = gc.isenabled()
-        try:
-            self._target = self._target.resolved()
-            for _ in range(self._min_connections):
-                connection = Connection.opened(self._target, CONNECT_TIMEOUT_S)
-                self._watch(connection, READABLE)
-                self._idle.append(connection)
-            gc.collect()
-            gc.disable()  # nothing here makes cycles, and a full collection takes longer than a millisecond
-            start_ns = now_ns() + START_NS
-            self._until_ns += start_ns
-            self._record = Record(
-                [start_ns + offset_ns for offset_ns in offsets_ns], keep_chunks=self._keep_chunks
-            )
-            self._record.start_ns = start_ns
-            if self._monitor is not None:
-                self._monitor.start(start_ns)
-            self._loop()
-            self._record.end_ns = now_ns()
-            if self._monitor is not None:
-                self._monitor.tell(self._record.end_ns, self._next)
-        finally:
-            if gc_was_enabled:
-                gc.enable()
-            for connection in self._by_fd.values():
-                connection.close()
-            self._epoll.close()
-        return self._record
+    def _connect(self) -> None:
+        self._target = self._target.resolved()
+        for _ in range(self._min_connections):
+            connection = Connection.opened(self._target, CONNECT_TIMEOUT_S)
+            self._watch(connection, READABLE)
+            self._idle.append(connection)
 
-    def _loop(self) -> None:
+    def _begin(self, start_ns: int, offsets_ns: Sequence[int]) -> None:
+        self._until_ns += start_ns
+        self._record = Record(
+            [start_ns + offset_ns for offset_ns in offsets_ns], keep_chunks=self._keep_chunks
+        )
+        self._record.start_ns = start_ns
+        if self._monitor is not None:
+            self._monitor.start(start_ns)
+
+    def _turns(self) -> Iterator[None]:
+        """The loop, which stops after each turn for who else wants one, until every request has ended."""
         record, poll, by_fd, receive = self._record, self._epoll.poll, self._by_fd, self._receive
-        last_ns = record.start_ns
         while self._num_done < len(record.intended_ns):
             now = now_ns()
             num_before = self._next
@@ -154,9 +141,17 @@ class Client:
                     self._on_event(connection, mask)
             if now >= self._look_ns:
                 self._look(now)
-            if not events and self._next == num_before and now > last_ns:
-                record.idle_ns += now - last_ns
-            last_ns = max(now, last_ns)
+            if events or self._next > num_before:
+                record.busy_ns += now_ns() - now
+            yield
+        record.end_ns = now_ns()
+        if self._monitor is not None:
+            self._monitor.tell(record.end_ns, self._next)
+
+    def _close(self) -> None:
+        for connection in self._by_fd.values():
+            connection.close()
+        self._epoll.close()
 
     def _look(self, now: int) -> None:
         """What can wait for a millisecond."""
@@ -338,6 +333,40 @@ class Client:
         del self._by_fd[connection.fd]
         connection.unsent = b""
         connection.close()  # which takes it out of the epoll set, too
+
+
+def run_together(clients: Sequence[Client], instants_ns: Sequence[Sequence[int]]) -> list[Record]:
+    """Each client sends its requests at its own instants, all counted from one start, whatever comes back.
+
+    They take turns in one loop: a client that is busy delays the others' sends, so give each moments of its own.
+    Raises: TargetError: the connections of the start could not be opened.
+    """
+    gc_was_enabled = gc.isenabled()
+    try:
+        for client in clients:
+            client._connect()
+        gc.collect()
+        gc.disable()  # nothing here makes cycles, and a full collection takes longer than a millisecond
+        start_ns = now_ns() + START_NS
+        for client, offsets_ns in zip(clients, instants_ns, strict=True):
+            client._begin(start_ns, offsets_ns)
+        for _ in zip_longest(*(client._turns() for client in clients)):
+            pass
+    finally:
+        if gc_was_enabled:
+            gc.enable()
+        for client in clients:
+            client._close()
+    return _shared([client._record for client in clients])
+
+
+def _shared(records: list[Record]) -> list[Record]:
+    """What all had to do together counts as busy for each: they had one loop."""
+    busy_ns = sum(record.busy_ns for record in records)
+    span_ns = max(record.end_ns - record.start_ns for record in records)
+    for record in records:
+        record.busy_share = min(1.0, busy_ns / max(1, span_ns))
+    return records
 
 
 def _reason(error: OSError) -> str:

@@ -8,6 +8,7 @@ from msgspec import Meta
 from trivet.errors import SpecError
 from trivet.load.arrivals import Arrivals
 from trivet.load.seeds import check_purposes
+from trivet.load.turns import Turns
 
 NS_PER_MS = 1_000_000
 
@@ -59,6 +60,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     `seeds`: by purpose (see seeds.py), instead of what follows from `seed`. `server_cores`: of a server on this
     machine; a run whose generator may run on one of them is invalid. `keep_answers`: their bodies, in the rows.
     `keep_chunks`: when how much of each body was there, in the result: the times of an answer that is a stream.
+    `turns`: of an open loop that is offered beside others (turns.py): all instants in the result are those of the load by
+    itself, without the others' turns.
     """
 
     target: str
@@ -77,9 +80,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     seeds: dict[str, Annotated[int, Meta(ge=0)]] = {}
     server_cores: tuple[int, ...] = ()
     keep_chunks: bool = False
+    turns: Turns | None = None
 
     def __post_init__(self) -> None:
         check_purposes(list(self.seeds))
+        if self.turns is not None and not isinstance(self.load, OpenLoop):
+            raise SpecError("users who wait for their answers cannot be offered in turns: an open loop can")
         if self.min_connections > self.max_connections:
             raise SpecError(
                 f"min_connections {self.min_connections} is over max_connections {self.max_connections}"

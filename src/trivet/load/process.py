@@ -6,7 +6,7 @@ import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -36,6 +36,16 @@ def offer_from(
     Raises: SpecError: a job or a core that makes no sense.  TargetError: nothing answers at the target.
     GeneratorError: the process died.
     """
+    return offer_together_from(core, [job], None if on_progress is None else [on_progress], stop)[0]
+
+
+def offer_together_from(
+    core: int | None,
+    jobs: Sequence[Job],
+    on_progress: Sequence[OnProgress] | None = None,
+    stop: Stop | None = None,
+) -> list[Result]:
+    """The same of several jobs, each in its turns."""
     with wish_to_stop() as interrupt, contextlib.ExitStack() as stack:
         ends = os.pipe()
         reading = stack.enter_context(os.fdopen(ends[0], "rb", 0))
@@ -46,7 +56,7 @@ def offer_from(
         process = _start(command, writing.fileno())
         stack.callback(_end, process)
         writing.close()
-        _give(process, msgspec.json.encode(job))
+        _give(process, msgspec.json.encode(jobs))
         output, errors = _listen(
             process,
             reading.fileno(),
@@ -56,7 +66,7 @@ def offer_from(
         code = process.wait()
     if code:
         raise _error(code, errors.decode(errors="replace").strip().removeprefix("trivet.load: "))
-    return msgspec.msgpack.decode(output, type=Result)
+    return msgspec.msgpack.decode(output, type=list[Result])
 
 
 def _start(command: list[str], progress: int) -> "subprocess.Popen[bytes]":
@@ -89,7 +99,7 @@ def _give(process: "subprocess.Popen[bytes]", job: bytes) -> None:
 def _listen(
     process: "subprocess.Popen[bytes]",
     progress: int,
-    on_progress: OnProgress | None,
+    on_progress: Sequence[OnProgress] | None,
     is_over: Callable[[], bool],
 ) -> tuple[bytes, bytes]:
     """What the process writes to stdout and stderr, until it closes both; its progress is told on the way."""
@@ -116,11 +126,12 @@ def _listen(
     return output, errors
 
 
-def _tell(lines: bytes, on_progress: OnProgress) -> bytes:
+def _tell(lines: bytes, on_progress: Sequence[OnProgress]) -> bytes:
     """Pass on what has come in whole lines; what is left."""
     *whole, rest = lines.split(b"\n")
     for line in whole:
-        on_progress(msgspec.json.decode(line, type=Progress))
+        place, progress = msgspec.json.decode(line, type=tuple[int, Progress])
+        on_progress[place](progress)
     return rest
 
 

@@ -1,6 +1,7 @@
 """What happened to each request of a run, as the client writes it down."""
 
 import bisect
+from collections.abc import Sequence
 from typing import Any
 
 from trivet.spec.row import ABSENT
@@ -24,7 +25,8 @@ class Record:
         self.chunks: list[Chunks] = [[] for _ in range(num)] if keep_chunks else []
         self.failures: dict[int, tuple[str, str]] = {}  # outcome and reason of what got no whole answer
         self.send_lag_ns = [ABSENT] * num  # ABSENT for a request that had to wait for a free connection
-        self.idle_ns = 0  # time in turns of the loop that found nothing to do
+        self.busy_ns = 0  # time in turns of the loop that found something to do
+        self.busy_share = 0.0  # of the time of the run, of all that its loop had to do
         self.start_ns = self.end_ns = 0
         self.is_partial = False  # ended before its time
         self._keep_chunks = keep_chunks
@@ -38,6 +40,16 @@ class Record:
         self.answers.append(b"")
         if self._keep_chunks:
             self.chunks.append([])
+
+    def bring_forward(self, by_ns: Sequence[int]) -> None:
+        """Every instant of each request so much earlier, and the end as much as the last one."""
+        for column in (self.intended_ns, self.sent_ns, self.first_byte_ns, self.done_ns):
+            for request, (at_ns, gap_ns) in enumerate(zip(column, by_ns, strict=False)):
+                if at_ns != ABSENT:
+                    column[request] = at_ns - gap_ns
+        for request, gap_ns in enumerate(by_ns[: len(self.chunks)]):
+            self.chunks[request] = [(at_ns - gap_ns, num) for at_ns, num in self.chunks[request]]
+        self.end_ns -= by_ns[len(self.intended_ns) - 1] if self.intended_ns else 0
 
     def cut(self, now_ns: int, num_least: int) -> None:
         """Forget the requests intended after `now_ns`, beyond the first `num_least`: they were never offered."""

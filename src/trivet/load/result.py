@@ -128,15 +128,14 @@ def generator_of(
     all_lags = np.array(record.send_lag_ns, np.int64)[measured]
     lags = all_lags[all_lags != ABSENT] if (all_lags != ABSENT).any() else np.zeros(1, np.int64)
     p99 = percentile_ns(lags, 0.99)
-    busy_share = 1 - record.idle_ns / max(1, record.end_ns - record.start_ns)
-    reasons = [_behind(p99, max_send_lag_ns, busy_share, cpu_share), _shared(cores, server_cores)]
+    reasons = [_behind(p99, max_send_lag_ns, record.busy_share, cpu_share), _shared(cores, server_cores)]
     return Generator(
         num_sent=sum(instant != ABSENT for instant in record.sent_ns),
         num_waited=int((all_lags == ABSENT).sum()),
         send_lag_p50_ns=percentile_ns(lags, 0.5),
         send_lag_p99_ns=p99,
         send_lag_max_ns=int(lags.max()),
-        busy_share=busy_share,
+        busy_share=record.busy_share,
         cpu_share=cpu_share,
         invalid="; ".join(reason for reason in reasons if reason),
         cores=tuple(sorted(cores)),

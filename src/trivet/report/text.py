@@ -11,7 +11,7 @@ from trivet.experiment.compare import Compared, Comparison
 _BARS = " ▁▂▃▄▅▆▇█"
 _TAIL = 0.001  # of the latencies on each side that the picture leaves out
 MAX_DIFFERENCES = 20
-FIRST_VERDICT = 9  # pairs, in stats.sequential.PairedSequence at its defaults
+FIRST_VERDICT = 9  # observations, in stats.sequential.PairedSequence at its defaults
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
@@ -40,12 +40,16 @@ def comparison_text(comparison: Comparison) -> list[str]:
     a, b = comparison.a, comparison.b
     lines = [f"B beside A:  A = {a.id} ({_what(a)})   B = {b.id} ({_what(b)})"]
     if comparison.paired:
+        several = comparison.num_starts > 1
+        starts = f"{comparison.num_starts} starts of each side, " if several else ""
         lines.append(
-            f"{comparison.num_pairs} pairs of interleaved blocks; any wrong better or worse: in one comparison of a hundred"
+            f"{starts}{comparison.num_pairs} pairs of interleaved blocks; any wrong better or worse: in one comparison of a "
+            "hundred"
         )
-        if comparison.num_pairs < FIRST_VERDICT:
+        what, option = ("starts", "--starts") if several else ("pairs", "--blocks")
+        if (comparison.num_starts if several else comparison.num_pairs) < FIRST_VERDICT:
             lines.append(
-                f"note: fewer than {FIRST_VERDICT} pairs cannot tell better from worse: measure again with more --blocks"
+                f"note: fewer than {FIRST_VERDICT} {what} cannot tell better from worse: measure again with more {option}"
             )
     lines += [f"note: {note}" for note in comparison.notes]
     rows = [["", "A", "B", "B / A", "95 %" if not comparison.paired else "interval", "verdict"]]

@@ -15,7 +15,7 @@ from trivet.catalog.environment import Environment
 from trivet.catalog.records import Figure
 from trivet.experiment.data_parts import data_parts, why_no_data
 from trivet.experiment.figures import figures
-from trivet.experiment.measured import Measured, measure_result
+from trivet.experiment.measured import Measured, measure
 from trivet.experiment.offered import job
 from trivet.experiment.pairs import block_values
 from trivet.experiment.passes import Judged, accuracy_figures, ask_alone, judge_labelled, judge_rows
@@ -168,15 +168,13 @@ class Served:
         )
         configuration = made.configuration
         labels = {"service": made.name, "configuration": configuration.hash if configuration else ""}
-        return measure_result(
+        return measure(
             wanted,
-            block=0,
             processes=made.started.processes,
-            is_pinned=pinned,
             core=self._placement.generator,
-            on_progress=None,
             labels=labels,
-        )[0]
+            is_pinned=pinned,
+        )
 
 
 def _result(measured: Measured, workload: Workload, run_id: str, failure: str) -> BlockResult:

@@ -1,4 +1,4 @@
-"""What a gate concludes from pairs of blocks: pure, valid however often it is asked, tested on simulated servers.
+"""What a gate concludes from pairs of starts: pure, valid however often it is asked, tested on simulated servers.
 
 A figure is a regression where the candidate is worse than the baseline by more than `MIN_EFFECT`, with at most `ALPHA`
 for any false alarm over all figures and looks together. It passes where the two are equivalent within the figure's
@@ -17,10 +17,10 @@ Outcome = Literal["pass", "regression", "not enough data"]
 EXIT_CODES: Mapping[Outcome, int] = {"pass": 0, "regression": 1, "not enough data": 2}
 
 ALPHA = 0.01
-MIN_EFFECT = 0.01  # two starts of one program differ by that much
+MIN_EFFECT = 0.01  # less is no reason to stop anybody, however sure it is
 # Under 5 % for what a 5 % slower service must not get past; a tail needs more room than a median.
 MARGINS: Mapping[str, float] = {"latency_p50_ms": 0.03, "latency_p99_ms": 0.10, "throughput_rps": 0.03}
-PAIRED = (  # what a block of each side has
+PAIRED = (  # what a start of each side has
     "latency_p50_ms",
     "latency_p95_ms",
     "latency_p99_ms",
@@ -49,7 +49,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Decision:
-    """Fed pair by pair with the figures of both sides of a block."""
+    """Fed pair by pair with the figures of a start of both sides."""
 
     margins: Mapping[str, float] = field(default_factory=lambda: dict(MARGINS))
     alpha: float = ALPHA
@@ -72,7 +72,7 @@ class Decision:
         return self._family.num_pairs
 
     def add(self, baseline: Mapping[str, float], candidate: Mapping[str, float]) -> None:
-        """One block of both sides. A pair in which a side lacks a figure counts for nobody, and is counted."""
+        """One start of both sides. A pair in which a side lacks a figure counts for nobody, and is counted."""
         if any(not min(side.get(name, 0.0) for side in (baseline, candidate)) > 0 for name in self.margins):
             self.num_unusable += 1
             return
@@ -90,7 +90,7 @@ class Decision:
         """One for each figure, in the order of the margins."""
         if not self.num_pairs:
             return [
-                Finding(name, "not enough data", "no pair of blocks was measured on both sides")
+                Finding(name, "not enough data", "no start was measured on both sides")
                 for name in self.margins
             ]
         intervals, verdicts = self._family.intervals(), self._family.verdicts()
@@ -99,9 +99,9 @@ class Decision:
     def _finding(self, name: str, verdict: str, change: Ratio) -> Finding:
         outcomes: Mapping[str, Outcome] = {"worse": "regression", "equivalent": "pass", "better": "pass"}
         outcome = outcomes.get(verdict, "not enough data")
-        detail = f"{verdict}: {change}, margin {self.margins[name]:.0%}, {self.num_pairs} pairs"
+        detail = f"{verdict}: {change}, margin {self.margins[name]:.0%}, {self.num_pairs} starts"
         if outcome == "not enough data":
-            detail += "; more pairs are needed: give a larger --budget, or a higher rate"
+            detail += "; more starts are needed: give a larger --budget"
         means = [math.exp(sum(side) / self.num_pairs) for side in zip(*self._logs[name], strict=True)]
         unit = "ms" if "_ms" in name else "MiB" if name.endswith("_mib") else "requests/s"
         return Finding(name, outcome, detail, change, means[0], means[1], unit)

@@ -1,9 +1,9 @@
 """A gate for CI: may this configuration take the place of the baseline? Exit 0 pass, 1 regression, 2 not enough data.
 
 The past only raises suspicion (history.py). What decides is a confirmation here and now: blocks of the baseline and the
-candidate in turn, on the same arrivals and inputs, in rounds that each start both servers anew, until every figure is
-decided or the budget is spent. Where the history says that something got worse earlier and nobody noticed, the last
-configuration before that is measured along, so that small steps do not add up behind a moving baseline.
+candidate in turn, on the same arrivals and inputs, each pair of blocks on servers that were started anew, in rounds until
+every figure is decided or the budget is spent. Where the history says that something got worse earlier and nobody
+noticed, the last configuration before that is measured along, so that small steps do not add up behind a moving baseline.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,18 +15,18 @@ from trivet.experiment.gate.history import Suspect
 
 __all__ = ["EXIT_CODES", "Gate", "Round", "gate"]
 
-Values = Mapping[str, float]  # figures of one block of one side
+Values = Mapping[str, float]  # figures of one start of one side
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one start of all sides gave.
+    """What some starts of all sides gave.
 
-    blocks: for each block the figures of each side, by its name.  settled: findings of what is not timed (accuracy).
+    starts: for each start the figures of each side, by its name.  settled: findings of what is not timed (accuracy).
     failed: which side could not be measured, and why; empty otherwise.  invalid: why the round says nothing.
     """
 
-    blocks: Sequence[Mapping[str, Values]]
+    starts: Sequence[Mapping[str, Values]]
     runs: tuple[str, ...] = ()
     settled: tuple[Finding, ...] = ()
     failed: tuple[str, str] | None = None
@@ -69,9 +69,9 @@ class _Course:
         if measured.failed is not None:
             self._fail(*measured.failed, candidate)
             return
-        for block in measured.blocks:
+        for start in measured.starts:
             for reference, decision in self.decisions.items():
-                decision.add(block.get(reference, {}), block.get(candidate, {}))
+                decision.add(start.get(reference, {}), start.get(candidate, {}))
 
     def _fail(self, side: str, why: str, candidate: str) -> None:
         """A candidate that cannot carry the load is one the gate must stop; a baseline that cannot tells nothing."""

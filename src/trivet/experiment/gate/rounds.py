@@ -1,5 +1,6 @@
 """One round of a gate: all sides started, offered interleaved blocks, judged on the labelled rows, and recorded."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
@@ -11,16 +12,21 @@ from trivet.experiment.gate.gate import Round
 from trivet.experiment.pairs import block_values
 from trivet.experiment.replay.check_answers import MIN_ANSWERED
 from trivet.experiment.run import Finished, Settings, run
+from trivet.experiment.simulating.fronts import has_fronts
 from trivet.experiment.target import Subject
 from trivet.experiment.workload import Workload
 from trivet.stats.proportion import paired_difference
 
 BASELINE, CANDIDATE = "baseline", "candidate"
-NUM_PAIRS = 10  # of a round: a start of both servers is worth so many blocks
+NUM_STARTS = (
+    5  # of each side in a round, with a block for each: starts of one program differ more than its blocks do
+)
 REQUESTS = 1000  # of a block: its p99 is the tenth worst
-MIN_BLOCK_NS, MAX_BLOCK_NS = 500_000_000, 4_000_000_000
+MIN_BLOCK_NS, MAX_BLOCK_NS = 500_000_000, 2_000_000_000
 SHORTEST_NS = 100_000_000  # where the budget has no room for more: it will decide nothing, and says so soon
-OVERHEAD_NS = 700_000_000  # of a block beside its load: warm-up, and the load generator's start
+OVERHEAD_NS = (
+    1_500_000_000  # of a block beside its load: the server's start, warm-up, and the load generator's start
+)
 
 
 def rounds(
@@ -34,7 +40,7 @@ def rounds(
     say: Callable[[str], None] = lambda text: None,
 ) -> Callable[[int], Round]:
     """What `gate` calls. Args: sides: by their names in the rounds' blocks: baseline, candidate, and earlier ones."""
-    load = round_workload(workload, len(sides), budget_ns)
+    load = round_workload(workload, len(sides), budget_ns, any(map(_remembers, sides.values())))
 
     def measure(index: int) -> Round:
         # Accuracy does not depend on the round: once is enough.
@@ -52,39 +58,68 @@ def rounds(
     return measure
 
 
-def round_workload(workload: Workload, num_sides: int, budget_ns: int) -> Workload:
-    """The load in blocks long enough for a p99, and shorter where half the budget would not hold a round of them."""
+def _remembers(subject: Subject) -> bool:
+    return subject.configuration is not None and has_fronts(subject.configuration.service)
+
+
+def round_workload(workload: Workload, num_sides: int, budget_ns: int, remembers: bool = False) -> Workload:
+    """The load in blocks long enough for a p99, and shorter where half the budget would not hold a round of them.
+
+    Args: remembers: a side has a cache, which a start would empty: then a round is one start, and one observation.
+    """
     rate_rps = workload.rate_rps or REQUESTS
     wanted_ns = round(min(MAX_BLOCK_NS, max(MIN_BLOCK_NS, REQUESTS / rate_rps * 1e9)))
-    room_ns = budget_ns // 2 // (NUM_PAIRS * num_sides) - OVERHEAD_NS
+    room_ns = budget_ns // 2 // (NUM_STARTS * num_sides) - OVERHEAD_NS
     block_ns = max(SHORTEST_NS, min(wanted_ns, room_ns))
     fits = budget_ns // 2 // (num_sides * (block_ns + OVERHEAD_NS))
-    num_blocks = max(1, min(NUM_PAIRS, fits))
+    num_blocks = max(1, min(NUM_STARTS, fits))
     return msgspec.structs.replace(
         workload,
         num_blocks=num_blocks,
         duration_ns=block_ns * num_blocks,
         until_decided=False,
+        num_starts=1 if remembers else num_blocks,
         scenario="steady",
     )
 
 
 def round_of(finished: Mapping[str, Finished]) -> Round:
-    """The blocks by number, of those that are valid on every side."""
+    """What each start gave, from the blocks that are valid on every side."""
     runs = tuple(side.run_id for side in finished.values())
     first = finished[BASELINE]
     if first.state == "invalid":
         return Round((), runs, invalid=first.reason)
     if first.state != "complete":
         return Round((), runs, failed=(_culprit(finished), first.reason))
-    blocks: dict[int, dict[str, Mapping[str, float]]] = {}
-    for name, side in finished.items():
-        for measured in side.blocks:
-            if not measured.invalid:
-                values = block_values(measured, side.workload.slo_latency_ns)
-                blocks.setdefault(measured.record.block, {})[name] = values
-    whole = [block for _, block in sorted(blocks.items()) if len(block) == len(finished)]
-    return Round(whole, runs, settled=tuple(_accuracy(first, finished[CANDIDATE])))
+    valid = [
+        {m.record.block: m for m in side.blocks if not m.invalid and not m.record.partial}
+        for side in finished.values()
+    ]
+    common = sorted(set.intersection(*map(set, valid)))
+    starts: dict[int, list[dict[str, Mapping[str, float]]]] = {}
+    for block in common:
+        values: dict[str, Mapping[str, float]] = {
+            name: block_values(blocks[block], side.workload.slo_latency_ns)
+            for (name, side), blocks in zip(finished.items(), valid, strict=True)
+        }
+        starts.setdefault(valid[0][block].record.start, []).append(values)
+    return Round(
+        [_geometric_means(blocks) for _, blocks in sorted(starts.items())],
+        runs,
+        settled=tuple(_accuracy(first, finished[CANDIDATE])),
+    )
+
+
+def _geometric_means(blocks: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, dict[str, float]]:
+    """Of the blocks of one start: by side, of every figure that is positive in each."""
+    means: dict[str, dict[str, float]] = {}
+    for side in blocks[0]:
+        parts = [block[side] for block in blocks]
+        names = [name for name in parts[0] if all(part.get(name, 0.0) > 0 for part in parts)]
+        means[side] = {
+            name: math.exp(sum(math.log(part[name]) for part in parts) / len(parts)) for name in names
+        }
+    return means
 
 
 def _culprit(finished: Mapping[str, Finished]) -> str:

@@ -22,7 +22,7 @@ Say = Callable[[str], None]
 
 
 def workload_of(recorded: Run, store: RecordStore, folder: Path, data: Path | None = None) -> Workload:
-    """The workload with as many blocks as were measured, as it may have ended early, and with its files from the store.
+    """The workload with as many blocks and starts as were measured, as it may have ended early; its files from the store.
 
     Args: folder: where a trace and a file of inputs are put.  data: stands for a file of inputs that is not kept.
     Raises: UserError: a field of it cannot be read, or a file is missing.
@@ -31,9 +31,11 @@ def workload_of(recorded: Run, store: RecordStore, folder: Path, data: Path | No
         found = msgspec.convert(recorded.workload, Workload)
     except msgspec.ValidationError as error:
         raise UserError(f"the workload of run {recorded.id} cannot be read: {error}") from None
-    num = found.num_blocks
-    if found.scenario == "steady":  # others make their blocks themselves
-        num = len(blocks_of(recorded, store)) or num
+    num, num_starts = found.num_blocks, found.num_starts or 1  # before starts were counted, there was one
+    if found.scenario == "steady" and (
+        blocks := blocks_of(recorded, store)
+    ):  # others make their blocks themselves
+        num, num_starts = len(blocks), 1 + max(block.start for block in blocks)
     asking, arrivals = found.asking, found.arrivals
     if asking.inputs:
         path = folder / f"inputs{Path(asking.inputs).suffix}"
@@ -51,6 +53,8 @@ def workload_of(recorded: Run, store: RecordStore, folder: Path, data: Path | No
         num_blocks=num,
         duration_ns=found.block_ns * num,
         until_decided=False,
+        num_starts=num_starts,
+        turn_ns=found.turn_ns or 0,
         asking=asking,
         arrivals=arrivals,
     )
