@@ -18,8 +18,10 @@ QUESTION = "Does the gate find regressions of 5 % and more, and raise no false a
 OUTCOMES = ("pass", "regression", "not enough data")
 SHIFTS = (1.05, 1.1, 1.2)
 HOME = OUT / "gates"
-NUM_PAIRS = 60  # of a simulated gate: what five minutes hold
-REQUESTS, RATE_RPS, SERVICE_NS, SERVICE_CV = 1000, 200.0, 2_500_000, 0.1
+NUM_STARTS = 40  # of each side in a simulated gate: what five minutes hold
+START = 0.015  # how far two starts differ: standard deviation of the log of their ratio
+MOOD = 0.02  # and what is left of the machine's wandering between sides that take turns
+REQUESTS, RATE_RPS, SERVICE_NS, SERVICE_CV = 400, 200.0, 2_500_000, 0.1
 
 
 def main(args: Sequence[str] = ()) -> int:
@@ -69,16 +71,15 @@ def live(shift: float, seed: int, *, options: argparse.Namespace) -> Measurement
 
 
 def simulated(shift: float, seed: int) -> tuple[str, int]:
-    """The outcome for a server whose services take `shift` times as long, and after how many pairs.
+    """The outcome for a server whose services take `shift` times as long, and after how many starts.
 
-    The machine's mood wanders from block to block and is shared by a pair; each start of a server has one of its own.
+    The machine's mood wanders from block to block, and sides share most of it; each start has a speed of its own.
     """
     rng = np.random.default_rng((seed, round(shift * 1000)))
-    decision, starts = Decision(), (1.0, 1.0)
-    while decision.num_pairs < NUM_PAIRS and not decision.is_decided():
-        if decision.num_pairs % 10 == 0:
-            starts = tuple(np.exp(0.003 * rng.standard_normal(2)))
-        mood = float(np.exp(0.03 * rng.standard_normal()))
+    decision = Decision()
+    while decision.num_pairs < NUM_STARTS and not decision.is_decided():
+        starts = np.exp(np.hypot(START, MOOD) / 2**0.5 * rng.standard_normal(2))
+        mood = float(np.exp(0.1 * rng.standard_normal()))
         gaps = rng.exponential(1e9 / RATE_RPS, REQUESTS)
         decision.add(_figures(gaps, mood * starts[0], rng), _figures(gaps, mood * starts[1] * shift, rng))
     return outcome_of(decision.findings()), decision.num_pairs
@@ -107,7 +108,7 @@ def simulated_table(num: int, seed: int) -> str:
         found = [simulated(shift, seed + i) for i in range(num)]
         counts = [sum(outcome == one for one, _ in found) for outcome in OUTCOMES]
         rows.append([_label(shift), num, *counts, f"{np.median([pairs for _, pairs in found]):.0f}"])
-    return markdown_table(["candidate", "histories", *OUTCOMES, "median pairs"], rows)
+    return markdown_table(["candidate", "histories", *OUTCOMES, "median starts"], rows)
 
 
 def live_table(comparison: Comparison) -> str:

@@ -36,6 +36,7 @@ def as_values(comparison: Comparison) -> dict[str, Any]:
         "b": comparison.b.id,
         "paired": comparison.paired,
         "num_pairs": comparison.num_pairs,
+        "num_starts": comparison.num_starts,
         "notes": list(comparison.notes),
         "figures": {
             figure.name: {

@@ -227,9 +227,7 @@ def _margins(texts: tuple[str, ...]) -> dict[str, float]:
         except ValueError:
             margin = 0.0
         if not MIN_EFFECT < margin < 10:
-            raise UserError(
-                f"--margin {text}: expected FIGURE=PERCENT, over {MIN_EFFECT * 100:g}; a start differs by that"
-            )
+            raise UserError(f"--margin {text}: expected FIGURE=PERCENT, over {MIN_EFFECT * 100:g}")
         found[figure] = margin
     return found or dict(MARGINS)
 

@@ -97,17 +97,18 @@ def compare(catalog: Catalog, a: Run, b: Run, *, margin: float = MARGIN, alpha: 
             if paired
             else unpaired_effects(a, b, margin=margin)
         ) | _accuracy_effect(catalog, a, b)
+    num_starts = len({first.record.start for first, _ in pairs}) if paired else 0
     return Comparison(
         a,
         b,
         paired,
         len(pairs) if paired else 0,
-        len({first.record.start for first, _ in pairs}) if paired else 0,
+        num_starts,
         tuple(_compared(name, a, b, effects) for name in _names(a, b)),
         tuple(differences(a.environment, b.environment)),
         tuple(_shifts(pairs)) if paired else (),
         (_latencies_ms(blocks_a), _latencies_ms(blocks_b)),
-        tuple(_notes(a, b, paired)),
+        tuple(_notes(a, b, paired, num_starts)),
     )
 
 
@@ -276,8 +277,10 @@ def _slo_latency_ns(run: Run) -> int | None:
     return None if value is None else int(value)
 
 
-def _notes(a: Run, b: Run, paired: bool) -> list[str]:
+def _notes(a: Run, b: Run, paired: bool, num_starts: int) -> list[str]:
     notes = []
+    if num_starts == 1:
+        notes.append("each side is one start, and starts of one program differ by a percent or so")
     if not paired and a.group and a.group == b.group:
         notes.append(
             "these runs were interleaved, but fewer than two pairs of blocks are valid on both sides"

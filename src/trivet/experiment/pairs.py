@@ -10,8 +10,8 @@ from trivet.stats.family import PairedFamily
 from trivet.stats.percentile import percentile_ns
 
 LARGER_IS_BETTER = frozenset({"throughput_rps", "goodput_rps"})
-# Ratios within 5 % make no difference that matters; below 1 % nothing is called better or worse: two starts of one
-# program differ by that much, and each side is one start.
+# Ratios within 5 % make no difference that matters; below 1 % nothing is called better or worse: however sure it is,
+# nobody acts on it.
 MARGIN, MIN_EFFECT = 0.05, 0.01
 ALPHA = 0.01  # of any wrong "better" or "worse", over all figures and looks together
 DECIDING = ("latency_p50_ms", "latency_p99_ms")

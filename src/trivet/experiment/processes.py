@@ -142,12 +142,16 @@ class Server(ProcessTree):
             return ""
         return f"a process of the server died under load (out of memory?):{self._log_end()}"
 
+    def ask_to_end(self) -> None:
+        """Without waiting for it; `stop` does that."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+
     def stop(self, timeout_s: float = 10) -> bool:
         """Ask the started process to end, and wait; True when the whole tree went by itself, without SIGKILL."""
         members = [pidfd for pid in _members(self.pid) if (pidfd := _pidfd(pid)) is not None]
         try:
-            if self._process.poll() is None:
-                self._process.send_signal(signal.SIGTERM)
+            self.ask_to_end()
             left = _wait_for_exits(members, timeout_s)
             for pidfd in left:
                 with contextlib.suppress(ProcessLookupError):

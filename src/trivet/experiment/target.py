@@ -66,8 +66,12 @@ class Started:
         """The same in new processes, at another port. Raises: StartError: it did not become ready again."""
         if self.server is None or self.serve is None:
             raise ValueError(f"{self.subject.text} was not started here, so it cannot be started again")
-        self.server.stop()
-        self.server = self.processes = self.serve()
+        old = self.server
+        old.ask_to_end()  # it has nothing left to do: it goes while the new one comes
+        try:
+            self.server = self.processes = self.serve()
+        finally:
+            old.stop()
         self.target = self.server.target
 
 
@@ -127,16 +131,17 @@ def started(subject: Subject, placement: Placement, *, workers: int | None = Non
 
 
 def _serve(subject: Subject, placement: Placement, workers: int | None, folder: Path) -> Server:
-    """`trivet serve` in processes of its own. Args: folder: of its log and its state."""
+    """`trivet serve` in processes of its own. Args: folder: where its log and its state get one of their own."""
+    own = Path(tempfile.mkdtemp(dir=folder))
     command = [sys.executable, "-m", "trivet.cli.main", "serve", subject.text, "--port", "0"]
     command += ["--control-port", "0", *([] if workers is None else ["--workers", str(workers)])]
     return Server.start(
         command,
         _SERVING,
-        log=folder / "log",
+        log=own / "log",
         cores=placement.server,
         ready_path="/v2/health/ready",
-        env={"TRIVET_STATE": str(folder)},
+        env={"TRIVET_STATE": str(own)},
         timeout_s=START_TIMEOUT_S,
         dies_with_us=True,
     )
