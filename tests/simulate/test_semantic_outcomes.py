@@ -109,8 +109,9 @@ def test_hits_are_given_in_virtual_time_behind_the_exact_cache(table: SemanticTa
     assert set(found.cache.tolist()) == set(took)
     assert found.wrong.any()
     assert not found.wrong[found.cache != SEMANTIC].any()
-    # A request in turn for the share, and in time here: which entry of the exact cache goes first may differ once or twice.
-    assert semantic_share(both, fronts, items) == pytest.approx(found.wrong.mean(), abs=2 / NUM_REQUESTS)
+    # A request in turn for the share, and in time here: which entry of the exact cache goes first may differ once or twice,
+    # and then other answers are audited.
+    assert semantic_share(both, fronts, items) == pytest.approx(found.wrong.mean(), abs=4 / NUM_REQUESTS)
 
 
 def test_meanings_that_were_not_measured_are_refused(table: SemanticTable) -> None:

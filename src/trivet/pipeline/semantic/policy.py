@@ -9,8 +9,10 @@ about its future; where it stops to, an alarm makes the policy start again from 
    says is replaced by what was seen of answers like it, and a little more (calibrating.py).
 3. As many of the surest are given as the budget allows to be wrong, by these claims (spending.py); what was given is
    claimed anew when more is known (giving.py).
-4. Some that could be given are answered by the pipeline all the same: audits, more of them where more can be wrong.
-5. Checks that go worse than claimed raise an alarm (suspecting.py).
+4. Some that could be given are answered by the pipeline all the same: audits, as many as it takes to see what the
+   claims do not (auditing.py).
+5. Where audits go worse than claimed, all that was given is charged (charging.py); checks that do raise an alarm
+   (suspecting.py).
 
 Plain state, no clock and no thread; draws come from a seeded generator.
 """
@@ -23,12 +25,15 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
+from trivet.pipeline.semantic.auditing import Audits
 from trivet.pipeline.semantic.calibrating import Claims, calibrated
+from trivet.pipeline.semantic.charging import Charge
 from trivet.pipeline.semantic.checks import Checks
 from trivet.pipeline.semantic.fitting import Odds, crossed_log_odds, fit
 from trivet.pipeline.semantic.giving import Given
 from trivet.pipeline.semantic.looking import Answer, Look, Record
-from trivet.pipeline.semantic.spending import allowance
+from trivet.pipeline.semantic.novelty import Novelty, novelty
+from trivet.pipeline.semantic.spending import allowance, horizon
 from trivet.pipeline.semantic.suspecting import Suspicion
 
 _FIRST_FIT = 200  # checks, of which some were right
@@ -36,8 +41,6 @@ _FITS_APART = 64  # checks, at first; later an eighth of those so far
 _MOST_APART = 512
 _NUM_RECENT = 512  # looks that say what traffic is like
 _RENEWED = 128  # looks after which the border is drawn anew
-_SHARE_AHEAD = 1_000  # requests over which what is left of the budget may be spent
-_MOST_AUDITED = 0.5
 _SURE = 0.3  # under it a proposal counts as one that could be given some day
 _MOST_RECORDS = 50_000
 
@@ -59,6 +62,7 @@ class Decision:
 class Fitted:
     odds: Odds
     claims: Claims
+    novelty: Novelty
     num_alarms: int
 
 
@@ -72,7 +76,8 @@ class Fitting:
 
     def run(self) -> Fitted:
         claims = calibrated(crossed_log_odds(self.features, self.wrong), self.wrong)
-        return Fitted(fit(self.features, self.wrong), claims, self.num_alarms)
+        odds = fit(self.features, self.wrong)
+        return Fitted(odds, claims, novelty(self.features), self.num_alarms)
 
 
 class Policy:
@@ -84,7 +89,8 @@ class Policy:
         self._random = Random(seed)
         self.num_requests = 0
         self.num_hits = 0
-        self._settled = 0.0  # of `spent`, what is not claimed anew
+        self._settled = 0.0  # claimed of what was given, and not claimed anew
+        self._charge = Charge()
         self.num_alarms = 0
         self._forget()
 
@@ -96,15 +102,15 @@ class Policy:
         self._is_due = False
         self._fit_at = _FIRST_FIT
         self._border = -math.inf  # log odds under which an answer may be given
-        self._audit_scale = 0.0
+        self._audits = Audits(self.budget, self.audit_share, self._random)
         self._recent: list[tuple[float, ...]] = []
         self._next_recent = 0
         self._given = Given()
 
     @property
     def spent(self) -> float:
-        """Expected wrong answers among those given, as claimed by what is known now."""
-        return self._settled + self._given.claimed
+        """Expected wrong answers among those given, by what is known now."""
+        return self._charge.charged(self._settled + self._given.claimed)
 
     @property
     def records(self) -> Mapping[Answer, Record]:
@@ -123,10 +129,12 @@ class Policy:
         claimed = self._fitted.claims.of(log_odds)
         if log_odds > self._border or self.spent + claimed > allowance(self.budget, self.num_requests):
             return Decision(look, False, False, claimed)
-        if self._random.random() < self._audited(claimed):
+        share = self._audits.share(claimed, self._fitted.novelty.of(look.features))
+        if self._audits.is_due(look.answer, share):
             return Decision(look, False, True, claimed)
         self.num_hits += 1
         self._given.add(look.features, claimed)
+        self._charge.gave(claimed)
         return Decision(look, True, False, claimed)
 
     def learn(self, decision: Decision, is_right: bool) -> bool:
@@ -141,6 +149,8 @@ class Policy:
         self._records[look.answer] = (right + 1, wrong) if is_right else (right, wrong + 1)
         if len(self._records) > _MOST_RECORDS:
             del self._records[next(iter(self._records))]
+        if decision.is_audit:
+            self._charge.audited(decision.claimed, not is_right)
         self._checks.add(look.features, not is_right, decision.claimed < _SURE)
         if decision.claimed < _SURE and self._suspicion.learn(decision.claimed, not is_right):
             self._alarm()
@@ -166,13 +176,9 @@ class Policy:
             self._given.claim_anew(fitted.odds, fitted.claims)
             self._draw_border()
 
-    def _audited(self, claimed: float) -> float:
-        # In proportion to the deviation of what a check tells (Neyman, 1934): most audits go where most can be wrong.
-        return min(_MOST_AUDITED, max(self.audit_share / 4, self._audit_scale * math.sqrt(claimed)))
-
     def _alarm(self) -> None:
         self.num_alarms += 1
-        self._settled = self.spent
+        self._settled += self._given.claimed
         self._forget()
 
     # --- learning -----------------------------------------------------------------------------------------------
@@ -189,16 +195,22 @@ class Policy:
     def _draw_border(self) -> None:
         """Give as many of the surest answers as the budget pays for, were the next requests like the recent ones."""
         assert self._fitted is not None  # only called when something was learned
-        log_odds = np.sort(self._fitted.odds.of_rows(np.array(self._recent)))
+        recent = np.array(self._recent)
+        log_odds = self._fitted.odds.of_rows(recent)
+        order = np.argsort(log_odds, kind="stable")
+        log_odds = log_odds[order]
         claims = self._fitted.claims.of_rows(log_odds)
-        ahead = max(_SHARE_AHEAD, self.num_requests)
-        left = allowance(self.budget, self.num_requests + ahead) - self.spent
+        end = horizon(self.num_requests)
+        left = allowance(self.budget, end) - self.spent
         looks_share = min(1.0, self._next_recent / self.num_requests)
         num_paid = int(
-            np.searchsorted(np.cumsum(claims) * looks_share / len(claims), left / ahead, side="right")
+            np.searchsorted(
+                np.cumsum(claims) * looks_share / len(claims), left / (end - self.num_requests), side="right"
+            )
         )
         if not num_paid:
             self._border = -math.inf
             return
         self._border = float(log_odds[num_paid - 1])
-        self._audit_scale = self.audit_share / float(np.sqrt(claims[:num_paid]).mean())
+        novelties = self._fitted.novelty.of_rows(recent[order[:num_paid]])
+        self._audits.aim(self.num_requests, claims[:num_paid], novelties)

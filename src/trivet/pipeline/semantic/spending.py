@@ -6,6 +6,7 @@ import math
 _DEVIATIONS = 2.0
 # Of what is claimed to be wrong, relative: how far claims as a whole may be off; on one stream it was 40 %.
 _CLAIMS_OFF = 0.3
+_AHEAD = 1_000  # requests, at least, over which what is left of the budget may be spent
 
 
 def allowance(budget: float, num_requests: int) -> float:
@@ -19,3 +20,8 @@ def allowance(budget: float, num_requests: int) -> float:
     a = 1 - (_DEVIATIONS * _CLAIMS_OFF) ** 2
     b = 2 * total + _DEVIATIONS**2
     return (b - math.sqrt(b * b - 4 * a * total * total)) / (2 * a)
+
+
+def horizon(num_requests: int) -> int:
+    """The number of requests for which the budget is planned after so many: twice as many, or some more at first."""
+    return num_requests + max(_AHEAD, num_requests)
