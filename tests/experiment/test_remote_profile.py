@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from benchmarks import models as build
 from tests.support.server import ServerProcess
 from trivet.cli.main import cli
 from trivet.experiment.placement import place
@@ -60,8 +61,8 @@ pipeline:
 CHAIN = """
 name: chain
 models:
-  one: {{remote: {{protocol: v2, model: m, upstreams: ["{url}"]}}}}
-  two: {{remote: {{protocol: v2, model: m, upstreams: ["{url}"]}}}}
+  one: {{remote: {{protocol: v2, model: square, upstreams: ["{url}"]}}}}
+  two: {{remote: {{protocol: v2, model: square, upstreams: ["{url}"]}}}}
 pipeline: [{{model: one, failures: {{retry: {{}}}}}}, {{model: two, inputs: {{x: y}}}}]
 slo: {{latency: 500ms, deadline: 2s}}
 """
@@ -71,7 +72,8 @@ slo: {{latency: 500ms, deadline: 2s}}
 def upstream(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("upstream")
     (folder / "m.onnx").write_bytes((models / "matmul.onnx").read_bytes())
-    server = ServerProcess([str(folder / "m.onnx")], folder)
+    build.write(build.matmul(4, 4), folder / "square.onnx")
+    server = ServerProcess([str(folder / "m.onnx"), str(folder / "square.onnx")], folder)
     yield server
     server.stop()
 
@@ -216,7 +218,7 @@ def test_two_remote_models_of_one_pipeline_are_asked_and_simulated_as_a_server_a
     assert profile.covers(setup) == ""
     rows = simulate_service(profile, setup, np.arange(20) * 100 * MS, seed=1)
     with ServerProcess([str(path)], tmp_path) as server:
-        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 64], "data": [0.5] * 64}]}
+        body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [0.5] * 4}]}
         asked = urllib.request.Request(
             f"http://{server.address}/v2/models/chain/infer", json.dumps(body).encode()
         )

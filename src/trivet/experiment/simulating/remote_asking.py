@@ -62,7 +62,11 @@ class RemoteAsking:
         times = self._times(points, call_ns)
         good = [ns for by_level in times.tries.values() for ns in by_level.get(1, Tries()).good_ns]
         if not good:
-            raise ProfilingError(f"no upstream of {self._name} answered; is it there?")
+            statuses = sorted({int(status) for point in points for status in point.rows["status"]})
+            raise ProfilingError(
+                f"no upstream of {self._name} answered: its requests ended with status "
+                f"{', '.join(map(str, statuses)) or '0'}; is it there, and does it take what it is given?"
+            )
         expected = ModelTimes(samples={0: {1: good}}, batches=False)
         return msgspec.structs.replace(
             self._profile,
