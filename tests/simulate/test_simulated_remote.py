@@ -1,5 +1,6 @@
 """A remote stage in virtual time: the server's own retries, hedges, breakers and fallbacks, and what rows say of them."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -164,3 +165,62 @@ def test_the_loops_part_of_a_call_is_the_loops() -> None:
         remotes={"far": RemoteTimes(tries=known.tries, call_ns=2 * MS)},
     )
     assert latency_ms(run(dear, far("a"), num=20)).tolist() == [7.0] * 20
+
+
+# --- several remote models ------------------------------------------------------------------------------------------
+
+
+def two(first: Tries, second: Tries) -> ServiceProfile:
+    """Models `one` and `far` on other servers, at `a` and at `b`."""
+    models = {name: ModelTimes(samples={0: {1: [5 * MS] * 8}}) for name in ("one", "far")}
+    remotes = {
+        "one": RemoteTimes(tries={"a": {8: first}}),
+        "far": RemoteTimes(tries={"b": {8: second}}, call_ns=MS),
+    }
+    return ServiceProfile(service="s", models=models, host=NO_COSTS, remotes=remotes)
+
+
+def named(key: str, upstream: str, **remote: Any) -> StageSetup:
+    return replace(far(upstream, **remote), key=key)
+
+
+def test_two_remote_models_are_called_one_after_the_other() -> None:
+    fast = Tries(good_ns=[2 * MS] * 10)
+    rows = run(two(fast, STEADY), named("one", "a"), far("b"), num=100, every_ns=3 * MS)
+    assert (
+        latency_ms(rows).tolist() == [8.0] * 100
+    )  # 2 ms there, a call that takes 1 ms of the loop, 5 ms there
+    assert rows["attempts"].tolist() == [2] * 100
+    assert set(rows.words["upstream"].decode()) == {"b"}
+    assert rows["compute_ns"].tolist() == [5 * MS] * 100  # of the last one, as a server has it
+
+
+def test_each_remote_model_has_retries_and_a_breaker_of_its_own() -> None:
+    """The first fails half of the time and is tried again; the second always does, and is left alone after five times."""
+    rules = Failures(breaker=NEVER_OPEN, retry=RetryRule(budget=1.0, max=5, backoff_ns=MS))
+    rows = run(two(HALF, DEAD), named("one", "a", rules=rules), far("b", instead="one"), num=400)
+    answered = rows["status"] == 200
+    assert answered.mean() > 0.95  # 1 - 0.5**6
+    assert set(rows.words["instead"].decode()[answered]) == {"fallback:one"}
+    assert set(rows.words["upstream"].decode()[answered]) == {"a"}
+    tries = rows["attempts"][answered]
+    assert 1.8 < tries.mean() < 2.3  # two on average at the first, five in all at the second
+    assert set(rows.words["reason"].decode()[~answered]) == {"upstream"}
+
+
+def test_an_exit_between_two_remote_models_saves_the_second_call() -> None:
+    rows = run(two(STEADY, STEADY), named("one", "a"), far("b"), exits=(0, 1), names=("one", "far"))
+    who = rows.words["exit"].decode()
+    assert 0.4 < (who == "one").mean() < 0.6
+    assert set(rows["attempts"][who == "one"]) == {1}
+    assert set(rows["attempts"][who == "far"]) == {2}
+    assert set(rows.words["upstream"].decode()[who == "one"]) == {"a"}
+
+
+def test_a_remote_model_that_was_not_asked_is_named() -> None:
+    known = two(STEADY, STEADY)
+    only = ServiceProfile(
+        service="s", models=known.models, host=known.host, remotes={"one": known.remotes["one"]}
+    )
+    with pytest.raises(NotProfiledError, match="the upstream b of far was not profiled"):
+        run(only, named("one", "a"), far("b"))

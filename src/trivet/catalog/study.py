@@ -23,11 +23,12 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     """What is looked for, and what must hold.
 
     objective: rate: the largest rate within the SLO; latency: the least at the reference rate; cost: the least processor
-        time a request there.
+        time a request there, or the least price where calls to other servers are paid.
     accuracy_floor: the worst acceptable value of `metric` (for mae and rmse a ceiling).
     accuracy_drop: how much worse it may get than the default's, on the same rows.
     throughput_rps: that must be answered within the SLO.
     safety_margin: the share of the largest rate that is kept free: a configuration promises (1 - margin) of it.
+    currency: of paid calls to other servers; empty: there are none.
     """
 
     objective: Objective = "rate"
@@ -38,6 +39,7 @@ class Goal(msgspec.Struct, frozen=True, kw_only=True):
     metric: str | None = None
     throughput_rps: float | None = None
     safety_margin: float = 0.1
+    currency: str = ""
 
 
 class LeverRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +83,8 @@ class Trial(msgspec.Struct, frozen=True, kw_only=True):
     """One configuration. predicted: by simulation, corrected by what live runs showed when it was last looked at.
 
     Figures: max_rate_rps, latency_p50_ms and latency_p99_ms (at the study's reference rate), accuracy,
-    accuracy_difference (minus the default's, on the same rows), cpu_ms_per_request, memory_mib.
+    accuracy_difference (minus the default's, on the same rows), cpu_ms_per_request, memory_mib, and
+    cost_per_million where calls to other servers are paid.
     """
 
     id: int

@@ -8,7 +8,14 @@ from trivet.report.text import number, table
 from trivet.tune.recommending.wording import bounds, changed_levers, floors_in_words, slo_in_words
 
 MAX_EFFECTS = 8
-_COLUMNS = ("max_rate_rps", "latency_p50_ms", "latency_p99_ms", "accuracy", "cpu_ms_per_request")
+_COLUMNS = (
+    "max_rate_rps",
+    "latency_p50_ms",
+    "latency_p99_ms",
+    "accuracy",
+    "cpu_ms_per_request",
+    "cost_per_million",
+)
 _STATES = {"complete": "complete", "partial": "PARTIAL", "failed": "FAILED"}
 
 

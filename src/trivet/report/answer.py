@@ -4,7 +4,7 @@ from trivet.catalog.study import Trial
 from trivet.report.blocks import tile, tiles
 from trivet.report.html import Markup, joined, prose, tag
 from trivet.report.numbers import bounds, label, number, ratio, short, value
-from trivet.report.study_view import ACCURACY, COST, MEMORY, RATE, StudyView, figures_of, slo_words
+from trivet.report.study_view import ACCURACY, COST, MEMORY, PRICE, RATE, StudyView, figures_of, slo_words
 from trivet.spec.accuracy_drop import drop_in_words
 
 _OBJECTIVES = {
@@ -12,12 +12,14 @@ _OBJECTIVES = {
     "latency": "the least latency",
     "cost": "the least processor time a request",
 }
+_PAID = "the least price of a request"  # where calls to other servers are paid
 
 
 def goal_words(view: StudyView) -> str:
     """`Goal: the largest rate with p99 within 20 ms, accuracy at least 90 %, 10 % of the rate kept free`."""
     goal = view.study.goal
-    parts = [f"Goal: {_OBJECTIVES[goal.objective]} with {slo_words(view.study)}"]
+    objective = _PAID if goal.objective == "cost" and goal.currency else _OBJECTIVES[goal.objective]
+    parts = [f"Goal: {objective} with {slo_words(view.study)}"]
     if view.floor:
         parts.append(f"{goal.metric or 'accuracy'} {view.floor}")
     if goal.accuracy_drop is not None:
@@ -62,7 +64,7 @@ def answer(view: StudyView) -> Markup:
     found = [tag("p", prose(said(view)), class_="said")]
     trial = view.chosen or view.default
     if trial is not None:
-        names = [RATE, view.latency_name, ACCURACY, COST, MEMORY]
+        names = [RATE, view.latency_name, ACCURACY, COST, PRICE, MEMORY]
         made = [_tile(view, trial, name) for name in names if name in figures_of(trial)]
         found.append(tiles(made))
         if view.chosen is None:

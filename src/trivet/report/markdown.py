@@ -6,7 +6,7 @@ from trivet.catalog.records import STATES, Figure
 from trivet.report.answer import goal_words, limits, said
 from trivet.report.numbers import counted, label, lever_value, lever_word, number, ratio, whole
 from trivet.report.run_view import RunView, offered_words
-from trivet.report.study_view import ACCURACY, COST, MEMORY, RATE, StudyView, figures_of
+from trivet.report.study_view import ACCURACY, COST, MEMORY, PRICE, RATE, StudyView, figures_of
 
 MAX_REASONS = 5
 MAX_CHANGES = 3
@@ -92,7 +92,7 @@ def _figures(view: StudyView) -> list[str]:
     is_default = chosen is None or default is None or chosen.id == default.id
     names = [
         name
-        for name in (RATE, view.latency_name, ACCURACY, COST, MEMORY)
+        for name in (RATE, view.latency_name, ACCURACY, COST, PRICE, MEMORY)
         if any(name in figures_of(trial) for trial in shown)
     ]
     head = [

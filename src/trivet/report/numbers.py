@@ -42,7 +42,12 @@ LABELS: Mapping[str, str] = MappingProxyType(
         "floor_p99_ms": "floor, p99",
     }
 )
-_SHORT = {"max_rate_rps": "largest rate", "cpu_ms_per_request": "processor time", "hit_share": "hits"}
+_SHORT = {
+    "max_rate_rps": "largest rate",
+    "cpu_ms_per_request": "processor time",
+    "cost_per_million": "cost of a million",
+    "hit_share": "hits",
+}
 _SHARES = {"share", "accuracy"}  # units whose values are shares of one, told in percent
 _MS = 1e6
 _TIMES_FROM = 3.0  # a ratio from which on times say more than percent

@@ -7,7 +7,17 @@ from trivet.catalog.study import Study, Trial
 from trivet.experiment.variants.judged_variants import JudgedVariant
 from trivet.report.numbers import lever_value, lever_word, number, ratio, short, whole
 from trivet.report.pictures.plot import Cell, Table
-from trivet.report.study_view import ACCURACY, COST, HITS, MEMORY, RATE, StudyView, figures_of, is_measured
+from trivet.report.study_view import (
+    ACCURACY,
+    COST,
+    HITS,
+    MEMORY,
+    PRICE,
+    RATE,
+    StudyView,
+    figures_of,
+    is_measured,
+)
 
 NUM_FIRST = 3  # figures that stand before what a trial is: the three legs
 _ROLES = {"recommended": 0, "closest": 0, "runner-up": 1, "default": 2, "": 3}
@@ -42,7 +52,7 @@ def trial_table(view: StudyView, limit: int) -> Trials:
     )[:limit]
     names = [
         name
-        for name in (RATE, view.latency_name, ACCURACY, COST, MEMORY, HITS)
+        for name in (RATE, view.latency_name, ACCURACY, COST, PRICE, MEMORY, HITS)
         if any(name in figures_of(trial) for trial in ordered)
     ]
     rows: list[list[Cell]] = [

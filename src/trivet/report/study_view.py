@@ -14,6 +14,7 @@ from trivet.report.numbers import lever_value, lever_word, milliseconds, value
 from trivet.spec.service import SMALLER_IS_BETTER
 
 RATE, ACCURACY, COST, MEMORY = "max_rate_rps", "accuracy", "cpu_ms_per_request", "memory_mib"
+PRICE = "cost_per_million"  # where calls to other servers are paid
 HITS = "hit_share"  # answered before the pipeline, at no engine's cost
 NS_PER_MS = 1e6
 
@@ -87,7 +88,8 @@ class StudyView:
     @property
     def objective(self) -> str:
         """The figure that the goal is about."""
-        return {"rate": RATE, "latency": self.latency_name, "cost": COST}[self.study.goal.objective]
+        cost = PRICE if self.study.goal.currency else COST
+        return {"rate": RATE, "latency": self.latency_name, "cost": cost}[self.study.goal.objective]
 
     @property
     def slo_ms(self) -> float:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.simulate.auditing import SimulatedAudits
-from trivet.simulate.remote import Told
+from trivet.simulate.remote import NOTHING_TOLD, Told
+from trivet.simulate.stages import StageUse
 from trivet.spec.row import CACHE_OUTCOMES
 
 OK: Final = 0
@@ -52,6 +53,10 @@ class Record:
         self.left: list[int] | None = None  # the place of the model behind which each was answered
         self.calls: dict[int, Told] = {}  # by place: of those that were to be answered by another server
 
+    def tell(self, place: int, told: Told) -> None:
+        """Of a request's call, beside those before it."""
+        self.calls[place] = self.calls.get(place, NOTHING_TOLD).then(told)
+
     def lost(self, place: int, now_ns: int, outcome: int) -> None:
         """A request that gets no result is told so at `now_ns`."""
         self.done_ns[place] = now_ns
@@ -67,6 +72,7 @@ class Simulated:
     cache: who answered before the pipeline, as a place in CACHE_OUTCOMES.  wrong: not what the pipeline would have said.
     left: the place of the model behind which it is answered; None: the service has neither exits nor a route.
     calls: by request, of those that were to be answered by another server.  guards: of a certified cascade, by worker.
+    used: what is paid of each model, by worker.
     """
 
     intended_ns: Ints
@@ -84,6 +90,7 @@ class Simulated:
     left: Ints | None = None
     calls: Mapping[int, Told] = field(default_factory=dict)
     guards: Sequence[SimulatedAudits] = ()
+    used: Sequence[StageUse] = ()
 
     def latency_ns(self) -> Ints:
         return self.done_ns - self.intended_ns

@@ -11,7 +11,7 @@ import numpy as np
 from trivet.pipeline.attempts import Caller
 from trivet.pipeline.tries import Failure, Try
 from trivet.schedule import Batch
-from trivet.simulate.errors import NotProfiledError
+from trivet.simulate.errors import TooManyCallsError
 from trivet.simulate.remote_times import RemoteTimes, Tries
 from trivet.simulate.setup import RemoteSetup
 from trivet.simulate.upstreams import CallRow, VirtualCalls
@@ -19,11 +19,20 @@ from trivet.simulate.upstreams import CallRow, VirtualCalls
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What rows say of a request's call. instead: who answered in place of the stage."""
+    """What rows say of a request's calls. instead: who answered in place of the stage."""
 
     upstream: str
     attempts: int
     instead: str = ""
+
+    def then(self, later: Told) -> Told:
+        """Of both together, as runtime/notes.py has it: who answered last, and the tries of all calls."""
+        return Told(
+            later.upstream or self.upstream, self.attempts + later.attempts, later.instead or self.instead
+        )
+
+
+NOTHING_TOLD = Told("", 0)
 
 
 class RecordedUpstreams:
@@ -38,7 +47,7 @@ class RecordedUpstreams:
         self._tries = times.tries
 
     def __call__(self, attempt: Try, now_ns: int) -> tuple[int, Failure | None]:
-        """Raises: NotProfiledError: more tries are on their way than ever were."""
+        """Raises: TooManyCallsError: more tries are on their way than ever were."""
         tries = self._at(attempt.upstream.name, attempt.upstream.num_running * self._workers)
         place = int(self._rng.integers(len(tries.good_ns) + len(tries.failed)))
         if place < len(tries.good_ns):
@@ -51,7 +60,7 @@ class RecordedUpstreams:
         place = bisect_left(levels, num_running)
         if place == len(levels):
             most = levels[-1] if levels else 0
-            raise NotProfiledError(
+            raise TooManyCallsError(
                 f"not simulated: {num_running} calls to {self._name!r} at {upstream} at once: profiled up to {most}; "
                 "offer less, or bound the calls with its lever `instances`"
             )
@@ -69,6 +78,7 @@ class SimulatedRemote:
         self.instead = setup.instead
         self._calls = VirtualCalls(caller, RecordedUpstreams(times, rng, workers, name))
         self._batches: dict[CallRow, Batch] = {}
+        self.num_tries = self.num_answered = 0  # of the calls that have ended
 
     @property
     def next_ns(self) -> int:
@@ -79,11 +89,15 @@ class SimulatedRemote:
         self._batches[self._calls.begin(now_ns, end_by_ns)] = batch
 
     def ended(self, now_ns: int) -> list[tuple[Batch, CallRow]]:
-        return [(self._batches.pop(row), row) for row in self._calls.ended(now_ns)]
+        ended = self._calls.ended(now_ns)
+        for row in ended:
+            self.num_tries += row.num_tries
+            self.num_answered += row.failure is None
+        return [(self._batches.pop(row), row) for row in ended]
 
     def told(self, row: CallRow) -> Told:
         return Told(row.upstream, row.num_tries, "fallback:upstream" if row.is_last else "")
 
-    def rescued(self, row: CallRow | None) -> Told:
-        """Somebody else answers. Args: row: of the call that failed; None: it was not even made."""
-        return Told("", 0 if row is None else row.num_tries, f"fallback:{self.instead}")
+    def rescued(self) -> Told:
+        """Somebody else answers; what a call that failed before took is told already."""
+        return Told("", 0, f"fallback:{self.instead}")

@@ -32,9 +32,9 @@ from trivet.simulate.record import (
     Simulated,
     gathered,
 )
-from trivet.simulate.remote import Told
+from trivet.simulate.remote import NOTHING_TOLD, Told
 from trivet.simulate.setup import Setup
-from trivet.simulate.stages import stages_of
+from trivet.simulate.stages import StageUse, stages_of
 from trivet.simulate.worker import Worker
 from trivet.spec.row import ABSENT, CACHE_OUTCOMES, RowColumns, RowsHeader, Words
 
@@ -119,13 +119,14 @@ def simulated(
         from_ns = int(arrivals_ns[slo.first]) + there_ns if slo.first < len(arrivals_ns) else 0
         lateness = Lateness(slo.budget_ns - host.travel_ns, slo.most_late, from_ns)
     fronts_of = partial(_fronts, profile, setup, asked, items, arrivals_ns, speed, host.answer_ns)
-    records, guards, busy_ns = [], [], 0.0
+    records, guards, used, busy_ns = [], [], list[StageUse](), 0.0
     for index in range(setup.workers):
         mine = slice(index, None, setup.workers)
         guard = None if inputs is None else _audits(setup, inputs[mine])
         guards += [] if guard is None else [guard]
+        stages = stages_of(profile, setup, rng, speed=speed, resample=resample)
         worker = Worker(
-            stages_of(profile, setup, rng, speed=speed, resample=resample),
+            stages,
             host,
             Hiccups(profile.host.hiccups, profile.host.observed_ns, rng),
             setup.cores / setup.workers,
@@ -139,10 +140,11 @@ def simulated(
         its_lengths = None if lengths is None else lengths[mine].tolist()
         records.append(worker.run(arrived, its_lengths, most_waiting, lateness))
         busy_ns += worker.busy_ns
+        used += stages.used()
     if len(arrivals_ns):
         busy_ns += profile.host.housekeeping * float(arrivals_ns[-1] - arrivals_ns[0])
     run = gathered(arrivals_ns, records, setup.workers, host.travel_ns - there_ns, busy_ns)
-    return replace(run, guards=guards) if guards else run
+    return replace(run, guards=guards, used=used)
 
 
 def _inputs(num_known: int, items: Ints | None, num: int, rng: np.random.Generator) -> Ints | None:
@@ -239,8 +241,7 @@ def _calls(run: Simulated) -> list[Told]:
     """What is told of each request's call; nothing at all where no server was asked."""
     if not run.calls:
         return []
-    nothing = Told("", 0)
-    return [run.calls.get(place, nothing) for place in range(len(run.intended_ns))]
+    return [run.calls.get(place, NOTHING_TOLD) for place in range(len(run.intended_ns))]
 
 
 def _exits(run: Simulated, setup: Setup) -> Words:

@@ -48,13 +48,14 @@ class Step:
 
 class ModelStage:
     """A model stage. `steps`: between it and the next model, or its answer.  spare_ns: kept for what follows it.
-    known: times by queue.  is_rung: one of a ladder (simulate/degrading.py).  remote: calls to
-    another server."""
+    known: times by queue.  busy_ns: of its engines, until now.  is_rung: one of a ladder (simulate/degrading.py).
+    remote: calls to another server."""
 
     __slots__ = (
         "_scheduler",
         "_times",
         "busy_factors",
+        "busy_ns",
         "expected",
         "inline",
         "is_last",
@@ -79,6 +80,7 @@ class ModelStage:
         self.expected = expected
         self.place = 0  # in the pipeline
         self.spare_ns = 0
+        self.busy_ns = 0
         self.busy_factors: list[float] = []  # of the host, by rows
         self.is_last = False  # its results are the answer
         self.is_rung = False
@@ -110,6 +112,19 @@ class ModelStage:
 
 
 @dataclass(frozen=True, slots=True)
+class StageUse:
+    """What is paid of one model, by its place in the pipeline. core_ns: of its engines; calls elsewhere take none.
+
+    num_tries: of its calls.  num_answered: calls that were answered.
+    """
+
+    place: int
+    core_ns: int
+    num_tries: int = 0
+    num_answered: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Stages:
     """`first`: steps before the first model.  rungs: who may answer for the last model, itself the first."""
 
@@ -118,6 +133,17 @@ class Stages:
     models: Sequence[ModelStage]
     rungs: Sequence[ModelStage] = ()
     ladder: LadderSetup | None = None
+
+    def used(self) -> list[StageUse]:
+        """What each model has taken until now, those that stand in included."""
+        found = []
+        for stage in dict.fromkeys((*self.models, *self.rungs)):
+            remote = stage.remote
+            if remote is None:
+                found.append(StageUse(stage.place, stage.busy_ns * stage.threads))
+            else:
+                found.append(StageUse(stage.place, 0, remote.num_tries, remote.num_answered))
+        return found
 
 
 def stages_of(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from trivet.schedule import Batch, Drop
 from trivet.simulate.auditing import SimulatedAudit, SimulatedAudits
+from trivet.simulate.calling import SimulatedCalls
 from trivet.simulate.degrading import SimulatedLadder
 from trivet.simulate.engines import Engines, Running
 from trivet.simulate.fronts import SimulatedFronts
@@ -22,7 +23,7 @@ from trivet.simulate.hiccups import NEVER, Hiccups
 from trivet.simulate.host import Host
 from trivet.simulate.lateness import LOOK_EVERY, Lateness
 from trivet.simulate.record import DROPPED, FAILED, REFUSED, UNAVAILABLE, UPSTREAM, Record
-from trivet.simulate.remote import SimulatedRemote, Told
+from trivet.simulate.remote import Told
 from trivet.simulate.setup import RouteSetup
 from trivet.simulate.stages import ModelStage, SimulatedRequest, Stages, Step
 from trivet.simulate.upstreams import CallRow
@@ -62,7 +63,8 @@ class Worker:
         self._is_simple = (
             lone.is_last and not stages.first and not lone.is_rung and lone.remote is None and fronts is None
         )
-        self._remotes = [(one, one.remote) for one in stages.models if one.remote is not None]
+        self._calls = SimulatedCalls(stages.models, stages.scheduler)
+        self._has_calls = bool(self._calls)
         self._fronts = fronts
         self._ladder = (
             SimulatedLadder(stages.scheduler, stages.rungs, stages.ladder) if stages.ladder else None
@@ -106,6 +108,7 @@ class Worker:
         if self._fronts is not None:
             self._fronts.begin(self._record, self._admit)
         arrivals, scheduler, fronts, engines = self._arrivals, self._scheduler, self._fronts, self._engines
+        calls = self._has_calls
         while self._again or arrivals[self._next] <= self._now or self._sleep():
             begun = self._now
             self._again = False
@@ -120,7 +123,7 @@ class Worker:
                 self._read()
             if self._ended:
                 self._answer_ended()
-            if self._remotes:
+            if calls:
                 self._hear()
             if fronts is not None and fronts.wake_at_ns() <= self._now:
                 self._now = fronts.expire(self._now)
@@ -143,8 +146,8 @@ class Worker:
             timer = self._scheduler.wake_at_ns()
             if timer is not None and timer < due:
                 wake = max(timer, self._now + 1)
-        for _, remote in self._remotes:
-            wake = max(min(wake, remote.next_ns), self._now)
+        if self._has_calls:
+            wake = max(min(wake, self._calls.next_ns()), self._now)
         if self._fronts is not None:
             wake = min(wake, max(self._fronts.wake_at_ns(), self._now + 1))
         if self._engines.running:
@@ -321,6 +324,7 @@ class Worker:
         self._record.offered_ns[place] = now
         self._now = end + woken
         self._engines.end_ns = end
+        stage.busy_ns += end - began
         self._scheduler.served_alone(queue, 1, end - began)
         self._answer_alone(place, began, end, end_by_ns)
         self.busy_ns += self._now - begun
@@ -354,7 +358,7 @@ class Worker:
                     if stage.inline:
                         self._run_inline(command, stage)
                     elif stage.remote is not None:
-                        self._call(command, stage.remote)
+                        self._now = self._calls.start(command, stage.remote, self._now)
                     else:
                         self.busy_ns += self._engines.start(command, stage, self._now)
                 elif type(command) is Drop and not self._goes_elsewhere(command):
@@ -392,6 +396,7 @@ class Worker:
         record, answer_ns, now, exits = self._record, self._host.answer_ns, self._now, self._exits
         number = len(record.batches)
         record.batches.append((began, end, batch.rows))
+        stage.busy_ns += end - began
         done, batch_of, is_last = record.done_ns, record.batch_of, stage.is_last
         fronts = self._fronts
         jobs: list[SimulatedRequest] = batch.jobs  # type: ignore[assignment]  # every job here is one
@@ -445,7 +450,7 @@ class Worker:
             return now
         remote = stage.remote
         if remote is not None and remote.instead and now < request.end_by_ns:
-            return self._answer_instead(request, stage, now, remote.rescued(None))
+            return self._answer_instead(request, stage, now, remote.rescued())
         return self._lost(request.place, now + self._host.answer_ns, outcome)
 
     def _leave(self, place: int, now: int) -> int:
@@ -455,45 +460,30 @@ class Worker:
 
     # --- other servers ------------------------------------------------------------------------------------------
 
-    def _call(self, batch: Batch, remote: SimulatedRemote) -> None:
-        self._now += remote.call_ns
-        jobs: list[SimulatedRequest] = batch.jobs  # type: ignore[assignment]  # every job here is one
-        remote.start(batch, self._now, max([job.end_by_ns for job in jobs]))
-
     def _hear(self) -> None:
         """What upstreams have said until now, and what is due meanwhile."""
-        for stage, remote in self._remotes:
-            if remote.next_ns > self._now:
+        for stage, batch, row in self._calls.ended(self._now, self._record):
+            if row.failure is None:
+                self._answer(batch, stage, row.sent_ns, row.done_ns)
                 continue
-            for batch, row in remote.ended(self._now):
-                took_ns = row.done_ns - row.sent_ns if row.failure is None else None
-                self._scheduler.finished(batch, row.done_ns, took_ns)
-                jobs: list[SimulatedRequest] = batch.jobs  # type: ignore[assignment]  # every job here is one
-                for job in jobs:
-                    if type(job) is not SimulatedAudit:
-                        self._record.calls[job.place] = remote.told(row)
-                if row.failure is None:
-                    self._answer(batch, stage, row.sent_ns, row.done_ns)
-                else:
-                    for job in jobs:
-                        self._gave_up(job, stage, remote, row)
+            jobs: list[SimulatedRequest] = batch.jobs  # type: ignore[assignment]  # every job here is one
+            for job in jobs:
+                self._gave_up(job, stage, row)
 
-    def _gave_up(
-        self, request: SimulatedRequest, stage: ModelStage, remote: SimulatedRemote, row: CallRow
-    ) -> None:
+    def _gave_up(self, request: SimulatedRequest, stage: ModelStage, row: CallRow) -> None:
         if type(request) is SimulatedAudit:
             self._turned_away(request, stage, self._now, FAILED)
             return
-        why = row.failure.why if row.failure is not None else ""
-        if remote.instead and why != "request" and self._now < request.end_by_ns:
-            self._now = self._answer_instead(request, stage, self._now, remote.rescued(row))
+        why, remote = row.failure.why if row.failure is not None else "", stage.remote
+        if remote is not None and remote.instead and why != "request" and self._now < request.end_by_ns:
+            self._now = self._answer_instead(request, stage, self._now, remote.rescued())
             return
         outcome = FAILED if why == "timeout" else UNAVAILABLE if why in _BUSY else UPSTREAM
         self._now = self._lost(request.place, self._now + self._host.answer_ns, outcome)
 
     def _answer_instead(self, request: SimulatedRequest, stage: ModelStage, now: int, told: Told) -> int:
         """At once, in place of a stage; when the loop is done with it."""
-        self._record.calls[request.place] = told
+        self._record.tell(request.place, told)
         if not stage.is_last:
             return self._carry_on(request, stage, now)
         return self._done(request.place, now + self._host.answer_ns)

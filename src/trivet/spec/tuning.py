@@ -49,6 +49,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     objective: rate: the largest within the SLO; latency: the least; cost: the least processor time a request.
     popularity: how often the service's inputs are asked for again: `even`, or `zipf:1.0` (docs/bench.md). Caches are levers
         only where it is said.
+    calls: how many calls of servers elsewhere live blocks may make, all together; to be said where calls have a price.
     safety_margin: the share of the largest rate that a recommendation keeps free: `10%` or 0.1.
     """
 
@@ -57,6 +58,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     objective: Objective = "rate"
     safety_margin: Percent = 0.1
     popularity: str = "even"
+    calls: Count | None = None
 
     def __post_init__(self) -> None:
         if self.safety_margin > MAX_MARGIN:

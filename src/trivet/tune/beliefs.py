@@ -16,13 +16,15 @@ from trivet.catalog.study import Goal, TrialBlock
 from trivet.tune.blocks import Estimate, Sample, estimates
 from trivet.tune.choice import Choice
 from trivet.tune.correction import Correction
+from trivet.tune.prices import PRICE
 from trivet.tune.screen import DEFAULT_SLOPE, Screened
 
 FURTHEST = 0.35  # how far from where it was offered one block may move a limit, on the log scale
 FULL_WEIGHT_WITHIN = 0.10
 ROOM = 2 / 3  # of the budget
-REFERENCE_FIGURES = ("latency_p50_ms", "latency_p99_ms", "cpu_ms_per_request", "memory_mib")
+REFERENCE_FIGURES = ("latency_p50_ms", "latency_p99_ms", "cpu_ms_per_request", PRICE, "memory_mib")
 LIMIT = "max_rate_rps"
+MOST_RPS = "most_rps"  # of a block: what upstreams elsewhere may be asked; absent: all runs here
 
 
 @dataclass(slots=True)
@@ -60,9 +62,11 @@ def moved(block: TrialBlock, slope: float, slo_latency_ns: int) -> float:
     latency_ms = block.values.get("slo_latency_ms")
     if not latency_ms:
         return -FURTHEST
+    most = block.values.get(MOST_RPS, math.inf)  # a rate that is never offered says nothing of the limit
+    furthest = min(FURTHEST, math.log(most / block.rate_rps)) if most > block.rate_rps else 0.0
     if latency_ms < ROOM * slo_latency_ns / 1e6:
-        return FURTHEST
-    return max(-FURTHEST, min(FURTHEST, slope * math.log(slo_latency_ns / 1e6 / latency_ms)))
+        return furthest
+    return max(-FURTHEST, min(furthest, slope * math.log(slo_latency_ns / 1e6 / latency_ms)))
 
 
 def limit_sample(block: TrialBlock, slope: float, slo_latency_ns: int) -> Sample:

@@ -13,6 +13,7 @@ from trivet.spec.service import Service
 from trivet.spec.units import format_duration
 from trivet.tune.accuracy_floor import clears, lowest_difference, rows_in_words
 from trivet.tune.legs import more_accurate_is_larger
+from trivet.tune.prices import PRICE, currency, paid
 from trivet.tune.space import Space
 
 # Of each objective: the figure, and 1 where more is better.
@@ -23,6 +24,11 @@ OBJECTIVES: Mapping[Objective, tuple[str, int]] = {
 }
 _NICE = (1, 2, 5)
 _MS = 1_000_000
+
+
+def objective_figure(goal: Goal) -> tuple[str, int]:
+    """The figure of the goal's objective, and 1 where more of it is better."""
+    return (PRICE, -1) if goal.objective == "cost" and goal.currency else OBJECTIVES[goal.objective]
 
 
 def goal_of(service: Service, objective: Objective | None, slo_latency_ns: int) -> Goal:
@@ -37,6 +43,7 @@ def goal_of(service: Service, objective: Objective | None, slo_latency_ns: int) 
         metric=service.metric,
         throughput_rps=service.slo.throughput,
         safety_margin=tuning.safety_margin if tuning is not None else 0.1,
+        currency=currency(service),
     )
 
 
@@ -47,9 +54,9 @@ def proposed_slo_ns(latency_ns: float) -> int:
     return int(next(step * decade for step in (*_NICE, 10) if step * decade >= least_ms - 1e-9)) * _MS
 
 
-def value(figures: Mapping[str, float], objective: Objective) -> float:
+def value(figures: Mapping[str, float], goal: Goal) -> float:
     """The figure of the objective on a log scale, where more is better; -inf where it has none."""
-    name, sign = OBJECTIVES[objective]
+    name, sign = objective_figure(goal)
     figure = figures.get(name, 0.0)
     return sign * math.log(figure) if figure > 0 else -math.inf
 
@@ -84,6 +91,7 @@ def check_goal(goal: Goal, space: Space, num_rows: int | None = None) -> list[st
     Args: num_rows: labelled rows that accuracies are of.
     Raises: UserError: it cannot, whatever is tried; names the constraint to change.
     """
+    _check_calls(space.base.service)
     judged = [one for by_name in space.variants.values() for one in by_name.values()]
     _check_latency(goal, judged)
     _check_throughput(goal, judged, space.num_cores)
@@ -114,6 +122,14 @@ def _check_floor(goal: Goal, judged: Sequence[JudgedVariant], num_rows: int | No
     return [
         f"cannot tell for certain whether the floor of {floor} is kept: the best accuracy is {best}; {rows}"
     ]
+
+
+def _check_calls(service: Service) -> None:
+    if paid(service) is not None and (service.tune is None or service.tune.calls is None):
+        raise UserError(
+            "calls of servers elsewhere have a price, and live blocks make thousands: say how many they may make, as "
+            "`tune: {calls: 20000}`"
+        )
 
 
 def fastest_ns(judged: Sequence[JudgedVariant]) -> float | None:

@@ -8,6 +8,7 @@ from typing import Literal
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal, Trial
 from trivet.spec.service import SMALLER_IS_BETTER
+from trivet.tune.prices import PRICE
 
 LATENCY, RATE, ACCURACY, COST = "latency_p99_ms", "max_rate_rps", "accuracy", "cpu_ms_per_request"
 DIFFERENCE = "accuracy_difference"  # to the default's, on the same rows: no leg of its own
@@ -36,13 +37,18 @@ def more_accurate_is_larger(goal: Goal) -> bool:
     return goal.metric not in SMALLER_IS_BETTER
 
 
+def cost_figure(goal: Goal) -> str:
+    """Processor time; where calls to other servers are paid, the price of both together."""
+    return PRICE if goal.currency else COST
+
+
 def legs_of(goal: Goal, trials: Sequence[Trial], source: Source) -> list[Leg]:
-    """Latency and rate always; accuracy where any of the trials has it; cost where the goal is cost."""
+    """Latency and rate always; accuracy where any of the trials has it; cost where the goal is cost, or calls are paid."""
     legs = [Leg(LATENCY, False), Leg(RATE, True)]
     if any(ACCURACY in figures_of(trial, source) for trial in trials):
         legs.append(Leg(ACCURACY, more_accurate_is_larger(goal)))
-    if goal.objective == "cost":
-        legs.append(Leg(COST, False))
+    if goal.objective == "cost" or goal.currency:
+        legs.append(Leg(cost_figure(goal), False))
     return legs
 
 

@@ -15,11 +15,11 @@ from trivet.catalog.study import Goal
 from trivet.clock import Clock, MonotonicClock
 from trivet.errors import UserError
 from trivet.experiment.placement import Placement
-from trivet.experiment.simulating.elsewhere import refuse_remote
 from trivet.experiment.simulating.fronts import has_fronts, without_fronts
 from trivet.experiment.simulating.live_points import asked
 from trivet.experiment.simulating.profiling import MAX_POINTS, POINT_S, profile_service
-from trivet.experiment.simulating.simulated import setup_of, stage_key
+from trivet.experiment.simulating.remote_points import USERS
+from trivet.experiment.simulating.simulated import remote_keys, setup_of, stage_key
 from trivet.experiment.workload import Workload
 from trivet.runtime.preparing import profile as profiles
 from trivet.runtime.preparing.engines import wanted_batch_size
@@ -100,10 +100,10 @@ class LiveBench:
         return self._clock.now_ns()
 
     def profile(self, choices: Sequence[Choice], *, budget_ns: int) -> ServiceProfile:
-        """As many of the choices as fit, the first ones first. Raises: UserError: a model runs on another server."""
-        refuse_remote([self._space.base])
+        """As many of the choices as fit, the first ones first."""
         seconds = budget_ns / 1e9
         point_s = min(POINT_S, seconds / NUM_OF_BUDGET)
+        seconds -= len(remote_keys(self._space.base)) * (len(USERS) * point_s + START_S)
         fitting = int((seconds - LIVE_POINTS * 2 * point_s) / (point_s + START_S))
         most = max(1, min((MAX_POINTS - LIVE_POINTS) // PASSES, fitting, len(choices)))
         first = self._with_thread(choices[0])
@@ -117,6 +117,7 @@ class LiveBench:
             longest_ns=self._goal.slo_latency_ns,
             path=self._profile_path,
             fronts=self._profiled_fronts(),
+            asks_far=True,
             seed=self._seed,
             on_progress=lambda what, done, of: self._say(f"profile {done} of {of}: {what}"),
         )

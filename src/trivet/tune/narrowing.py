@@ -108,7 +108,7 @@ def _gains(
     places = [stage.model for stage in space.base.service.pipeline if stage.model]
     found = []
     for choice in profiled_choices(space):
-        stages = [stage for stage in setup_of(choice).stages if stage.kind == "model"]
+        stages = [stage for stage in setup_of(choice).stages if stage.kind != "step"]
         # An early exit brings stages of its own: then all of them stand for the model.
         keys = [
             stage.key for i, stage in enumerate(stages) if len(stages) != len(places) or places[i] == model

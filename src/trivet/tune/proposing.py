@@ -112,7 +112,7 @@ def _index(trial: Any, lever: Lever) -> int:
 def _told(looker: Screen, choice: Choice, goal: Goal) -> float:
     """What the sampler is told: the objective, or how it would be if nothing came of it."""
     found = looker.of(choice)
-    worth = -math.inf if found is None else value(found.figures, goal.objective)
+    worth = -math.inf if found is None else value(found.figures, goal)
     return worth if math.isfinite(worth) else _WORST
 
 

@@ -4,14 +4,18 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from trivet.catalog.study import Goal
-from trivet.simulate.errors import NotProfiledError
+from trivet.simulate.errors import NotProfiledError, TooManyCallsError
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.rate_search import largest
 from trivet.simulate.setup import Setup, StageSetup, passing
+from trivet.spec.cost import Cost
 from trivet.tune.choice import Choice
 from trivet.tune.goals import value
 from trivet.tune.lever import changes_answers
+from trivet.tune.prices import PRICE
 from trivet.tune.simulated_load import NS_PER_S, Point, SimulatedLoad
 
 FIRST, SECOND = 800, 3_000  # requests of one simulation, of the first and the second round
@@ -63,14 +67,20 @@ class Screening:
 
 
 class Screen:
-    """Simulates choices one by one; each distinct setup once. Args: zipf: of the inputs, as in SimulatedLoad."""
+    """Simulates choices one by one; each distinct setup once. Args: zipf, cost: as in SimulatedLoad."""
 
     def __init__(
-        self, profile: ServiceProfile, setup_of: SetupOf, goal: Goal, seed: int, zipf: float = 0.0
+        self,
+        profile: ServiceProfile,
+        setup_of: SetupOf,
+        goal: Goal,
+        seed: int,
+        zipf: float = 0.0,
+        cost: Cost | None = None,
     ) -> None:
         self._profile, self._setup_of, self._goal = profile, setup_of, goal
-        self._short = SimulatedLoad(profile, FIRST, seed, zipf)
-        self._long = SimulatedLoad(profile, SECOND, seed, zipf)
+        self._short = SimulatedLoad(profile, FIRST, seed, zipf, cost)
+        self._long = SimulatedLoad(profile, SECOND, seed, zipf, cost)
         self.reference_rps = 0.0
         self.known: dict[Setup, Screened] = {}
         self.same = 0
@@ -105,8 +115,9 @@ class Screen:
         if found is None:
             return
         rate = found.figures["max_rate_rps"] or engine_bound_rps(self._profile, found.setup) / 2
-        self.reference_rps = self._goal.throughput_rps or _rounded(rate / 2)
-        at = _at_reference(self._short.at(found.setup, self.reference_rps))
+        most = most_rps(self._profile, found.setup)
+        self.reference_rps = min(self._goal.throughput_rps or _rounded(rate / 2), most)
+        at = self._at_reference(found.setup)
         self.known[found.setup] = replace(found, figures={**found.figures, **at})
 
     def _first(self, choice: Choice, setup: Setup) -> Screened:
@@ -119,7 +130,7 @@ class Screen:
             figures = self._at_reference(setup)
         else:
             figures = self._at_reference(setup)
-            if best is not None and value(figures, self._goal.objective) < best + math.log(BEHIND):
+            if best is not None and value(figures, self._goal) < best + math.log(BEHIND):
                 return Screened(choice, setup, figures)
             rate = self._rate(setup)
         found = Screened(choice, setup, {**rate, **figures})
@@ -135,16 +146,18 @@ class Screen:
         )
         return {"max_rate_rps": rate, **_shares(points, budget_ns)}
 
-    def _at_reference(self, setup: Setup) -> dict[str, float]:
-        return _at_reference(self._short.at(setup, self.reference_rps)) if self.reference_rps else {}
+    def _at_reference(self, setup: Setup, load: SimulatedLoad | None = None) -> dict[str, float]:
+        """Nothing where the rate is not known, or asks upstreams elsewhere too much."""
+        if not self.reference_rps:
+            return {}
+        try:
+            return _at_reference((load or self._short).at(setup, self.reference_rps))
+        except TooManyCallsError:
+            return {}
 
     def _note_best(self, found: Screened) -> None:
         figures, answers = found.figures, answers_of(found.choice)
-        worth = (
-            figures["max_rate_rps"]
-            if self._goal.objective == "rate"
-            else value(figures, self._goal.objective)
-        )
+        worth = figures["max_rate_rps"] if self._goal.objective == "rate" else value(figures, self._goal)
         if math.isfinite(worth) and worth:
             self._best[answers] = max(worth, self._best.get(answers, worth))
 
@@ -165,7 +178,7 @@ class Screen:
         setup, load, budget_ns = screened.setup, self._long, self._goal.slo_latency_ns
         guess = screened.figures.get("max_rate_rps") or None
         rate, points = largest_rate(self._profile, setup, load, budget_ns, SECOND_PRECISION, guess=guess)
-        figures = _at_reference(load.at(setup, self.reference_rps)) if self.reference_rps else {}
+        figures = self._at_reference(setup, load)
         slope = _slope(load, setup, points, budget_ns) if rate else DEFAULT_SLOPE
         shares = _shares(points, budget_ns)
         return Screened(screened.choice, setup, {"max_rate_rps": rate, **shares, **figures}, slope)
@@ -188,7 +201,10 @@ def largest_rate(
     points: list[Point] = []
 
     def holds(rate_rps: float) -> bool:
-        points.append(load.at(setup, rate_rps, within_ns=slo_latency_ns))
+        try:
+            points.append(load.at(setup, rate_rps, within_ns=slo_latency_ns))
+        except TooManyCallsError:  # nor is it ever offered
+            return False
         return points[-1].holds(slo_latency_ns)
 
     bound = engine_bound_rps(profile, setup)
@@ -243,12 +259,13 @@ def survivors(found: Sequence[Screened], goal: Goal, admissible: Callable[[Choic
     """The default, the best by the objective, and in each class of answers the best by rate and by latency."""
     ranked = sorted(found, key=lambda one: _rank(one, goal, admissible))
     kept: dict[Setup, Screened] = {one.setup: one for one in [*found[:1], *ranked[: NUM_SECOND // 2]]}
+    ends = [msgspec.structs.replace(goal, objective=objective) for objective in ("rate", "latency")]
     by_answers: dict[tuple[object, ...], list[Screened]] = {}
     for one in ranked:
         by_answers.setdefault(answers_of(one.choice), []).append(one)
     for alike in by_answers.values():
-        for objective in ("rate", "latency"):
-            best = sorted(alike, key=lambda one: -value(one.figures, objective))
+        for aim in ends:
+            best = sorted(alike, key=lambda one: -value(one.figures, aim))
             kept |= {one.setup: one for one in best[: max(1, NUM_SECOND // 4 // len(by_answers))]}
     return list(kept.values())
 
@@ -269,7 +286,21 @@ def engine_bound_rps(profile: ServiceProfile, setup: Setup) -> float:
         else:
             rates = [one.instances / ns for one, ns in zip(rungs, row_ns, strict=True)]
             bounds.append(setup.workers * NS_PER_S * sum(rates) / share)
+    bounds.append(most_rps(profile, setup))
     bounds += [setup.workers * NS_PER_S / loop_ns] if loop_ns else []
+    return min(bounds)
+
+
+def most_rps(profile: ServiceProfile, setup: Setup) -> float:
+    """The largest rate at which upstreams elsewhere are hardly ever asked more at once than they were while profiled;
+    infinite where all runs here. Somebody else's server is not asked for all that it bears.
+    """
+    bounds = [math.inf]
+    for place, stage in enumerate(setup.stages):
+        share = passing(setup, place)
+        if stage.remote is not None and share:
+            names = [name for name, _ in stage.remote.upstreams]
+            bounds.append(profile.remotes[stage.key].most_calls_rps(names) / share)
     return min(bounds)
 
 
@@ -302,6 +333,7 @@ def _mean(values: Sequence[int]) -> float:
 def _at_reference(point: Point) -> dict[str, float]:
     found = dict(zip(_FIGURES[1:], (point.p50_ms, point.p99_ms, point.cpu_ms), strict=True))
     found |= {"hit_share": point.hit_share} if point.hit_share else {}
+    found |= {PRICE: point.price} if point.price else {}
     return {name: figure for name, figure in found.items() if math.isfinite(figure)}
 
 
@@ -325,7 +357,7 @@ def _slope(load: SimulatedLoad, setup: Setup, points: Sequence[Point], slo_laten
 
 
 def _rank(one: Screened, goal: Goal, admissible: Callable[[Choice], int]) -> tuple[object, ...]:
-    return (-admissible(one.choice), -value(one.figures, goal.objective), one.choice.key)
+    return (-admissible(one.choice), -value(one.figures, goal), one.choice.key)
 
 
 def _rounded(rate: float) -> float:

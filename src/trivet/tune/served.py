@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
+
 from trivet.catalog.catalog import Catalog
 from trivet.catalog.environment import Environment
 from trivet.catalog.records import Figure
@@ -31,8 +33,10 @@ from trivet.spec.yaml_text import service_yaml
 from trivet.stats.percentile import percentile_ns
 from trivet.tune.bench import BlockResult
 from trivet.tune.degrade_lever import shares_of_rows
+from trivet.tune.prices import PRICE, lived_price
 from trivet.tune.recommending.written import configuration_yaml
 from trivet.tune.simulated_load import NUM_ALONE
+from trivet.tune.state import CALLS
 
 MAX_LABELLED = 1000
 NEVER_NS = 2**62  # the latency of a request that got no result
@@ -146,7 +150,17 @@ class Served:
             ended or measured.invalid,
         )
         found = _result(measured, workload, recording.run_id, ended)
-        return replace(found, figures={**found.figures, **self._shares(measured)}), partial
+        return replace(
+            found, figures={**found.figures, **self._shares(measured), **self._calls(measured)}
+        ), partial
+
+    def _calls(self, measured: Measured) -> dict[str, float]:
+        """Tries at servers elsewhere; of a request without an answer at least one, as nobody tells."""
+        if all(model.remote is None for model in self._configuration.service.models.values()):
+            return {}
+        rows = measured.window
+        is_called = ~rows.words["upstream"].equal("") | ~rows.words["outcome"].equal("ok", "late")
+        return {CALLS: float(np.maximum(rows["attempts"], is_called).sum())}
 
     def _shares(self, measured: Measured) -> dict[str, float]:
         """Who stood in for the model as declared."""
@@ -189,6 +203,8 @@ def _result(measured: Measured, workload: Workload, run_id: str, failure: str) -
             values["slo_latency_ms"] = at_slo / 1e6
         budget_ns = workload.slo_latency_ns or NEVER_NS - 1
         values["slo_attainment"] = float((latencies <= budget_ns).mean())
+        price = lived_price(window)
+        values |= {} if price is None else {PRICE: price}
         cache = window.words["cache"]
         if not cache.equal("").all():
             values["hit_share"] = float((~cache.equal("", "miss")).mean())

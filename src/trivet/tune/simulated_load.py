@@ -13,8 +13,10 @@ from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.record import OK
 from trivet.simulate.server import Slo, simulated
 from trivet.simulate.setup import Setup
+from trivet.spec.cost import Cost
 from trivet.stats.percentile import percentile_ns
 from trivet.tune.degrade_lever import shares_of_answers
+from trivet.tune.prices import simulated_price
 
 NS_PER_S, NS_PER_MS = 1e9, 1e6
 WARMUP_SHARE = 0.05  # of the requests: the server starts empty
@@ -27,7 +29,8 @@ NUM_ALONE = 32
 @dataclass(frozen=True, slots=True)
 class Point:
     """What a configuration does at one rate. slo_ms: the latency at the SLO's percentile; infinite where too many
-    requests get no result.  shares: of the answers, by who stood in for the model as declared."""
+    requests get no result.  shares: of the answers, by who stood in for the model as declared.
+    price: of a million requests, where calls elsewhere are paid; 0: not known."""
 
     rate_rps: float
     slo_ms: float
@@ -36,6 +39,7 @@ class Point:
     cpu_ms: float
     shares: Mapping[str, float] = field(default_factory=dict)
     hit_share: float = 0.0
+    price: float = 0.0
 
     def holds(self, slo_latency_ns: int) -> bool:
         return self.slo_ms * NS_PER_MS <= slo_latency_ns
@@ -43,11 +47,18 @@ class Point:
 
 class SimulatedLoad:
     """Args: num_requests: of each simulation.  seed: of arrivals, inputs and draws, the same for all.
-    zipf: the exponent of the popularity of inputs; 0: even.
+    zipf: the exponent of the popularity of inputs; 0: even.  cost: of paid calls; None: there are none.
     """
 
-    def __init__(self, profile: ServiceProfile, num_requests: int, seed: int, zipf: float = 0.0) -> None:
-        self._profile = profile
+    def __init__(
+        self,
+        profile: ServiceProfile,
+        num_requests: int,
+        seed: int,
+        zipf: float = 0.0,
+        cost: Cost | None = None,
+    ) -> None:
+        self._profile, self._cost = profile, cost
         self._asked = _asked(profile, num_requests, seed, zipf)
         self._seed = seed
         gaps = np.random.default_rng((seed, _GAPS)).exponential(size=num_requests)
@@ -79,6 +90,9 @@ class SimulatedLoad:
             cpu_ms=run.busy_ns / len(latencies) / NS_PER_MS,
             shares=_shares(setup, run.rung[run.outcome == OK]),
             hit_share=float(run.is_hit()[self._first :].mean()),
+            price=0.0
+            if self._cost is None
+            else simulated_price(run, setup, self._profile.remotes, self._cost),
         )
 
     def _slo(self, setup: Setup, within_ns: int) -> Slo:

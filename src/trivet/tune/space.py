@@ -87,6 +87,11 @@ class Space:
         return all(self._fits(choice, model, workers) for model in self.base.service.models)
 
     def _fits(self, choice: Choice, model: str, workers: int) -> bool:
+        if (
+            self.base.service.models[model].remote is not None
+        ):  # none of its levers is searched, and it takes no core
+            return True
+
         def value(lever: str) -> Value | None:
             return choice.get(self.name_of(lever, model))
 
@@ -288,8 +293,15 @@ def _all_levers(
                 default=DECLARED,
                 kind="answers",
             )
+        if model.remote is not None:
+            why = "the model runs on another server: how that is called stays as declared"
+            left_out.append(LeftOut(name=f"{name}.*", why=why))
         for lever in OF_A_MODEL:
-            found = candidates(lever, model, num_cores, service.slo.latency_ns)
+            found = (
+                ()
+                if model.remote is not None
+                else candidates(lever, model, num_cores, service.slo.latency_ns)
+            )
             default = declared_value(model, lever)
             if isinstance(found, str):
                 left_out.append(LeftOut(name=f"{prefix}{lever}", why=found))

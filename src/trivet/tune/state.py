@@ -17,10 +17,10 @@ from trivet.tune.bench import Bench
 from trivet.tune.budget import Budget
 from trivet.tune.choice import Choice
 from trivet.tune.degrade_lever import Losses, paid, shares_of
-from trivet.tune.goals import OBJECTIVES, floor_standing
+from trivet.tune.goals import floor_standing, objective_figure
 from trivet.tune.legs import ACCURACY, DIFFERENCE, more_accurate_is_larger
 from trivet.tune.lever import DEGRADE, SEMANTIC_CACHE
-from trivet.tune.screen import Screened, Screening, answers_of
+from trivet.tune.screen import Screened, Screening, answers_of, most_rps
 from trivet.tune.space import Space
 from trivet.variants.variant import ORIGINAL
 
@@ -34,6 +34,7 @@ UNITS = {
 NUM_KEPT = 200  # configurations that were only simulated; the best of them
 Z = 1.96
 HITS = "hit_share"
+CALLS = "calls"  # of a block: tries at servers elsewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +137,19 @@ class State:
                 beliefs.know(choice, like)
         return Beliefs([*found, *filter(None, map(beliefs.screened, unknown))], self.records, self.goal)
 
+    @property
+    def calls_left(self) -> float:
+        """That live blocks may still make of servers elsewhere; infinite: nobody counts them."""
+        tuning = self.space.base.service.tune
+        if tuning is None or tuning.calls is None:
+            return math.inf
+        blocks = (block for found in self.records.blocks.values() for block in found)
+        return tuning.calls - sum(block.values.get(CALLS, 0.0) for block in blocks)
+
+    def most_rps(self, choice: Choice) -> float:
+        """What a choice may be offered, so that no server elsewhere is asked too much; infinite: anything."""
+        return math.inf if self.profile is None else most_rps(self.profile, self.bench.setup(choice))
+
     def _simulated_part(self, choice: Choice) -> Choice:
         live = {lever.name: lever.default for lever in self.space.levers if lever.live_only}
         return Choice({**choice, **live})
@@ -150,7 +164,7 @@ class State:
 
 def best_so_far(state: State) -> str:
     """The best that was measured, by the objective, in a few words; empty: nothing was."""
-    figure, sign = OBJECTIVES[state.goal.objective]
+    figure, sign = objective_figure(state.goal)
     beliefs = state.beliefs()
     known = [
         (state.admissible(choice), sign * estimate.mean, estimate)
@@ -160,7 +174,7 @@ def best_so_far(state: State) -> str:
     if not known:
         return ""
     best = max(known, key=lambda one: one[:2])[2]
-    return f"{math.exp(best.mean):,.4g} {UNITS[figure]}"
+    return f"{math.exp(best.mean):,.4g} {UNITS.get(figure, state.goal.currency)}"
 
 
 def opened(space: Space, goal: Goal, budget_ns: int, seed: int, origin: Origin) -> Study:
@@ -240,7 +254,10 @@ def measured_figures(state: State, beliefs: Beliefs, choice: Choice) -> dict[str
         if estimate is not None:
             interval = estimate.interval()
             found[name] = Figure(
-                estimate=interval.estimate, low=interval.low, high=interval.high, unit=UNITS[name]
+                estimate=interval.estimate,
+                low=interval.low,
+                high=interval.high,
+                unit=UNITS.get(name, state.goal.currency),
             )
     if found:
         found |= _judged_figures(state, choice) | _hits_of(state.records.blocks.get(choice, ()))
@@ -280,7 +297,7 @@ def predicted_figures(state: State, beliefs: Beliefs, choice: Choice) -> dict[st
                 estimate=math.exp(mean),
                 low=math.exp(mean - Z * spread),
                 high=math.exp(mean + Z * spread),
-                unit=UNITS[name],
+                unit=UNITS.get(name, state.goal.currency),
             )
     if not found:
         return found

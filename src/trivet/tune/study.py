@@ -4,6 +4,7 @@ Every stage has its time planned ahead, the record is saved after every trial, a
 what it has. All choices are made from seeds and records, so that the same records lead to the same trials.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -17,6 +18,7 @@ from trivet.tune.choice import Choice
 from trivet.tune.degrade_lever import Losses
 from trivet.tune.goals import check_goal
 from trivet.tune.narrowing import narrowed, profiled_choices
+from trivet.tune.prices import paid
 from trivet.tune.progress import OnProgress, Progress, Stage
 from trivet.tune.proposing import everything, num_proposed, num_screened, proposals
 from trivet.tune.recommending.conclude import YamlOf, concluded, no_yaml
@@ -125,6 +127,12 @@ class _Study:
             # Asked for again where it is known, too: setups come from it, and what was profiled is kept by the bench.
             state.profile = state.bench.profile(choices, budget_ns=state.budget.profile_ns)
         state.space = narrowed(state.space, state.profile, state.bench.setup)
+        most = state.most_rps(state.space.default)
+        if math.isfinite(most):
+            state.note(
+                "no server elsewhere is asked for more at once than while it was profiled: the service as declared is "
+                f"offered at most {most:,.3g} requests a second, and no larger rate is promised"
+            )
         state.record = msgspec.structs.replace(
             state.record,
             levers=opened(state.space, state.goal, 0, 0, Origin()).levers,
@@ -140,7 +148,14 @@ class _Study:
             budget_ns = state.budget.screen_ns
             most = num_screened(budget_ns)
             end_ns = state.bench.now_ns() + budget_ns
-            looker = Screen(state.profile, state.bench.setup, state.goal, state.seed, state.space.zipf)
+            looker = Screen(
+                state.profile,
+                state.bench.setup,
+                state.goal,
+                state.seed,
+                state.space.zipf,
+                paid(state.space.base.service),
+            )
             proposed = proposals(state.space, looker, state.goal, most, state.seed)
             state.screening = screen(
                 looker,

@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 from trivet.catalog.study import BlockKind, Goal, Objective, TrialBlock
 from trivet.stats.sequential import PairedSequence
-from trivet.tune.beliefs import FURTHEST, LIMIT, Beliefs, Records, limit_sample, moved
+from trivet.tune.beliefs import FURTHEST, LIMIT, MOST_RPS, Beliefs, Records, limit_sample, moved
 from trivet.tune.bench import Bench, BlockResult
 from trivet.tune.budget import Budget
 from trivet.tune.choice import Choice
-from trivet.tune.goals import OBJECTIVES
+from trivet.tune.goals import objective_figure
 
 Plan = tuple[BlockKind, ...]
 
@@ -42,7 +42,7 @@ IsOver = Callable[[int], bool]  # after so many blocks
 
 
 class Measuring:
-    """Carries out blocks and writes them down."""
+    """Carries out blocks and writes them down. Args: most_rps_of: what a choice may be offered at all."""
 
     def __init__(
         self,
@@ -52,9 +52,11 @@ class Measuring:
         records: Records,
         budget: Budget,
         beliefs_of: BeliefsOf,
+        most_rps_of: Callable[[Choice], float] = lambda choice: math.inf,
     ) -> None:
         self._bench, self._goal, self._reference_rps = bench, goal, reference_rps
         self._records, self._budget, self._beliefs_of = records, budget, beliefs_of
+        self._most_rps_of = most_rps_of
         self.promises: dict[Choice, float] = {}
 
     def block(self, choices: Sequence[Choice], kind: BlockKind) -> bool:
@@ -74,18 +76,22 @@ class Measuring:
             self._records.fail(choice, result.failure)
             if not result.run:  # it did not even start: there is no block to tell of
                 return
+        figures = {**result.figures, MOST_RPS: self._most_rps_of(choice)}
         block = TrialBlock(
             block=number,
             kind=kind,
             rate_rps=result.rate_rps,
-            values={name: figure for name, figure in result.figures.items() if math.isfinite(figure)},
+            values={name: figure for name, figure in figures.items() if math.isfinite(figure)},
             run=result.run,
             invalid=result.failure or result.invalid,
         )
         self._records.add(choice, block)
 
     def rate_rps(self, choice: Choice, kind: BlockKind, beliefs: Beliefs) -> float:
-        """What a choice is offered in a block of this kind."""
+        """What a choice is offered in a block of this kind: no more than its upstreams elsewhere may be asked."""
+        return min(self._wanted_rps(choice, kind, beliefs), self._most_rps_of(choice))
+
+    def _wanted_rps(self, choice: Choice, kind: BlockKind, beliefs: Beliefs) -> float:
         if kind == "reference":
             return self._reference_rps
         if kind == "promise":
@@ -121,7 +127,7 @@ class Race:
 
     def __init__(self, goal: Goal, challenger: Choice, incumbent: Choice) -> None:
         self._goal, self._challenger, self._incumbent = goal, challenger, incumbent
-        self._figure, self._sign = OBJECTIVES[goal.objective]
+        self._figure, self._sign = objective_figure(goal)
         self._sequence = PairedSequence(MARGIN, ALPHA, self._sign < 0, alpha_equivalent=ALPHA)
         self._seen = -1
 

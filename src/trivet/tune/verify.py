@@ -14,8 +14,11 @@ MAX_TRIALS = 12
 NO_OTHER = "there is no other configuration to try here"
 SEARCH_ENDED = "no other configuration is likely to gain more than 1 %: the search ended by itself"
 BUDGET_ENDED = "the budget ended before all promising configurations were tried"
+CALLS_ENDED = (
+    "the calls of servers elsewhere (`tune: {calls: ...}`) were made before all that is promising was tried"
+)
 NOT_VERIFIED = "screened only, not verified: the budget has no room for one live trial"
-HOW_IT_ENDED = frozenset({NO_OTHER, SEARCH_ENDED, BUDGET_ENDED, NOT_VERIFIED})
+HOW_IT_ENDED = frozenset({NO_OTHER, SEARCH_ENDED, BUDGET_ENDED, CALLS_ENDED, NOT_VERIFIED})
 Step = Callable[[Stage, int, int], None]  # done, and of how many
 
 
@@ -26,7 +29,13 @@ class Verification:
         self._state, self._screening, self._step, self._keep = state, screening, step, keep
         self._picker = Picker(state.space, screening, state.goal, state.admissible)
         self._measuring = Measuring(
-            state.bench, state.goal, screening.reference_rps, state.records, state.budget, state.beliefs
+            state.bench,
+            state.goal,
+            screening.reference_rps,
+            state.records,
+            state.budget,
+            state.beliefs,
+            state.most_rps,
         )
 
     def trials(self) -> None:
@@ -40,6 +49,9 @@ class Verification:
                     state.note(NOT_VERIFIED)
                 else:
                     state.note(BUDGET_ENDED)
+                return
+            if state.calls_left <= 0:
+                state.note(CALLS_ENDED)
                 return
             beliefs = state.beliefs()
             incumbent = picker.best_measured(beliefs, state.records) or state.space.default
@@ -69,6 +81,8 @@ class Verification:
         share_ns = max(least_ns, min(left_ns, int(1.5 * left_ns / open_)))
 
         def is_over(num_blocks: int) -> bool:
+            if state.calls_left <= 0:
+                return True
             spent_ns = state.bench.now_ns() - began_ns
             per_block_ns = spent_ns / num_blocks
             return num_blocks >= MIN_BLOCKS and spent_ns + per_block_ns > share_ns
@@ -106,7 +120,7 @@ class Verification:
         reference = measuring.rate_rps(winner, "reference", state.beliefs())
         for number, kind in enumerate(CONFIRM):
             block_ns = int((1 + len(beside)) * state.budget.block_s(reference) * 1.2e9)
-            if state.budget.left_ns - state.budget.finish_ns < block_ns:
+            if state.budget.left_ns - state.budget.finish_ns < block_ns or state.calls_left <= 0:
                 break
             self._step("confirm", number, len(CONFIRM))
             measuring.promises[winner] = self._promise(winner)

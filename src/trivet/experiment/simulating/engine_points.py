@@ -38,7 +38,7 @@ _LONG_NS = 20_000_000  # a run warms the caches for itself within a part of it
 class EngineJob(msgspec.Struct, frozen=True, kw_only=True):
     """point_ns: for all sizes of one length.  longest_ns: larger batches than the first that takes longer are of no use.
     lengths: at most so many of each model.  parallel: engines at once, at most.  exits_ns: for what early exits, or a
-    route, do with the data; 0: it is not asked for."""
+    route, do with the data; 0: it is not asked for.  asks_far: models elsewhere are asked, too, to be judged."""
 
     configuration: Configuration
     num_cores: int
@@ -47,6 +47,7 @@ class EngineJob(msgspec.Struct, frozen=True, kw_only=True):
     lengths: int = 4
     parallel: int = 1
     exits_ns: int = 0
+    asks_far: bool = False
     seed: int = 0
 
 
@@ -93,10 +94,12 @@ class Loaded:
         told = next((one.told for one in self._stages if one.told), "")
         exits = route = None
         if job.exits_ns and job.configuration.service.route is not None:
-            route = route_table(self._prepared, job.configuration, job.exits_ns, now_ns)
+            route = route_table(
+                self._prepared, job.configuration, job.exits_ns, now_ns, asks_far=job.asks_far
+            )
             say(f"point route of {job.configuration.short_hash}")
         elif job.exits_ns:
-            exits = exit_table(self._prepared, job.configuration, job.exits_ns, now_ns)
+            exits = exit_table(self._prepared, job.configuration, job.exits_ns, now_ns, asks_far=job.asks_far)
             say(f"point exits of {job.configuration.short_hash}")
         return EngineTimes(stages=stages, told=told, exits=exits, route=route)
 

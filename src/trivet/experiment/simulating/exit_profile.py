@@ -21,16 +21,23 @@ from trivet.spec.signature import Signature
 
 
 def exit_table(
-    prepared: Prepared, configuration: Configuration, budget_ns: int, now_ns: Callable[[], int]
+    prepared: Prepared,
+    configuration: Configuration,
+    budget_ns: int,
+    now_ns: Callable[[], int],
+    *,
+    asks_far: bool = False,
 ) -> ExitTable | None:
     """None: the service has no data to measure on.
+
+    Args: asks_far: a last model elsewhere is asked, too: one call for each row.
 
     Raises: SpecError: the data does not fit.  JudgeError: labels and answers do not go together.
     """
     rows = table_rows(prepared, configuration)
     if rows is None:
         return None
-    walk = _Walk(prepared, configuration, rows.signature)
+    walk = _Walk(prepared, configuration, rows.signature, asks_far=asks_far)
     rows.walk(walk.add, budget_ns, now_ns)
     return walk.table(rows.labels)
 
@@ -38,14 +45,16 @@ def exit_table(
 class _Walk:
     """One request after the other through all stages, and what each exit would have answered."""
 
-    def __init__(self, prepared: Prepared, configuration: Configuration, signature: Signature) -> None:
+    def __init__(
+        self, prepared: Prepared, configuration: Configuration, signature: Signature, *, asks_far: bool
+    ) -> None:
         service = configuration.service
         self._configuration = configuration
         self._rules = {i: stage.exit for i, stage in enumerate(service.pipeline) if stage.exit is not None}
         self._last = service.last_model
         # What another server answers may be paid by the call: how sure exits are is known without it.
         is_local = all(model.remote is None for model in service.models.values())
-        self._end = self._last if is_local else max(self._rules)
+        self._end = self._last if is_local or asks_far else max(self._rules)
         self._walk = StageWalk(prepared, self._last, signature)
         self._places: list[int] = []  # of the rows that came through
         self._confidences: dict[int, list[float]] = {place: [] for place in self._rules}

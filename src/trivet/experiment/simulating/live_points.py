@@ -25,7 +25,7 @@ from trivet.experiment.workload import Asking, Workload
 from trivet.load.arrivals import NS, Poisson
 from trivet.load.job import ClosedLoop, Job, OpenLoop
 from trivet.load.process import offer_from
-from trivet.spec.configuration import Configuration
+from trivet.spec.configuration import Configuration, with_service
 from trivet.spec.row import RowColumns
 from trivet.spec.service import Model, Stage
 from trivet.spec.service_file import load_configuration
@@ -35,6 +35,7 @@ from trivet.spec.yaml_text import service_yaml
 Ints = NDArray[np.int64]
 NUM_USERS = 32  # of the full run: as many connections as requests can wait
 NUM_INPUTS = Asking().max_inputs
+_PATIENCE_NS = 60 * NS
 LEAST_RPS, MOST_RPS = 5.0, 200.0  # of the nearly idle one
 
 
@@ -52,6 +53,12 @@ class LivePoint:
         """Of the requests that got a result and ran in a batch; what the server did not say is left out."""
         ran = self.rows.words["outcome"].equal("ok", "late") & (self.rows["batch_size"] > 0)
         return np.asarray(self.rows[name][ran])
+
+
+def patient(configuration: Configuration) -> Configuration:
+    """The same with a deadline that nobody misses: what a refusal costs is not what a request costs."""
+    slo = msgspec.structs.replace(configuration.service.slo, deadline_ns=_PATIENCE_NS)
+    return with_service(configuration, msgspec.structs.replace(configuration.service, slo=slo))
 
 
 @contextlib.contextmanager

@@ -26,25 +26,18 @@ from trivet.experiment.simulating.live_points import (
     NUM_USERS,
     asked,
     closed,
-    few,
     nearly_idle,
+    patient,
     served,
     used,
 )
-from trivet.experiment.simulating.remote_points import (
-    MAX_CALLS,
-    USERS,
-    host_of,
-    loop_ns,
-    past_everything,
-    remote_times,
-    upstream_names,
-)
+from trivet.experiment.simulating.remote_asking import RemoteAsking
+from trivet.experiment.simulating.remote_points import USERS
 from trivet.experiment.simulating.simulated import (
     front_key,
     has_exits,
     local_alone,
-    remote_key,
+    remote_keys,
     rung_configurations,
     setup_of,
     stage_key,
@@ -54,9 +47,8 @@ from trivet.experiment.simulating.simulated import (
 from trivet.host import affinity
 from trivet.runtime.preparing.engines import wanted_batch_size
 from trivet.simulate.profile import ModelTimes, ServiceProfile, reaches, read_profile, write_profile
-from trivet.simulate.remote_times import Tries
 from trivet.simulate.times import mean_ns
-from trivet.spec.configuration import Configuration, with_service
+from trivet.spec.configuration import Configuration
 from trivet.spec.units import format_duration
 
 MAX_POINTS = 20
@@ -67,7 +59,6 @@ _EXIT_POINTS = 4  # as long: rows of data through a pipeline with early exits
 _FEWEST_USERS, _TIMES_EACH = 4, 3
 _MUCH = 0.02  # of the server's core, that others had meanwhile
 NS_PER_S = 1_000_000_000
-_PATIENCE_NS = 60 * NS_PER_S
 _LONGEST_BUSY_NS = 600 * NS_PER_S  # of a process that is killed long before
 
 Progress = Callable[[str, int, int], None]
@@ -85,12 +76,14 @@ def profile_service(
     seed: int = 0,
     longest_ns: int = 0,
     fronts: Configuration | None = None,
+    asks_far: bool = False,
     on_progress: Progress = lambda what, done, of: None,
 ) -> ServiceProfile:
     """Args: configurations: one for each variant and number of threads that matters; the first is served for the live
     points.  path: where the profile is kept; what a file there holds of this machine already is not measured again.
     longest_ns: larger batches than the first that takes longer are of no use; 0: than the deadline allows.
     fronts: whose caches and tables are measured; None: those of the first.
+    asks_far: where exits or a route are judged, models elsewhere are asked for each row, too.
     Raises: UserError: a configuration cannot be served.  ProfilingError: a point could not be measured.
     """
     bare = map(without_fronts, configurations)
@@ -104,6 +97,7 @@ def profile_service(
         seed,
         longest_ns,
         fronts or configurations[0],
+        asks_far,
         on_progress,
     )
     return profiling.run()
@@ -120,9 +114,10 @@ class _Profiling:
         seed: int,
         longest_ns: int,
         fronts: Configuration,
+        asks_far: bool,
         on_progress: Progress,
     ) -> None:
-        self._bound_ns, self._with_fronts = longest_ns, fronts
+        self._bound_ns, self._with_fronts, self._asks_far = longest_ns, fronts, asks_far
         self._configurations, self._placement = distinct(configurations), placement
         self._point_ns, self._path, self._seed = point_ns, path, seed
         # Many configurations share what time there is for engines: each pass of each then takes less.
@@ -132,7 +127,7 @@ class _Profiling:
         self._num_cores = len(placement.server)
         self._lengths = max(1, (max_points - _LIVE_POINTS) // num_visits)
         self._num_done = 0
-        num_remote = len({remote_key(one) for one in configurations} - {None})
+        num_remote = len({key for one in configurations for key in remote_keys(one).values()})
         self._num_all = _LIVE_POINTS + num_visits + num_remote * len(USERS) + num_front_points(fronts)
         self._process = EngineProcess(placement)
         self._profile = msgspec.structs.replace(self._begun(), longest_ns=longest_ns)
@@ -152,7 +147,8 @@ class _Profiling:
             if local is not None:
                 self._live(local)
         for one in self._configurations:
-            self._upstreams(one)
+            for place in remote_keys(one):
+                self._upstreams(one, place)
         self._fronts()
         for one in missing:
             passes[one.hash].append(self._engines(one))
@@ -175,9 +171,9 @@ class _Profiling:
             *self._profile.routes,
         }:
             return False
-        elsewhere = remote_key(configuration)
+        elsewhere = remote_keys(configuration).values()
         for key, rows in _wanted(configuration):
-            if key == elsewhere:
+            if key in elsewhere:
                 continue
             times = self._profile.models.get(key)
             if times is None:
@@ -212,6 +208,7 @@ class _Profiling:
             lengths=self._lengths,
             parallel=max(1, self._num_cores - 1),
             exits_ns=_EXIT_POINTS * self._point_ns if with_exits and self._wants_exits(configuration) else 0,
+            asks_far=self._asks_far,
             seed=self._seed + self._num_done,
         )
         with self._generator_busy():
@@ -249,44 +246,18 @@ class _Profiling:
 
     # --- servers elsewhere --------------------------------------------------------------------------------------
 
-    def _upstreams(self, configuration: Configuration) -> None:
-        """Tries at the upstreams of its remote model, and what the host's part of them costs."""
-        key = remote_key(configuration)
-        if key is None:
-            return
-        asked_for = past_everything(configuration)
-        known = self._profile.remotes.get(key)
-        if known is not None and not known.lacks(upstream_names(asked_for)):
-            return
-        points = []
-        with served(_patient(asked_for), self._placement, asked()) as made:
-            for users in USERS:
-                points.append(few(made, self._placement, users, self._point_ns, MAX_CALLS, self._seed))
-                self._told(f"upstreams, asked by {users} at once")
-        host_costs = self._profile.host
-        if host_costs.per_request_ns:
-            call_ns = max(0, loop_ns(points[0]) - round(float(np.mean(host_costs.per_request_ns))))
-        else:
-            host_costs, call_ns = host_of(points[0], host_costs), 0
-        times = remote_times(points, upstream_names(asked_for), call_ns)
-        good = [ns for by_level in times.tries.values() for ns in by_level.get(1, Tries()).good_ns]
-        if not good:
-            raise ProfilingError(f"no upstream of {key} answered; is it there?")
-        self._save(
-            msgspec.structs.replace(
-                self._profile,
-                host=host_costs,
-                remotes={**self._profile.remotes, key: times},
-                models={**self._profile.models, key: ModelTimes(samples={0: {1: good}}, batches=False)},
-            )
-        )
+    def _upstreams(self, configuration: Configuration, place: int) -> None:
+        """Tries at the upstreams of the remote model there, where they are not known yet."""
+        asking = RemoteAsking(configuration, place, self._profile, self._num_cores)
+        if not asking.is_known:
+            self._save(asking.ask(self._placement, self._point_ns, self._seed, self._told))
 
     # --- the live server ----------------------------------------------------------------------------------------
 
     def _live(self, configuration: Configuration) -> None:
         setup = setup_of(configuration, self._profile, workers=1, num_cores=self._num_cores)
         one_ns = round(sum([mean_ns(self._profile.models[stage.key], 1) for stage in setup.stages]))
-        with served(_patient(configuration), self._placement, asked()) as made:
+        with served(patient(configuration), self._placement, asked()) as made:
             before = used(made)
             seen = self._hiccups()
             idle = before.shares(used(made))
@@ -312,7 +283,7 @@ class _Profiling:
         setup = setup_of(without_fronts(configuration), self._profile, workers=1, num_cores=self._num_cores)
         points = FrontPoints(
             configuration,
-            _patient(configuration),
+            patient(configuration),
             self._placement,
             setup,
             self._profile.host,
@@ -363,12 +334,6 @@ def _many(point_ns: int, one_ns: int) -> tuple[int, int]:
     """How many users fill a server, and for how long: each is to be answered about three times, whatever a model takes."""
     users = max(_FEWEST_USERS, min(NUM_USERS, point_ns // max(1, _TIMES_EACH * one_ns)))
     return users, max(point_ns, _TIMES_EACH * users * one_ns)
-
-
-def _patient(configuration: Configuration) -> Configuration:
-    """The same with a deadline that nobody misses: what a refusal costs is not what a request costs."""
-    slo = msgspec.structs.replace(configuration.service.slo, deadline_ns=_PATIENCE_NS)
-    return with_service(configuration, msgspec.structs.replace(configuration.service, slo=slo))
 
 
 def distinct(configurations: Sequence[Configuration]) -> list[Configuration]:

@@ -22,9 +22,16 @@ from trivet.spec.signature import Signature
 
 
 def route_table(
-    prepared: Prepared, configuration: Configuration, budget_ns: int, now_ns: Callable[[], int]
+    prepared: Prepared,
+    configuration: Configuration,
+    budget_ns: int,
+    now_ns: Callable[[], int],
+    *,
+    asks_far: bool = False,
 ) -> RouteTable | None:
-    """None: the service has no data to measure on. A model that is paid by the call is not asked.
+    """None: the service has no data to measure on.
+
+    Args: asks_far: models elsewhere are asked, too, which may be paid by the call.
 
     Raises: SpecError: the data or the router does not fit.  JudgeError: labels and answers do not go together.
     """
@@ -33,7 +40,9 @@ def route_table(
     if rows is None:
         return None
     is_local = all(model.remote is None for model in service.models.values())
-    walk = _Ways(prepared, configuration, rows.signature, now_ns, asks=is_local and bool(rows.labels))
+    walk = _Ways(
+        prepared, configuration, rows.signature, now_ns, asks=(is_local or asks_far) and bool(rows.labels)
+    )
     rows.walk(walk.add, budget_ns, now_ns)
     return walk.table(rows.labels)
 

@@ -10,7 +10,7 @@ import numpy as np
 from trivet import host
 from trivet.errors import SpecError
 from trivet.experiment.simulating.fronts import fronts_setup
-from trivet.experiment.simulating.remote_points import last_upstreams, remote_place
+from trivet.experiment.simulating.remote_points import cut_to, last_upstreams, remote_places
 from trivet.runtime.preparing import profile as profiles
 from trivet.runtime.preparing.engines import num_threads, wanted_batch_size
 from trivet.runtime.preparing.exits import certificate_of
@@ -168,16 +168,20 @@ def routed_alone(configuration: Configuration) -> Configuration:
 
 
 def local_alone(configuration: Configuration) -> Configuration | None:
-    """The same of a service whose last model runs elsewhere; None: nothing is answered here without it."""
-    place = remote_place(configuration)
-    if place is None:
+    """The same of a service some of whose models run elsewhere: up to the last that runs here before the first of them;
+    None: none does.
+    """
+    places = remote_places(configuration)
+    if not places:
         return routed_alone(configuration)
     service = configuration.service
-    if service.route is not None and place > first_model(service):
+    if service.route is not None and places[0] > first_model(service):
         return routed_alone(configuration)
-    last = max((at for at in range(place) if service.pipeline[at].exit is not None), default=None)
+    before = service.pipeline[: places[0]]
+    last = max((at for at, stage in enumerate(before) if stage.exit is not None), default=None)
     if last is None:
-        return None
+        last = max((at for at, stage in enumerate(before) if stage.model is not None), default=None)
+        return None if last is None else cut_to(service, service.pipeline[: last + 1], configuration)
     # What an exit gives stands for what the last model gives: the stages behind that one take it.
     kept = [*service.pipeline[: last + 1], *service.pipeline[service.last_model + 1 :]]
     stages = tuple(msgspec.structs.replace(stage, exit=None, failures=None) for stage in kept)
@@ -187,10 +191,9 @@ def local_alone(configuration: Configuration) -> Configuration | None:
     return with_service(configuration, changed)
 
 
-def remote_key(configuration: Configuration) -> str | None:
-    """The key of the tries of its remote model in a profile; None: all models run here."""
-    place = remote_place(configuration)
-    return None if place is None else stage_key(configuration, place)
+def remote_keys(configuration: Configuration) -> dict[int, str]:
+    """The keys of the tries of its remote models in a profile, by their places; empty: all models run here."""
+    return {place: stage_key(configuration, place) for place in remote_places(configuration)}
 
 
 def has_exits(configuration: Configuration) -> bool:
@@ -247,8 +250,10 @@ def stage_key(configuration: Configuration, index: int) -> str:
 
 def _engine_key(configuration: Configuration, name: str) -> str:
     model = configuration.service.models[name]
+    # What another server calls a model tells it from no model of a third one.
+    names = (model.source, *model.files) if model.remote is None else (name, model.source)
     return model_key(
-        _digest(configuration, (model.source, *model.files), model),
+        _digest(configuration, names, model),
         model.engine,
         num_threads(model),
         model.levers.graph_optimization,

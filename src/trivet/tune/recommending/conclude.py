@@ -13,7 +13,7 @@ from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.tune.beliefs import LIMIT
 from trivet.tune.choice import Choice
-from trivet.tune.goals import OBJECTIVES
+from trivet.tune.goals import objective_figure
 from trivet.tune.recommending.effects import effects
 from trivet.tune.recommending.front import front
 from trivet.tune.recommending.hypervolume import hypervolume
@@ -70,7 +70,7 @@ def _effects(state: State, record: Study, around: Trial) -> list[LeverEffect]:
     replicate = None
     if state.profile is not None and state.screening is not None and state.goal.objective == "rate":
         replicate = Replicated(state, state.profile)
-    figure = OBJECTIVES[state.goal.objective][0]
+    figure = objective_figure(state.goal)[0]
     return effects(record.trials, around, record.levers, replicate, figure=figure)
 
 

@@ -8,7 +8,7 @@ from statistics import NormalDist
 from trivet.catalog.study import Goal
 from trivet.tune.beliefs import LIMIT, Beliefs, Records
 from trivet.tune.choice import Choice
-from trivet.tune.goals import OBJECTIVES
+from trivet.tune.goals import objective_figure
 from trivet.tune.screen import Screening, answers_of
 from trivet.tune.space import Space
 
@@ -35,7 +35,7 @@ class Picker:
         self, space: Space, screening: Screening, goal: Goal, admissible: Callable[[Choice], int]
     ) -> None:
         self._space, self._screening, self._goal, self._admissible = space, screening, goal, admissible
-        self._figure, self._sign = OBJECTIVES[goal.objective]
+        self._figure, self._sign = objective_figure(goal)
 
     def next(self, beliefs: Beliefs, records: Records, incumbent: Choice, num_trials: int) -> Pick | None:
         """None: no other trial is worth its time."""

@@ -11,7 +11,7 @@ from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal, TrialBlock
 from trivet.spec.accuracy_drop import drop_in_words
 from trivet.tune.accuracy_floor import clears, lowest_difference, rows_in_words
-from trivet.tune.legs import ACCURACY, COST, DIFFERENCE, LATENCY, RATE, more_accurate_is_larger
+from trivet.tune.legs import ACCURACY, DIFFERENCE, LATENCY, RATE, cost_figure, more_accurate_is_larger
 
 NS_PER_MS = 1e6
 ACCURACY_FLOOR, ACCURACY_DROP = "accuracy floor", "accuracy drop"  # names of checks
@@ -76,7 +76,7 @@ def worth(figures: Mapping[str, Figure], goal: Goal) -> float:
     """What the goal looks for, by the worse end of its interval: the more, the better."""
     if goal.objective == "rate":
         return promised_rate_rps(figures, goal)
-    figure = figures.get(latency_figure(figures, goal) if goal.objective == "latency" else COST)
+    figure = figures.get(latency_figure(figures, goal) if goal.objective == "latency" else cost_figure(goal))
     return -math.inf if figure is None or figure.high is None else -figure.high
 
 

@@ -7,9 +7,12 @@ from typing import Any
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Study
 from trivet.tune.candidates import Candidate
-from trivet.tune.legs import ACCURACY, COST, RATE
+from trivet.tune.legs import ACCURACY, COST, RATE, cost_figure
+from trivet.tune.prices import PRICE
 from trivet.tune.recommending.promises import latency_figure, promise_blocks, promised_rate_rps
 from trivet.tune.recommending.wording import bounds, slo_in_words, trial_in_words
+
+_WORDS = {RATE: "largest rate", COST: "processor time a request", PRICE: "price of a million requests"}
 
 
 def reasons(
@@ -51,7 +54,9 @@ def uncertainty(study: Study, best: Candidate, runner_up: Candidate | None, is_m
 def objective_figure(study: Study, figures: Mapping[str, Figure]) -> str:
     if study.goal.objective == "rate":
         return RATE
-    return latency_figure(figures, study.goal) if study.goal.objective == "latency" else COST
+    return (
+        latency_figure(figures, study.goal) if study.goal.objective == "latency" else cost_figure(study.goal)
+    )
 
 
 def ratio_of(above: Mapping[str, Figure], below: Mapping[str, Figure], name: str) -> Figure | None:
@@ -96,7 +101,7 @@ def _gain(study: Study, best: Candidate, default: Candidate | None) -> str:
         return "It is the default configuration: nothing that was tried is known to be better."
     name = objective_figure(study, best.figures)
     ratio = ratio_of(best.figures, default.figures, name)
-    words = {RATE: "largest rate", COST: "processor time a request"}.get(name, "latency")
+    words = _WORDS.get(name, "latency")
     gain = (
         f"Its {words} is {bounds(ratio, 3)} times the default's"
         if ratio
@@ -152,7 +157,7 @@ def _next(study: Study, best: Candidate, runner_up: Candidate | None, *, is_alon
     if ratio is None:
         return f"Next is {told}; their figures do not compare."
     close = " (cannot be told apart)" if _holds_one(ratio) else ""
-    words = {RATE: "largest rate", COST: "processor time a request"}.get(name, "latency")
+    words = _WORDS.get(name, "latency")
     return f"Next is {told}: its {words} is {bounds(ratio, 3)} times this one's{close}."
 
 

@@ -8,6 +8,7 @@ from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal, Study, Trial
 from trivet.tune.candidates import Candidate, candidates, failed_accuracy
 from trivet.tune.legs import ACCURACY, COST, RATE, comparable, figures_of, more_accurate_is_larger
+from trivet.tune.prices import PRICE
 from trivet.tune.recommending.promises import NS_PER_MS, latency_figure, promised_rate_rps
 from trivet.tune.recommending.wording import bounds, trial_in_words
 
@@ -163,4 +164,6 @@ def _worth_in_words(study: Study, chosen: Candidate) -> str:
         told.append(f"{study.goal.metric or 'accuracy'} {bounds(chosen.figures[ACCURACY], 3)}")
     if COST in chosen.figures:
         told.append(f"{bounds(chosen.figures[COST], 3)} ms of processor a request")
+    if PRICE in chosen.figures:
+        told.append(f"{bounds(chosen.figures[PRICE], 3)} {study.goal.currency} for a million requests")
     return ", ".join(told)

@@ -21,11 +21,12 @@ from trivet.spec.sources import is_target
 from trivet.spec.tuning import DeploymentHint
 from trivet.spec.yaml_text import service_yaml
 from trivet.tune.legs import ACCURACY, COST, LATENCY, RATE
+from trivet.tune.prices import PRICE
 from trivet.tune.recommending.wording import floors_in_words, slo_in_words, trial_in_words
 
 FILE_NAME = "configuration.yaml"
 FILES_FOLDER = "configuration-files"
-_TOLD = (RATE, LATENCY, ACCURACY, COST)
+_TOLD = (RATE, LATENCY, ACCURACY, COST, PRICE)
 
 
 @dataclass(frozen=True, slots=True)
