@@ -120,7 +120,8 @@ def _fresh(bench: SimulatedBench, study: Study, trial: Trial, num_requests: int,
     rate = trial.measured["max_rate_rps"]
     slo = slo_interval_ms(bench, choice, promised, num_requests, seed)
     at_low_end = slo_interval_ms(bench, choice, rate.low or promised, num_requests, seed)
-    true_rps = bench.true_rate_rps(choice, num_requests=num_requests // 3, seed=seed + 1_000)
+    # As long as the fresh run: shorter ones end before the slow waves of a queue near its limit, and say too much.
+    true_rps = bench.true_rate_rps(choice, num_requests=num_requests, seed=seed + 1_000, guess=rate.estimate)
     default_rps = bench.true_rate_rps(default, num_requests=num_requests // 3, seed=seed + 1_000)
     return {
         "promised_rps": promised,

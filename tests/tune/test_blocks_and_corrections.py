@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -68,6 +69,15 @@ def test_a_block_near_the_limit_says_on_which_side_it_was(latency_ms: float | No
 def test_a_block_at_the_limit_counts_fully_and_says_its_rate() -> None:
     block = TrialBlock(block=0, rate_rps=100.0, values={"slo_latency_ms": 10.0})
     assert limit_sample(block, 0.2, 10_000_000) == Sample(0, math.log(100), 1.0)
+
+
+def test_a_block_is_read_by_what_blocks_like_it_see_at_the_limit() -> None:
+    block = TrialBlock(block=0, rate_rps=100.0, values={"slo_latency_ms": 6.0}, at_limit_ms=6.0, slope=0.1)
+    assert limit_sample(block, 0.2, 10_000_000) == Sample(0, math.log(100), 1.0)
+    further = msgspec.structs.replace(block, values={"slo_latency_ms": 3.0})
+    assert limit_sample(further, 0.2, 10_000_000).value == pytest.approx(math.log(100) + 0.1 * math.log(2))
+    with_room = msgspec.structs.replace(block, values={"slo_latency_ms": 2.9})
+    assert telling([with_room, block], 0.2, 10_000_000) == [block]
 
 
 def test_blocks_that_were_nowhere_near_do_not_count_beside_one_that_was() -> None:

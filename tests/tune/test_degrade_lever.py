@@ -24,7 +24,7 @@ from trivet.spec.configuration import Configuration, with_service
 from trivet.spec.convert import convert
 from trivet.spec.service_file import load_configuration
 from trivet.spec.tuning import Tuning
-from trivet.tune import screen
+from trivet.tune import screen, sight
 from trivet.tune.choice import Choice
 from trivet.tune.degrade_lever import most_paid, paid, shares_of_answers, shares_of_rows
 from trivet.tune.goals import goal_of
@@ -58,6 +58,9 @@ def short_simulations() -> Iterator[None]:
         patch.setattr(screen, "FIRST", 150)
         patch.setattr(screen, "SECOND", 400)
         patch.setattr(conclude, "NUM_REQUESTS", 60)
+        patch.setattr(sight, "FIRST_REQUESTS", 120)
+        patch.setattr(sight, "LONG_SLOS", 1)
+        patch.setattr(sight, "LEAST_LONG", 240)
         yield
 
 

@@ -9,7 +9,7 @@ from benchmarks._simulated_bench import SimulatedBench
 from tests.tune.tiny_study import MINUTE, S, bench_of, goal_for, studied
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
-from trivet.tune import screen
+from trivet.tune import screen, sight
 from trivet.tune.bench import BlockResult
 from trivet.tune.choice import Choice
 from trivet.tune.recommending import conclude
@@ -23,6 +23,9 @@ def short_simulations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(screen, "FIRST", 120)
     monkeypatch.setattr(screen, "SECOND", 240)
     monkeypatch.setattr(conclude, "NUM_REQUESTS", 60)
+    monkeypatch.setattr(sight, "FIRST_REQUESTS", 120)
+    monkeypatch.setattr(sight, "LONG_SLOS", 1)
+    monkeypatch.setattr(sight, "LEAST_LONG", 240)
 
 
 class Counting(SimulatedLoad):

@@ -11,7 +11,7 @@ from benchmarks._simulated_bench import SimulatedBench
 from tests.tune.tiny_study import MINUTE, S, bench_of, goal_for, studied
 from trivet.catalog.study import Study, Trial
 from trivet.errors import UserError
-from trivet.tune import screen
+from trivet.tune import screen, sight
 from trivet.tune.bench import BlockResult
 from trivet.tune.choice import Choice
 from trivet.tune.progress import Progress
@@ -63,6 +63,9 @@ def short_simulations() -> Iterator[None]:
         patch.setattr(screen, "FIRST", 120)
         patch.setattr(screen, "SECOND", 240)
         patch.setattr(conclude, "NUM_REQUESTS", 60)
+        patch.setattr(sight, "FIRST_REQUESTS", 120)
+        patch.setattr(sight, "LONG_SLOS", 1)
+        patch.setattr(sight, "LEAST_LONG", 240)
         yield
 
 

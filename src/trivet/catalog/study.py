@@ -69,6 +69,9 @@ class TrialBlock(msgspec.Struct, frozen=True, kw_only=True):
         would be promised.
     rate_rps: offered.  values: by figure name; `slo_latency_ms` is the latency at the SLO's percentile.
     invalid: why it says nothing of the configuration.
+    at_limit_ms: what a block of this length sees of that latency at the largest rate, as simulated; slope: how far the
+        largest rate is when it sees another, both on a log scale. None: the SLO's, and the slope of a long run.
+    limit_error: standard error of the log of the largest rate, from that simulation.
     """
 
     block: int
@@ -77,6 +80,9 @@ class TrialBlock(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, float]
     run: str = ""
     invalid: str = ""
+    at_limit_ms: float | None = None
+    slope: float | None = None
+    limit_error: float = 0.0
 
 
 class Trial(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,13 +1,14 @@
 """What is believed of every configuration: the simulator's forecasts, moved by what live blocks showed.
 
 Two kinds of live blocks count. At the reference rate a figure is what it is. Near the largest rate each block is one
-sample of that rate: the latency that it saw, against the budget, says how much closer or farther the limit lies, by the
-slope that the simulator has there. The nearer to the limit a block was offered, the more it counts.
+sample of that rate: the latency that it saw, against what a block of its length would see at the limit (sight.py), says how
+much closer or farther the limit lies, by the slope that the simulator has there. The nearer to the limit a block was
+offered, the more it counts.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from trivet.tune.screen import DEFAULT_SLOPE, Screened
 
 FURTHEST = 0.35  # how far from where it was offered one block may move a limit, on the log scale
 FULL_WEIGHT_WITHIN = 0.10
-ROOM = 2 / 3  # of the budget
+ROOM = 1 / 2  # of what a block sees at the limit: luck alone seldom halves it
 REFERENCE_FIGURES = ("latency_p50_ms", "latency_p99_ms", "cpu_ms_per_request", PRICE, "memory_mib")
 LIMIT = "max_rate_rps"
 MOST_RPS = "most_rps"  # of a block: what upstreams elsewhere may be asked; absent: all runs here
@@ -56,17 +57,19 @@ class Records:
 def moved(block: TrialBlock, slope: float, slo_latency_ns: int) -> float:
     """How far the largest rate is from where a block was offered, on the log scale; cut off at FURTHEST.
 
-    A latency that leaves a third of the budget free is that of a server with room: there it hardly grows with the rate, and
-    no slope says where it will.
+    A latency of less than half of what is seen at the limit is that of a server with room: there it hardly grows with the
+    rate, and no slope says where it will.
+    Args: slope: where the block has none of its own.
     """
     latency_ms = block.values.get("slo_latency_ms")
+    at_limit_ms = block.at_limit_ms or slo_latency_ns / 1e6
     if not latency_ms:
         return -FURTHEST
     most = block.values.get(MOST_RPS, math.inf)  # a rate that is never offered says nothing of the limit
     furthest = min(FURTHEST, math.log(most / block.rate_rps)) if most > block.rate_rps else 0.0
-    if latency_ms < ROOM * slo_latency_ns / 1e6:
+    if latency_ms < ROOM * at_limit_ms:
         return furthest
-    return max(-FURTHEST, min(furthest, slope * math.log(slo_latency_ns / 1e6 / latency_ms)))
+    return max(-FURTHEST, min(furthest, (block.slope or slope) * math.log(at_limit_ms / latency_ms)))
 
 
 def limit_sample(block: TrialBlock, slope: float, slo_latency_ns: int) -> Sample:
@@ -90,6 +93,10 @@ class Beliefs:
         self._goal = goal
         self._records = records
         self._measured = {name: estimates(self._samples(name)) for name in (LIMIT, *REFERENCE_FIGURES)}
+        self._measured[LIMIT] = {
+            choice: replace(estimate, error=math.hypot(estimate.error, self._simulated_error(choice)))
+            for choice, estimate in self._measured[LIMIT].items()
+        }
         self._corrections = {name: self._learned(name) for name in self._measured}
 
     def measured(self, choice: Choice, figure: str) -> Estimate | None:
@@ -150,6 +157,10 @@ class Beliefs:
             if samples:
                 found[choice] = samples
         return found
+
+    def _simulated_error(self, choice: Choice) -> float:
+        """Of what blocks see at the limit: no number of live blocks makes it smaller."""
+        return max((block.limit_error for block in self._records.blocks.get(choice, ())), default=0.0)
 
     def _learned(self, figure: str) -> Correction:
         known = [

@@ -27,7 +27,7 @@ LOWEST_SHARE = (
     1 / 256
 )  # of what the engines alone could do: below it a configuration cannot keep the SLO at all
 NEAR = 0.9  # of the largest rate: the other end of the slope
-_SLOPES = (0.02, 0.6)
+SLOPES = (0.02, 0.6)
 DEFAULT_SLOPE = 0.2
 _FIGURES = ("max_rate_rps", "latency_p50_ms", "latency_p99_ms", "cpu_ms_per_request")
 
@@ -349,7 +349,7 @@ def _slope(load: SimulatedLoad, setup: Setup, points: Sequence[Point], slo_laten
         (point for point in points if point.holds(slo_latency_ns)), key=lambda point: point.rate_rps
     )
     below = load.at(setup, NEAR * at_most.rate_rps)
-    least, most = _SLOPES
+    least, most = SLOPES
     if not math.isfinite(below.slo_ms):  # a hiccup hit the lower rate: near the limit of hardly anything
         return most
     steepness = math.log(max(at_most.slo_ms, 1e-9) / max(below.slo_ms, 1e-9))

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,7 @@ from trivet.tune.prices import simulated_price
 NS_PER_S, NS_PER_MS = 1e9, 1e6
 WARMUP_SHARE = 0.05  # of the requests: the server starts empty
 NEVER_NS = 2**62  # the latency of a request that gets no result
-_GAPS, _SERVICE, _ITEMS = 0, 1, 2  # purposes of seeds
+_GAPS, _SERVICE, _ITEMS, _PARTS = 0, 1, 2, 3  # purposes of seeds
 # Inputs that a live trial asks alone before its block: they warm everything up, and a replay compares answers with theirs.
 NUM_ALONE = 32
 
@@ -60,10 +61,22 @@ class SimulatedLoad:
     ) -> None:
         self._profile, self._cost = profile, cost
         self._asked = _asked(profile, num_requests, seed, zipf)
-        self._seed = seed
-        gaps = np.random.default_rng((seed, _GAPS)).exponential(size=num_requests)
-        self._instants = np.cumsum(gaps)
+        self._seed, self._zipf = seed, zipf
+        self._gaps = np.random.default_rng((seed, _GAPS)).exponential(size=num_requests)
+        self._instants = np.cumsum(self._gaps)
         self._first = int(num_requests * WARMUP_SHARE)
+
+    def parts(self, num: int) -> list[Self]:
+        """The same arrivals as so many loads, each of which meets an empty server; all of its requests count."""
+        size = len(self._gaps) // num
+        seeds = np.random.SeedSequence((self._seed, _PARTS)).generate_state(num)
+        found = []
+        for number, seed in enumerate(seeds.tolist()):
+            part = type(self)(self._profile, size, seed, self._zipf)
+            part._gaps = self._gaps[number * size : (number + 1) * size]
+            part._instants, part._first = np.cumsum(part._gaps), 0
+            found.append(part)
+        return found
 
     def at(self, setup: Setup, rate_rps: float, *, within_ns: int | None = None) -> Point:
         """Args: within_ns: all that is asked is whether the SLO's percentile is within it: a run that cannot any more ends.

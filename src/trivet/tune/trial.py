@@ -10,6 +10,7 @@ from trivet.tune.bench import Bench, BlockResult
 from trivet.tune.budget import Budget
 from trivet.tune.choice import Choice
 from trivet.tune.goals import objective_figure
+from trivet.tune.sight import Sight
 
 Plan = tuple[BlockKind, ...]
 
@@ -38,6 +39,7 @@ CONFIRM: Plan = (
 )
 
 BeliefsOf = Callable[[], Beliefs]
+SightOf = Callable[[Choice, float], Sight | None]  # what blocks of so many seconds see
 IsOver = Callable[[int], bool]  # after so many blocks
 
 
@@ -52,11 +54,12 @@ class Measuring:
         records: Records,
         budget: Budget,
         beliefs_of: BeliefsOf,
+        sight_of: SightOf,
         most_rps_of: Callable[[Choice], float] = lambda choice: math.inf,
     ) -> None:
         self._bench, self._goal, self._reference_rps = bench, goal, reference_rps
         self._records, self._budget, self._beliefs_of = records, budget, beliefs_of
-        self._most_rps_of = most_rps_of
+        self._sight_of, self._most_rps_of = sight_of, most_rps_of
         self.promises: dict[Choice, float] = {}
 
     def block(self, choices: Sequence[Choice], kind: BlockKind) -> bool:
@@ -68,15 +71,18 @@ class Measuring:
         seconds = max(self._budget.block_s(rate) for rate in offered.values())
         results = self._bench.measure(list(offered), offered, seconds, number)
         for choice, result in results.items():
-            self._write(choice, kind, number, result)
+            self._write(choice, kind, number, result, seconds)
         return not any(choice in self._records.failed for choice in choices)
 
-    def _write(self, choice: Choice, kind: BlockKind, number: int, result: BlockResult) -> None:
+    def _write(
+        self, choice: Choice, kind: BlockKind, number: int, result: BlockResult, seconds: float
+    ) -> None:
         if result.failure:
             self._records.fail(choice, result.failure)
             if not result.run:  # it did not even start: there is no block to tell of
                 return
         figures = {**result.figures, MOST_RPS: self._most_rps_of(choice)}
+        sight = self._sight_of(choice, seconds) if kind == "limit" and not result.failure else None
         block = TrialBlock(
             block=number,
             kind=kind,
@@ -84,6 +90,9 @@ class Measuring:
             values={name: figure for name, figure in figures.items() if math.isfinite(figure)},
             run=result.run,
             invalid=result.failure or result.invalid,
+            at_limit_ms=None if sight is None else sight.at_limit_ms,
+            slope=None if sight is None else sight.slope,
+            limit_error=0.0 if sight is None else sight.error,
         )
         self._records.add(choice, block)
 
@@ -103,8 +112,23 @@ class Measuring:
         last = before[-1].rate_rps
         further = moved(before[-1], beliefs.slope(choice), self._goal.slo_latency_ns)
         if abs(further) >= FURTHEST:  # it was so far off that it only says on which side: a whole step
-            return last * (FAR_UP if further > 0 else FAR_DOWN)
+            return self._stepped(last, further, before, beliefs.slope(choice))
         return min(max(limit, MIN_STEP * last), MAX_STEP * last)
+
+    def _stepped(self, last_rps: float, further: float, before: Sequence[TrialBlock], slope: float) -> float:
+        """Not past what was seen to be on the other side: half the way to it."""
+        step = last_rps * (FAR_UP if further > 0 else FAR_DOWN)
+        beyond = [
+            block.rate_rps
+            for block in before
+            if moved(block, slope, self._goal.slo_latency_ns) * further < 0
+            and (block.rate_rps - last_rps) * further > 0
+        ]
+        if not beyond:
+            return step
+        nearest = min(beyond) if further > 0 else max(beyond)
+        halfway = math.sqrt(last_rps * nearest)
+        return min(step, halfway) if further > 0 else max(step, halfway)
 
     def trial(self, challenger: Choice, incumbent: Choice, *, is_over: IsOver) -> str:
         """Blocks of both until they are told apart; why it ended, in words."""

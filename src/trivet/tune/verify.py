@@ -1,5 +1,6 @@
 """Live trials: few configurations, each beside the incumbent, and the winner once more beside the default."""
 
+import math
 from collections.abc import Callable
 
 from trivet.tune.beliefs import LIMIT
@@ -7,6 +8,7 @@ from trivet.tune.choice import Choice
 from trivet.tune.progress import Stage
 from trivet.tune.recommending.picks import Picker
 from trivet.tune.screen import Screening
+from trivet.tune.sight import Sight, Sights
 from trivet.tune.state import State
 from trivet.tune.trial import CONFIRM, MIN_BLOCKS, PLANS, Measuring
 
@@ -27,6 +29,8 @@ class Verification:
 
     def __init__(self, state: State, screening: Screening, step: Step, keep: Callable[[], None]) -> None:
         self._state, self._screening, self._step, self._keep = state, screening, step, keep
+        profile, slo_ns = state.profile, state.goal.slo_latency_ns
+        self._sights = None if profile is None else Sights(profile, slo_ns, state.seed, state.space.zipf)
         self._picker = Picker(state.space, screening, state.goal, state.admissible)
         self._measuring = Measuring(
             state.bench,
@@ -35,6 +39,7 @@ class Verification:
             state.records,
             state.budget,
             state.beliefs,
+            self._sight,
             state.most_rps,
         )
 
@@ -88,6 +93,15 @@ class Verification:
             return num_blocks >= MIN_BLOCKS and spent_ns + per_block_ns > share_ns
 
         return is_over
+
+    def _sight(self, choice: Choice, seconds: float) -> Sight | None:
+        """None: the simulator knows no largest rate of it, or may not look past what upstreams elsewhere were asked."""
+        screened = self._state.beliefs().screened(choice)
+        if self._sights is None or screened is None or not screened.figures.get(LIMIT):
+            return None
+        if math.isfinite(self._state.most_rps(choice)):
+            return None
+        return self._sights.of(screened.setup, screened.figures[LIMIT], seconds)
 
     def _learn_time(self, began_ns: int, rate_rps: float, choice: Choice) -> None:
         """What a trial takes beyond its blocks: starts of servers."""
