@@ -39,11 +39,15 @@ def test_the_simulated_queue_follows_lindley() -> None:
     assert found["latency_p50_ms"] == pytest.approx(
         np.sort(latencies)[gates.REQUESTS // 2 - 1] / 1e6, rel=1e-6
     )
-    assert found["latency_p99_ms"] == pytest.approx(np.sort(latencies)[990 - 1] / 1e6, rel=1e-6)
+    assert found["latency_p99_ms"] == pytest.approx(
+        np.sort(latencies)[99 * gates.REQUESTS // 100 - 1] / 1e6, rel=1e-6
+    )
 
 
 def test_simulated_gates_stop_what_is_slower_and_nothing_else() -> None:
-    assert [gates.simulated(1.0, seed)[0] for seed in range(3)] == ["pass"] * 3
+    alike = [gates.simulated(1.0, seed)[0] for seed in range(3)]
+    assert "regression" not in alike
+    assert alike.count("pass") >= 2
     assert [gates.simulated(1.05, seed)[0] for seed in range(3)] == ["regression"] * 3
 
 

@@ -145,7 +145,7 @@ def test_a_generator_whose_caller_is_gone_ends() -> None:
     reading, writing = os.pipe()
     seen = threading.Event()
     with ScriptedTarget(answering_until(1, seen.set)) as target:
-        job = msgspec.json.encode(job_for(target.name, ENDLESS))
+        job = msgspec.json.encode([job_for(target.name, ENDLESS)])
         with subprocess.Popen(
             [sys.executable, "-c", caller, str(writing)], stdin=subprocess.PIPE, pass_fds=[writing]
         ) as running:
