@@ -24,6 +24,7 @@ SERVICE = """
 inputs: [{name: text, datatype: BYTES, shape: [1]}]
 outputs: [{name: vector, datatype: FP32, shape: [-1, -1]}, {name: num_tokens, datatype: INT64, shape: [-1]}]
 models: {encoder: {file: encoder.onnx}}
+slo: {deadline: 60s}  # the test is of names, not of how fast this machine is just now
 """
 
 
