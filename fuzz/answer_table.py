@@ -57,18 +57,22 @@ TOKENS = [
 ]  # fmt: skip
 
 
-def check(data: bytes) -> None:
-    """A table in which every key that was written finds a whole answer or none; or an error that names the file."""
+def check(data: bytes) -> bool:
+    """A table in which every key that was written finds a whole answer or none; or an error that names the file.
+
+    True: the former.
+    """
     _PATH.write_bytes(data)
     try:
         table = read_answers(_PATH, _HASH, _SIGNATURE)
     except TableError as error:
         if error.reason not in ("unreadable", "mismatch") or len(str(error)) > _LONGEST_MESSAGE:
             raise AssertionError(f"{error.reason}: {len(str(error))} characters") from error
-        return
+        return False
     for keys in ([key] for key in _KEYS):
         _check_found(table, keys)
     _check_found(table, _KEYS)
+    return True
 
 
 def _check_found(table: AnswerTable, keys: list[bytes]) -> None:

@@ -38,15 +38,18 @@ _folder = tempfile.TemporaryDirectory()
 _PATH = Path(_folder.name, f"certified-{os.getpid()}.yaml")
 
 
-def check(data: bytes) -> None:
-    """A certificate that a guard can keep to, and that is read back as it is; or an error that names the file."""
+def check(data: bytes) -> bool:
+    """A certificate that a guard can keep to, and that is read back as it is; or an error that names the file.
+
+    True: the former.
+    """
     _PATH.write_bytes(data)
     try:
         found = read_certificate(_PATH)
     except SpecError as error:
         if not str(error).startswith(str(_PATH)) or len(str(error)) > _LONGEST_MESSAGE + len(str(_PATH)):
             raise AssertionError(f"{len(str(error))} characters: {str(error)[:200]!r}") from error
-        return
+        return False
     _PATH.write_text(certificate_text(found))
     if read_certificate(_PATH) != found:
         raise AssertionError(f"not as it was written: {found}")
@@ -59,3 +62,4 @@ def check(data: bytes) -> None:
         for _ in range(3):
             guard.learn(lost)
     guard.learn_kept(5)
+    return True

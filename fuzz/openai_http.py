@@ -98,8 +98,11 @@ def _write(folder: Path, name: str) -> Path:
     return path
 
 
-def check(data: bytes) -> None:
-    """One whole answer in OpenAI's form, which says what is wrong and of whose making; and the worker goes on."""
+def check(data: bytes) -> int:
+    """One whole answer in OpenAI's form, which says what is wrong and of whose making; and the worker goes on.
+
+    Returns: its status.
+    """
     world = _world()
     front = world.front
     where = data[0] if data else 0
@@ -123,6 +126,7 @@ def check(data: bytes) -> None:
     ):
         raise AssertionError(f"something stayed: {front.complaints}")
     world.count()
+    return answers[0].status
 
 
 def _check_answer(answer: Answer) -> None:

@@ -37,14 +37,17 @@ TOKENS = [
 ]  # fmt: skip
 
 
-def check(data: bytes) -> None:
-    """An answer that is whole, or none; never an error."""
+def check(data: bytes) -> bool:
+    """An answer that is whole, or none; never an error.
+
+    True: the former.
+    """
     entry = data[1:]
     if data[:1] == b"\1":
         entry = shared_entry._MARK + shared_entry._check(entry) + entry
     found = decode_entry(_KEY, entry, _NOW_NS, _WALL_NS)
     if found is None:
-        return
+        return False
     if found.rows < 1 or found.stored_ns > _NOW_NS or found.num_bytes > _LARGEST:
         raise AssertionError(f"rows {found.rows}, stored at {found.stored_ns}, {found.num_bytes} bytes")
     again = encode_entry(_KEY, found, _NOW_NS - found.stored_ns, _WALL_NS)
@@ -54,3 +57,4 @@ def check(data: bytes) -> None:
     for name, array in found.tensors.items():
         if same.tensors[name].tobytes() != array.tobytes() and not array.dtype.hasobject:
             raise AssertionError(f"{name} is another one")
+    return True

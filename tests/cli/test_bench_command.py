@@ -75,6 +75,8 @@ def test_unknown_runs_and_targets_are_told_in_one_line(tmp_path: Path) -> None:
         (("--slo", "p99:5"), "--slo: expected a duration"),
         (("--tag", "main"), "--tag 'main': expected NAME=VALUE"),
         (("--until-decided",), "name a second one"),
+        (("--turn", "50ms"), "--turn is for several targets under one steady rate"),
+        (("--turn", "50"), "--turn"),
         (("--shape", "ids"), "--shape 'ids': expected NAME:SIZE"),
         (("--shape", "ids:-1"), "expected NAME:SIZE"),
     ],

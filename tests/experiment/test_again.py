@@ -37,6 +37,17 @@ def test_as_many_blocks_of_the_same_length_as_were_measured(tmp_path: Path) -> N
     assert [found.block_seed(i) for i in range(3)] == [planned.block_seed(i) for i in range(3)]
 
 
+def test_as_many_starts_as_were_measured_and_the_same_turns(tmp_path: Path) -> None:
+    store = Store()
+    planned = Workload(rate_rps=100, num_blocks=16, num_starts=16, turn_ns=50_000_000)
+    _, records = pack([block([1.0] * 4, number=i, start=i // 2 + 3) for i in range(5)])
+    one = run(workload=msgspec.to_builtins(planned), artifacts={"blocks": store.put(records)})
+    found = workload_of(one, store, tmp_path)
+    assert (found.num_blocks, found.num_starts, found.turn_ns) == (5, 3, 50_000_000)
+    older = workload_of(recorded(store, Workload(rate_rps=100)), store, tmp_path)  # it knew of neither
+    assert (older.num_starts, older.turn_ns) == (1, 0)
+
+
 @pytest.mark.parametrize("rest", ["", ":users:2.0"])
 def test_a_trace_is_put_where_it_can_be_read(tmp_path: Path, rest: str) -> None:
     store = Store()

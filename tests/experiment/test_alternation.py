@@ -9,13 +9,14 @@ import pytest
 from trivet.errors import UserError
 from trivet.experiment import alternation
 from trivet.experiment.alternation import (
-    MIN_STARTS,
     alternation_text,
     may_take_turns,
     settled_starts,
     settled_turn_ns,
 )
 from trivet.experiment.workload import Workload
+from trivet.spec.service import Service
+from trivet.stats.sequential import FIRST_VERDICT
 
 MS, S = 1_000_000, 1_000_000_000
 TWO = Workload(rate_rps=200, duration_ns=10 * S, num_blocks=16)
@@ -25,7 +26,8 @@ def recording(ready_after_ns: int = 700 * MS, *, ours: bool = True, streams: boo
     """A side of a service without caches, as far as these rules look at it."""
     server = SimpleNamespace(ready_after_ns=ready_after_ns) if ours else None
     started = SimpleNamespace(server=server, serve=(lambda: None) if ours else None)
-    side = SimpleNamespace(started=started, configuration=None, streams=streams, label="a.yaml")
+    configuration = SimpleNamespace(service=Service(name="m", models={})) if ours else None
+    side = SimpleNamespace(started=started, configuration=configuration, streams=streams, label="a.yaml")
     return SimpleNamespace(side=side)
 
 
@@ -47,12 +49,12 @@ def test_starts_take_no_longer_than_the_load() -> None:
 def test_one_side_a_server_elsewhere_and_few_blocks_have_one_start() -> None:
     assert starts(TWO, recording()) == 1
     assert starts(TWO, recording(), recording(ours=False)) == 1
-    few = msgspec.structs.replace(TWO, num_blocks=MIN_STARTS - 1)
+    few = msgspec.structs.replace(TWO, num_blocks=FIRST_VERDICT - 1)
     assert starts(few, recording(100 * MS), recording(100 * MS)) == 1
 
 
 def test_a_cache_is_not_emptied_by_starts_that_nobody_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(alternation, "remembers", lambda side: True)
+    monkeypatch.setattr(alternation, "has_fronts", lambda service: True)
     assert starts(TWO, recording(100 * MS), recording(100 * MS)) == 1
     declared = msgspec.structs.replace(TWO, num_starts=3)
     assert starts(declared, recording(), recording()) == 3
@@ -61,7 +63,7 @@ def test_a_cache_is_not_emptied_by_starts_that_nobody_asked_for(monkeypatch: pyt
 def test_a_long_first_start_may_have_profiled_so_a_second_one_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     long = recording(60 * S)
     monkeypatch.setattr(
-        alternation, "start_again", lambda one: setattr(one.side.started.server, "ready_after_ns", 700 * MS)
+        alternation, "restart", lambda one: setattr(one.side.started.server, "ready_after_ns", 700 * MS)
     )
     assert starts(TWO, long, recording()) == 14
 
@@ -103,11 +105,11 @@ def test_what_bursts_streams_or_waits_for_answers_takes_turns_block_by_block() -
     assert not may_take_turns(TWO, [recording().side])
 
 
-def test_declared_turns_are_taken_or_refused() -> None:
+def test_declared_turns_are_taken() -> None:
     assert turn_ns(msgspec.structs.replace(TWO, turn_ns=0), 5_000) == 0
-    assert turn_ns(msgspec.structs.replace(TWO, turn_ns=7 * MS), 5_000) == 7 * MS
-    with pytest.raises(UserError, match="--turn is for several targets under one steady rate"):
-        turn_ns(msgspec.structs.replace(TWO, turn_ns=MS, users=4), 5_000)
+    declared = msgspec.structs.replace(TWO, turn_ns=7 * MS)
+    assert turn_ns(declared, 5_000) == 7 * MS
+    assert settled_turn_ns(declared, [recording().side], 5_000) == 0  # one side of it, replayed alone
 
 
 def test_the_user_is_told() -> None:

@@ -149,6 +149,11 @@ def test_a_round_fits_the_budget(
     assert not found.until_decided
 
 
-def test_a_start_would_empty_a_cache_so_a_round_is_one() -> None:
-    found = round_workload(Workload(rate_rps=800), 2, 300 * SECOND, remembers=True)
+def test_sides_take_turns_though_the_baseline_was_measured_alone() -> None:
+    alone = Workload(rate_rps=800, turn_ns=0, num_starts=1)
+    assert round_workload(alone, 2, 300 * SECOND).turn_ns is None
+
+
+def test_what_cannot_be_started_often_is_started_once_a_round() -> None:
+    found = round_workload(Workload(rate_rps=800), 2, 300 * SECOND, starts_often=False)
     assert (found.num_starts, found.num_blocks) == (1, 5)

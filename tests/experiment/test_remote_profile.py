@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from numpy.typing import NDArray
 
 from benchmarks import models as build
 from tests.support.server import ServerProcess
@@ -174,22 +175,28 @@ def test_of_a_hybrid_the_local_part_is_measured_alone(models: Path, tmp_path: Pa
     assert remote.rules.retry is not None
 
 
+def told(sent_ns: NDArray[np.int64], took_ms: int, statuses: list[int], upstreams: list[str]) -> RowColumns:
+    """Rows whose engine took 5 ms; the first ones, of good status, were answered by these upstreams."""
+    num = len(sent_ns)
+    return RowColumns.of(
+        RowsHeader(writer="test", clock="virtual"),
+        num,
+        intended_ns=sent_ns,
+        sent_ns=sent_ns,
+        first_byte_ns=sent_ns + took_ms * MS,
+        done_ns=sent_ns + took_ms * MS,
+        compute_ns=5 * MS,
+        status=np.array(statuses),
+        outcome=["ok" if status == 200 else "failed" for status in statuses],
+        upstream=upstreams + [""] * (num - len(upstreams)),
+        batch_size=1,
+    )
+
+
 def test_the_load_of_an_upstream_is_its_own_tries_over_the_time() -> None:
     """Ten rows of 5 ms one after the other, each of them beside another one: two at once."""
     sent = np.repeat(np.arange(10) * 5 * MS, 2)
-    rows = RowColumns.of(
-        RowsHeader(writer="test", clock="virtual"),
-        20,
-        intended_ns=sent,
-        sent_ns=sent,
-        first_byte_ns=sent + 5 * MS,
-        done_ns=sent + 5 * MS,
-        compute_ns=5 * MS,
-        status=np.array([200] * 18 + [502, 504]),
-        outcome=["ok"] * 18 + ["failed", "failed"],
-        upstream=["a", "b"] * 9 + ["", ""],
-        batch_size=1,
-    )
+    rows = told(sent, 5, statuses=[200] * 18 + [502, 504], upstreams=["a", "b"] * 9)
     times = remote_times([LivePoint(rows, 18, 0, 0)], ["a", "b"], 7)
     assert times.call_ns == 7
     assert {
@@ -248,19 +255,7 @@ def test_each_remote_model_is_asked_where_its_requests_end(models: Path, tmp_pat
 def test_failures_of_a_model_before_are_not_the_later_ones() -> None:
     """Of 100 requests 30 fail; the model before fails 20 of 100 by itself."""
     sent = np.arange(100) * 10 * MS
-    rows = RowColumns.of(
-        RowsHeader(writer="test", clock="virtual"),
-        100,
-        intended_ns=sent,
-        sent_ns=sent,
-        first_byte_ns=sent + 9 * MS,
-        done_ns=sent + 9 * MS,
-        compute_ns=5 * MS,
-        status=np.array([200] * 70 + [502] * 30),
-        outcome=["ok"] * 70 + ["failed"] * 30,
-        upstream=["a"] * 70 + [""] * 30,
-        batch_size=1,
-    )
+    rows = told(sent, 9, statuses=[200] * 70 + [502] * 30, upstreams=["a"] * 70)
     point = LivePoint(rows, 70, 0, 0)
     times = remote_times([point], ["a"], 0, 0.2)
     assert times.tries["a"][1].failed == [(5 * MS, "status")] * 10  # 4 ms of the 9 were before

@@ -10,8 +10,8 @@ from trivet.catalog.records import Figure
 from trivet.errors import UserError
 from trivet.experiment.compare import Comparison, compare
 from trivet.report.pictures.distributions import draw
-from trivet.report.text import FIRST_VERDICT, comparison_text, density_lines, figures_text
-from trivet.stats.sequential import PairedSequence
+from trivet.report.text import comparison_text, density_lines, figures_text
+from trivet.stats.sequential import FIRST_VERDICT, PairedSequence
 
 __all__ = ["catalog"]  # a fixture of another module
 

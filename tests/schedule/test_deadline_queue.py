@@ -31,7 +31,9 @@ def check(queue: Queue, expected: list[Job]) -> None:
 
 @given(JOBS)
 def test_jobs_stand_in_order_of_deadline_then_arrival(parts: list[tuple[int, int]]) -> None:
-    check(*filled(parts))
+    queue, expected = filled(parts)
+    assert [job.deadline_ns for job in queue.jobs] == sorted(deadline for deadline, _ in parts)
+    check(queue, expected)
 
 
 @given(JOBS, st.integers(0, 30), st.integers(0, 30))

@@ -97,6 +97,10 @@ def workload_of(options: Mapping[str, Any], num_targets: int) -> Workload:
         raise UserError("--rate is an open loop and --users a closed one: give one of them")
     if options["until_decided"] and num_targets < 2:
         raise UserError("--until-decided compares two targets: name a second one")
+    if options["turn"] is not None and (
+        num_targets < 2 or options["users"] or options["scenario"] != "steady"
+    ):
+        raise UserError("--turn is for several targets under one steady rate: leave it out")
     try:
         return msgspec.convert(values, Workload)
     except msgspec.ValidationError as error:

@@ -1,8 +1,9 @@
 """How the sides of a comparison alternate: how often they are started, and how quickly their turns follow each other.
 
-Starts of one program differ by more than blocks of one start show: what is repeated must be the level that varies.
-A machine's speed wanders at every scale of time: the sooner the other side's turn comes, the more of that both share. But a
-turn must be long beside the queue that the load makes, or it shows a load that never comes to its own.
+What is particular to one start (addresses, memory, the order of things) all of its blocks have in common, and no number
+of them shows it: what is repeated must be the level that varies. A machine's speed wanders at every scale of time: the
+sooner the other side's turn comes, the more of that both share. But a turn must be long beside the queue that the load
+makes, or it shows a load that never comes to its own.
 
 Source: Kalibera & Jones (2013), "Rigorous benchmarking in reasonable time".
 """
@@ -12,19 +13,18 @@ from collections.abc import Sequence
 from trivet.errors import UserError
 from trivet.experiment.probe import NUM_USERS
 from trivet.experiment.recording import Recording
-from trivet.experiment.session import start_again
+from trivet.experiment.session import restart
 from trivet.experiment.side import Side
 from trivet.experiment.simulating.fronts import has_fronts
 from trivet.experiment.workload import Workload
 from trivet.load.arrivals import NS
+from trivet.spec.configuration import Configuration
+from trivet.stats.sequential import FIRST_VERDICT
 
-MIN_STARTS = 9  # of which the first verdict is possible: with fewer, pairs of blocks of one start tell more
 LONG_START_NS = 5_000_000_000
 MIN_TURN_NS = 50_000_000
 NUM_RELAXATIONS = 25  # of a turn: about 1 / (capacity * (1 - load)^2) each, the time in which a queue forgets
-NUM_IN_PROBE = (
-    2 * NUM_USERS
-)  # answers of the probe in a turn: what takes long and runs side by side takes its time
+NUM_IN_PROBE = 2 * NUM_USERS  # answers of the probe in a turn: what runs side by side may take long
 MAX_LOAD = 0.8  # of the capacity: beyond it a queue outlasts turns
 MIN_TURNS = 4  # of each side in a block
 _WITHOUT_MEMORY = ("poisson", "constant", "gamma")  # arrivals whose bursts are no longer than a turn
@@ -41,12 +41,12 @@ def settled_starts(workload: Workload, recordings: Sequence[Recording]) -> int:
     if num is not None:
         _check(num, workload, sides)
         return num
-    if len(sides) < 2 or workload.num_blocks < MIN_STARTS or not all(map(_can_restart, sides)):
-        return 1
-    if any(map(remembers, sides)):
+    configurations = [side.configuration for side in sides]
+    if len(sides) < 2 or workload.num_blocks < FIRST_VERDICT or not can_start_often(configurations):
         return 1
     room = workload.duration_ns * len(sides) // max(1, _start_ns(recordings))
-    return min(workload.num_blocks, room) if room >= MIN_STARTS else 1
+    # With fewer starts than a verdict takes, pairs of blocks of one start tell more.
+    return min(workload.num_blocks, room) if room >= FIRST_VERDICT else 1
 
 
 def may_take_turns(workload: Workload, sides: Sequence[Side]) -> bool:
@@ -65,10 +65,9 @@ def settled_turn_ns(workload: Workload, sides: Sequence[Side], highest_rps: floa
     """The length of a turn: as declared; else as short as the load allows; 0: each block is a turn.
 
     Args: highest_rps: what the slowest side can do.
-    Raises: UserError: turns are declared of a load that cannot take any.
     """
-    if workload.turn_ns and (len(sides) < 2 or workload.users is not None or workload.scenario != "steady"):
-        raise UserError("--turn is for several targets under one steady rate: leave it out, or give 0s")
+    if len(sides) < 2:  # a side of a comparison that is replayed alone has nobody to take turns with
+        return 0
     if not may_take_turns(workload, sides):
         return workload.turn_ns or 0
     load = (workload.rate_rps or highest_rps) / highest_rps
@@ -85,9 +84,14 @@ def alternation_text(num_starts: int, turn_ns: int) -> str:
     return f"{starts}; they take turns " + (f"of {turn_ns / 1e6:g} ms" if turn_ns else "block by block")
 
 
-def remembers(side: Side) -> bool:
+def remembers(configuration: Configuration | None) -> bool:
     """Whether it has a cache that outlives a request."""
-    return side.configuration is not None and has_fronts(side.configuration.service)
+    return configuration is not None and has_fronts(configuration.service)
+
+
+def can_start_often(configurations: Sequence[Configuration | None]) -> bool:
+    """Whether all sides are started here, and lose nothing by being started again. None: of a server that runs elsewhere."""
+    return None not in configurations and not any(map(remembers, configurations))
 
 
 def _check(num: int, workload: Workload, sides: Sequence[Side]) -> None:
@@ -95,28 +99,25 @@ def _check(num: int, workload: Workload, sides: Sequence[Side]) -> None:
         return
     if workload.scenario != "steady":
         raise UserError(
-            f"--starts {num}: scenario {workload.scenario} is offered to one start; only steady load to several"
+            f"--starts {num}: scenario {workload.scenario} is offered to one start, only steady load to several; "
+            "leave --starts out"
         )
     if num > workload.num_blocks:
         raise UserError(
             f"--starts {num}: there are {workload.num_blocks} blocks; give --blocks {num} or more"
         )
     for side in sides:
-        if not _can_restart(side):
+        if side.configuration is None:
             raise UserError(
-                f"--starts {num}: {side.label} was not started here, so it cannot be started again"
+                f"--starts {num}: {side.label} was not started here, so it cannot be started again; leave --starts out"
             )
-
-
-def _can_restart(side: Side) -> bool:
-    return side.started.serve is not None
 
 
 def _start_ns(recordings: Sequence[Recording]) -> int:
     """Of all sides together. A long first start may have profiled its models: a second one tells."""
     for recording in recordings:
         if _ready_after_ns(recording) > LONG_START_NS:
-            start_again(recording)
+            restart(recording)
     return sum(map(_ready_after_ns, recordings))
 
 

@@ -280,7 +280,9 @@ def _slo_latency_ns(run: Run) -> int | None:
 def _notes(a: Run, b: Run, paired: bool, num_starts: int) -> list[str]:
     notes = []
     if num_starts == 1:
-        notes.append("each side is one start, and starts of one program differ by a percent or so")
+        notes.append(
+            "each side is one start, and what is particular to that one is not told apart: see --starts of bench"
+        )
     if not paired and a.group and a.group == b.group:
         notes.append(
             "these runs were interleaved, but fewer than two pairs of blocks are valid on both sides"

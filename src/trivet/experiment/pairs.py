@@ -51,8 +51,8 @@ def observations(
 ) -> list[dict[str, float]]:
     """What a test counts: log(b / a) by figure, of each start where the sides were started several times, else of each pair.
 
-    Blocks of one start have in common how fast that start came out, which no number of them shows: the mean over them is
-    one observation. It has the figures that all of its blocks have.
+    Blocks of one start have in common what is particular to it, which no number of them shows: the mean over them is one
+    observation. It has the figures that all of its blocks have.
     """
     ratios = [log_ratios(block_values(a, slo_latency_ns), block_values(b, slo_latency_ns)) for a, b in pairs]
     by_start: dict[int, list[dict[str, float]]] = {}

@@ -36,7 +36,7 @@ class Recording:
     blocks: list[Measured] = field(default_factory=list)
     judged: Judged | None = None
     answer_bytes: float = 0.0  # of an answer's body, on average
-    start: int = 0  # how often its server was started again so far
+    start: int = 0  # which one of its server its next block is of
 
     def begin(self, draft: RunDraft) -> None:
         """On disk as running, before any load is offered."""

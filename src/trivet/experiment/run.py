@@ -179,7 +179,7 @@ def _carry_out(session: Session) -> tuple[RunState, str]:
             recording.keep_configuration()
             recording.keep_sources(session.workload)
             _ask(session, recording)
-            if not remembers(recording.side):
+            if not remembers(recording.side.configuration):
                 _judge(session, recording)
         if session.settings.measure_floor:
             with wish_to_stop() as wish:  # it takes a second or two: to the end, and no further
@@ -194,7 +194,9 @@ def _carry_out(session: Session) -> tuple[RunState, str]:
             else:
                 offer_scenario(session)
         for recording in session.recordings:
-            if remembers(recording.side):  # its cache would know the rows of the load from this pass
+            if remembers(
+                recording.side.configuration
+            ):  # its cache would know the rows of the load from this pass
                 _judge(session, recording)
     except KeyboardInterrupt:
         return "partial", "stopped with Ctrl-C"

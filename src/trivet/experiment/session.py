@@ -87,7 +87,7 @@ def offer_blocks(session: Session) -> None:
         seed=session.workload.seed,
         until_decided=session.workload.until_decided,
         num_starts=session.workload.num_starts or 1,
-        restart=lambda key: start_again(by_key[key]),
+        restart=lambda key: _start_again(by_key[key]),
     )
 
 
@@ -111,7 +111,13 @@ def _measured_block(session: Session, recordings: Sequence[Recording], block: in
     return found
 
 
-def start_again(recording: Recording) -> None:
+def _start_again(recording: Recording) -> None:
+    """The next start of a side, which the blocks that follow are of."""
+    restart(recording)
+    recording.start += 1
+
+
+def restart(recording: Recording) -> None:
     """A side's server once more, in new processes that have answered a few requests.
 
     Raises: UserError: it does not start again, or gives no answer; names the side.
@@ -121,7 +127,6 @@ def start_again(recording: Recording) -> None:
         made.started.restart()
     except StartError as error:
         raise UserError(f"{made.label}: {error}") from None
-    recording.start += 1
     ask_alone(made, NUM_WARMING)
 
 

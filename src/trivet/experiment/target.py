@@ -66,7 +66,7 @@ class Started:
         """The same in new processes, at another port. Raises: StartError: it did not become ready again."""
         if self.server is None or self.serve is None:
             raise ValueError(f"{self.subject.text} was not started here, so it cannot be started again")
-        old = self.server
+        old, self.server = self.server, None  # whatever happens, nobody stops the old one a second time
         old.ask_to_end()  # it has nothing left to do: it goes while the new one comes
         try:
             self.server = self.processes = self.serve()

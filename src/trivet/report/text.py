@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 
 from trivet.catalog.records import Figure, Run
 from trivet.experiment.compare import Compared, Comparison
+from trivet.stats.sequential import FIRST_VERDICT
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _TAIL = 0.001  # of the latencies on each side that the picture leaves out
 MAX_DIFFERENCES = 20
-FIRST_VERDICT = 9  # observations, in stats.sequential.PairedSequence at its defaults
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:

@@ -11,6 +11,7 @@ from trivet.stats.errors import EmptySampleError
 from trivet.stats.interval import Ratio
 from trivet.stats.verdict import Effect, Verdict, check_margin
 
+FIRST_VERDICT = 9  # observations, of which better or worse is possible at the defaults
 _GRID = 256  # centres that are tried on the way to a bound, before the last is refined
 _FINER = 33
 
@@ -29,7 +30,7 @@ class PairedSequence:
 
     Args: margin: ratios between 1 / (1 + margin) and 1 + margin do not matter; 0.05 is 5 %.
     min_effect: better or worse is said only of what is shown to differ by more than this share: 0 says it of any
-    difference, 0.005 also forgives what two starts of one program differ by, where a side is one process for long.
+    difference, 0.01 leaves out what nobody acts on.
     Raises: ValueError: a margin or alpha out of its range.   Source: _sign_bets.py.
     """
 

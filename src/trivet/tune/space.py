@@ -87,10 +87,8 @@ class Space:
         return all(self._fits(choice, model, workers) for model in self.base.service.models)
 
     def _fits(self, choice: Choice, model: str, workers: int) -> bool:
-        if (
-            self.base.service.models[model].remote is not None
-        ):  # none of its levers is searched, and it takes no core
-            return True
+        if self.base.service.models[model].remote is not None:
+            return True  # none of its levers is searched, and it takes no core
 
         def value(lever: str) -> Value | None:
             return choice.get(self.name_of(lever, model))

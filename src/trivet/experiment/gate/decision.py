@@ -90,7 +90,7 @@ class Decision:
         """One for each figure, in the order of the margins."""
         if not self.num_pairs:
             return [
-                Finding(name, "not enough data", "no start was measured on both sides")
+                Finding(name, "not enough data", "no start was measured on both sides; the notes say why")
                 for name in self.margins
             ]
         intervals, verdicts = self._family.intervals(), self._family.verdicts()

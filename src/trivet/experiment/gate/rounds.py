@@ -7,25 +7,23 @@ import msgspec
 import numpy as np
 
 from trivet.catalog.catalog import Catalog
+from trivet.experiment.alternation import can_start_often
 from trivet.experiment.gate.decision import Finding, accuracy_finding
 from trivet.experiment.gate.gate import Round
-from trivet.experiment.pairs import block_values
+from trivet.experiment.pairs import block_values, mean_of
 from trivet.experiment.replay.check_answers import MIN_ANSWERED
 from trivet.experiment.run import Finished, Settings, run
-from trivet.experiment.simulating.fronts import has_fronts
 from trivet.experiment.target import Subject
 from trivet.experiment.workload import Workload
 from trivet.stats.proportion import paired_difference
 
 BASELINE, CANDIDATE = "baseline", "candidate"
-NUM_STARTS = (
-    5  # of each side in a round, with a block for each: starts of one program differ more than its blocks do
-)
+NUM_STARTS = 5  # of each side in a round, with a block for each
 REQUESTS = 1000  # of a block: its p99 is the tenth worst
 MIN_BLOCK_NS, MAX_BLOCK_NS = 500_000_000, 2_000_000_000
 SHORTEST_NS = 100_000_000  # where the budget has no room for more: it will decide nothing, and says so soon
 OVERHEAD_NS = (
-    1_500_000_000  # of a block beside its load: the server's start, warm-up, and the load generator's start
+    1_500_000_000  # of a block beside its load: starts of the server and of the load generator, warm-up
 )
 
 
@@ -40,9 +38,11 @@ def rounds(
     say: Callable[[str], None] = lambda text: None,
 ) -> Callable[[int], Round]:
     """What `gate` calls. Args: sides: by their names in the rounds' blocks: baseline, candidate, and earlier ones."""
-    load = round_workload(workload, len(sides), budget_ns, any(map(_remembers, sides.values())))
+    often = can_start_often([subject.configuration for subject in sides.values()])
+    load = round_workload(workload, len(sides), budget_ns, starts_often=often)
 
     def measure(index: int) -> Round:
+        nonlocal load
         # Accuracy does not depend on the round: once is enough.
         settings = Settings(
             command=tuple(command),
@@ -53,19 +53,18 @@ def rounds(
         )
         seeded = msgspec.structs.replace(load, seed=load.seed + index)
         finished = run(list(sides.values()), seeded, catalog=catalog, settings=settings, say=say)
+        load = msgspec.structs.replace(load, turn_ns=finished[0].workload.turn_ns)  # found once
         return round_of(dict(zip(sides, finished, strict=True)))
 
     return measure
 
 
-def _remembers(subject: Subject) -> bool:
-    return subject.configuration is not None and has_fronts(subject.configuration.service)
-
-
-def round_workload(workload: Workload, num_sides: int, budget_ns: int, remembers: bool = False) -> Workload:
+def round_workload(
+    workload: Workload, num_sides: int, budget_ns: int, *, starts_often: bool = True
+) -> Workload:
     """The load in blocks long enough for a p99, and shorter where half the budget would not hold a round of them.
 
-    Args: remembers: a side has a cache, which a start would empty: then a round is one start, and one observation.
+    Args: starts_often: each block has servers of its own; else a round is one start, and one observation.
     """
     rate_rps = workload.rate_rps or REQUESTS
     wanted_ns = round(min(MAX_BLOCK_NS, max(MIN_BLOCK_NS, REQUESTS / rate_rps * 1e9)))
@@ -78,7 +77,8 @@ def round_workload(workload: Workload, num_sides: int, budget_ns: int, remembers
         num_blocks=num_blocks,
         duration_ns=block_ns * num_blocks,
         until_decided=False,
-        num_starts=1 if remembers else num_blocks,
+        num_starts=num_blocks if starts_often else 1,
+        turn_ns=None,  # whatever it was when the baseline was measured, alone or not
         scenario="steady",
     )
 
@@ -114,11 +114,10 @@ def _geometric_means(blocks: Sequence[Mapping[str, Mapping[str, float]]]) -> dic
     """Of the blocks of one start: by side, of every figure that is positive in each."""
     means: dict[str, dict[str, float]] = {}
     for side in blocks[0]:
-        parts = [block[side] for block in blocks]
-        names = [name for name in parts[0] if all(part.get(name, 0.0) > 0 for part in parts)]
-        means[side] = {
-            name: math.exp(sum(math.log(part[name]) for part in parts) / len(parts)) for name in names
-        }
+        logs = [
+            {name: math.log(value) for name, value in block[side].items() if value > 0} for block in blocks
+        ]
+        means[side] = {name: math.exp(mean) for name, mean in mean_of(logs).items()}
     return means
 
 

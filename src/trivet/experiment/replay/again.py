@@ -32,10 +32,9 @@ def workload_of(recorded: Run, store: RecordStore, folder: Path, data: Path | No
     except msgspec.ValidationError as error:
         raise UserError(f"the workload of run {recorded.id} cannot be read: {error}") from None
     num, num_starts = found.num_blocks, found.num_starts or 1  # before starts were counted, there was one
-    if found.scenario == "steady" and (
-        blocks := blocks_of(recorded, store)
-    ):  # others make their blocks themselves
-        num, num_starts = len(blocks), 1 + max(block.start for block in blocks)
+    blocks = blocks_of(recorded, store)
+    if blocks and found.scenario == "steady":  # others make their blocks themselves
+        num, num_starts = len(blocks), len({block.start for block in blocks})
     asking, arrivals = found.asking, found.arrivals
     if asking.inputs:
         path = folder / f"inputs{Path(asking.inputs).suffix}"

@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from trivet.pipeline.semantic.looking import Answer
 from trivet.pipeline.semantic.spending import horizon
 
-_SEEN = (
-    3.0  # audits expected among wrong answers that would take the whole budget: none in one case of twenty
-)
+# Audits expected among wrong answers that would take the whole budget: none in one case of twenty.
+_SEEN = 3.0
 _MOST_AUDITED = 0.5
 _NOVEL = 2.0  # times as novel as what is given on average: from there on a proposal is audited more
 _MOST_ANSWERS = 50_000  # of which is known when they were audited
@@ -33,9 +32,8 @@ class Audits:
         self._share = least
         self._deviation = 1.0
         self._novel = math.inf
-        self._strata: dict[
-            Answer, tuple[float, float]
-        ] = {}  # how far it is, and the place of its audit; of 1
+        # How far the stratum of an answer is, and the place of its audit in it; of 1.
+        self._strata: dict[Answer, tuple[float, float]] = {}
 
     def aim(self, num_requests: int, claims: NDArray[np.float64], novelties: NDArray[np.float64]) -> None:
         """Args: claims, novelties: of answers as they will be given, shape (n,), n >= 1, each above 0."""
