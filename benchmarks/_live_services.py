@@ -37,18 +37,15 @@ _SENTENCES = 64
 
 def magika(folder: Path) -> Path:
     """Google's file-type model and files of this machine, labelled by extensions that can mean only one thing."""
-    from demo.file_types import LABEL_OF_EXTENSION, FileTypes, files_of_this_machine
+    from demo.file_types import FileTypes
+    from demo.labelled_files import labelled_files, roots_of_this_machine
 
     model = FileTypes()
-    files = files_of_this_machine(1_500)
-    np.savez(
-        folder / "rows.npz",
-        bytes=np.stack([model.features(path) for path in files]),
-        label=np.array([LABEL_OF_EXTENSION[path.suffix] for path in files]),
-    )
+    found = labelled_files(roots_of_this_machine(), model.features)
+    labels = np.array([file.label for file in found.files])
+    np.savez(folder / "rows.npz", bytes=found.features, label=labels)
     (folder / "model.onnx").write_bytes(model.path.read_bytes())
-    names = [model.label(np.eye(214)[place]) for place in range(214)]
-    (folder / "labels.txt").write_text("\n".join(names) + "\n")
+    (folder / "labels.txt").write_text("".join(f"{label}\n" for label in model.labels))
     return _written(folder, "file-type", "bytes: bytes", "60ms", decode="{by: argmax, labels: labels.txt}")
 
 

@@ -23,7 +23,7 @@ from benchmarks._options import parser
 from benchmarks._tables import Goal, goal_table, markdown_table
 from trivet.catalog.catalog import Catalog
 from trivet.experiment.compare import blocks_of
-from trivet.experiment.measured import measure_result
+from trivet.experiment.measured import Weighed, measure_together
 from trivet.load.job import ClosedLoop, Job
 from trivet.load.null_target import REQUEST, null_target
 from trivet.load.process import offer_from
@@ -50,15 +50,10 @@ def main(args: Sequence[str] = ()) -> int:
 
         def recorded(seed: int) -> Measurement:
             wanted = msgspec.structs.replace(job(seed), keep_answers=True)
-            _, result = measure_result(
-                wanted,
-                block=0,
-                processes=None,
-                core=client_core,
-                on_progress=lambda progress: None,
-                labels={"service": "null"},
-                is_pinned=True,
+            side = Weighed(
+                job=wanted, on_progress=lambda progress: None, labels={"service": "null"}, is_pinned=True
             )
+            ((_, result),) = measure_together([side], client_core)
             return _usable(measurement_of(result))
 
         sides: dict[str, Callable[[int], Measurement]] = {

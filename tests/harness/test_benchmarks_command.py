@@ -1,15 +1,18 @@
+import importlib
+import pkgutil
 from pathlib import Path
 
 import pytest
 
+import benchmarks
 from benchmarks.__main__ import find, main
 
 
 def test_every_benchmark_of_the_folder_asks_a_question() -> None:
-    benchmarks = find()
-    assert "load_floor" in benchmarks
-    assert all(benchmark.question.strip() for benchmark in benchmarks.values())
-    assert not any(name.startswith("_") for name in benchmarks)
+    found = find()
+    assert "load_floor" in found
+    assert all(benchmark.question.strip() for benchmark in found.values())
+    assert not any(name.startswith("_") for name in found)
 
 
 def test_files_are_read_and_not_imported(tmp_path: Path) -> None:
@@ -22,6 +25,13 @@ def test_files_are_read_and_not_imported(tmp_path: Path) -> None:
         ("quick", "How fast?", True),
         ("slow", "Why?", False),
     ]
+
+
+def test_every_module_finds_what_it_imports() -> None:
+    modules = [module.name for module in pkgutil.iter_modules(benchmarks.__path__) if not module.ispkg]
+    assert "recording_cost" in modules
+    for name in modules:
+        assert importlib.import_module(f"benchmarks.{name}").__doc__
 
 
 def test_the_list_shows_each_question(capsys: pytest.CaptureFixture[str]) -> None:

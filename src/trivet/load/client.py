@@ -126,8 +126,11 @@ class Client:
     def _turns(self) -> Iterator[None]:
         """The loop, which stops after each turn for who else wants one, until every request has ended."""
         record, poll, by_fd, receive = self._record, self._epoll.poll, self._by_fd, self._receive
+        last_ns, was_busy = record.start_ns, False
         while self._num_done < len(record.intended_ns):
             now = now_ns()
+            if was_busy:
+                record.busy_ns += now - last_ns
             num_before = self._next
             self._send_due(now)
             events = poll(0, MAX_EVENTS)
@@ -141,8 +144,7 @@ class Client:
                     self._on_event(connection, mask)
             if now >= self._look_ns:
                 self._look(now)
-            if events or self._next > num_before:
-                record.busy_ns += now_ns() - now
+            last_ns, was_busy = now, bool(events) or self._next > num_before
             yield
         record.end_ns = now_ns()
         if self._monitor is not None:
