@@ -1,7 +1,7 @@
 """Comparisons with real servers whose truth is known: the same service twice, and one whose model does 5 % more work.
 
 Each comparison is made as `trivet bench A B --until-decided` makes it: servers started anew for each block, sides that take
-turns within it, and an end where p50 or p99 are told apart.
+turns within it, and an end where a figure is told apart, or p50 and p99 are equivalent.
 """
 
 import sys
@@ -30,10 +30,10 @@ _WRONG = ("better", "worse")
 
 
 def main(args: Sequence[str] = ()) -> int:
-    made = parser("live_comparisons", QUESTION, seconds=20, blocks=_NUM_ALIKE)
+    made = parser("live_comparisons", QUESTION, seconds=24, blocks=_NUM_ALIKE)
     made.add_argument("--rate", type=float, default=200.0, help="requests a second [200]")
     made.add_argument(
-        "--pairs", type=int, default=20, help="pairs of blocks, each on a start of its own [20]"
+        "--pairs", type=int, default=16, help="pairs of blocks, each on a start of its own [16]"
     )
     made.add_argument("--only", choices=["alike", "slower"], help="one of the two questions")
     options = made.parse_args(args)

@@ -86,9 +86,9 @@ def test_starts_that_cannot_be_are_refused(
 @pytest.mark.parametrize(
     ("rate_rps", "highest_rps", "expected_ms"),
     [
-        (200, 5_000, 50),  # far from its capacity: the shortest
-        (200, 500, 139),  # 25 times 1 / (500 * 0.6^2)
-        (350, 500, 0),  # at 70 % it would be 556 ms: the block of 625 ms does not hold four
+        (200, 5_000, 20),  # far from its capacity: the shortest
+        (300, 500, 125),  # 10 times 1 / (500 * 0.4^2)
+        (350, 500, 0),  # at 70 % it would be 222 ms: the block of 625 ms does not hold four
         (450, 500, 0),  # nor does a queue at 90 % settle in a turn
         (10, 250, 128),  # 32 answers of the probe
     ],

@@ -13,7 +13,7 @@ from trivet.report.text import comparison_text
 
 
 def compare_runs(
-    first: str, second: str, *, margin: float, plot: Path | None, url: str | None, as_json: bool
+    first: str, second: str, *, margin: float | None, plot: Path | None, url: str | None, as_json: bool
 ) -> str:
     """Raises: UserError: no such run; one run twice; a picture of another kind."""
     catalog = Catalog.open(url, create=False)

@@ -22,8 +22,8 @@ from trivet.spec.configuration import Configuration
 from trivet.stats.sequential import FIRST_VERDICT
 
 LONG_START_NS = 5_000_000_000
-MIN_TURN_NS = 50_000_000
-NUM_RELAXATIONS = 25  # of a turn: about 1 / (capacity * (1 - load)^2) each, the time in which a queue forgets
+MIN_TURN_NS = 20_000_000
+NUM_RELAXATIONS = 10  # of a turn: about 1 / (capacity * (1 - load)^2) each, the time in which a queue forgets
 NUM_IN_PROBE = 2 * NUM_USERS  # answers of the probe in a turn: what runs side by side may take long
 MAX_LOAD = 0.8  # of the capacity: beyond it a queue outlasts turns
 MIN_TURNS = 4  # of each side in a block

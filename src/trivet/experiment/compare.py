@@ -15,14 +15,14 @@ from trivet.experiment.measured import Measured, unpack
 from trivet.experiment.pairs import (
     ALPHA,
     LARGER_IS_BETTER,
-    MARGIN,
-    MIN_EFFECT,
+    MEMORY_MIN_EFFECT,
+    margins_of,
     observations,
+    timed_family,
     valid_pairs,
 )
 from trivet.load.popularity import EVEN
 from trivet.spec.service import SMALLER_IS_BETTER
-from trivet.stats.family import PairedFamily
 from trivet.stats.interval import Interval, Ratio
 from trivet.stats.mean import mean_of_blocks
 from trivet.stats.proportion import paired_difference
@@ -38,9 +38,6 @@ USABLE = {"complete", "partial"}  # of others no figure is a claim
 SHARES = {"accuracy", "f1", "auc", "cosine"}
 ACCURACY_MARGIN = 0.005  # half a point of a share
 ERROR_MARGIN = 0.01  # of an error such as mae, as a part of it
-# Memory is one reading of one process, repeated: its blocks tell how steady that is, not how the next start would be.
-MEMORY_MIN_EFFECT = 0.02
-MEMORY_MARGIN = 0.05
 MIN_ROWS = 10  # of labelled rows, to be compared one by one
 MIN_PAIRS_OF_SHIFT = 5
 MAX_SHIFTED = 20_000  # latencies of a side that the shift function looks at: it sorts them 400 times
@@ -82,8 +79,11 @@ class Comparison:
         return {figure.name: figure.effect.verdict for figure in self.figures if figure.effect is not None}
 
 
-def compare(catalog: Catalog, a: Run, b: Run, *, margin: float = MARGIN, alpha: float = ALPHA) -> Comparison:
-    """Args: margin: ratios within it make no difference that matters.  alpha: of any wrong better or worse.
+def compare(
+    catalog: Catalog, a: Run, b: Run, *, margin: float | None = None, alpha: float = ALPHA
+) -> Comparison:
+    """Args: margin: ratios within it make no difference that matters; None: each figure has its own, `MARGINS`.
+    alpha: of any wrong better or worse.
 
     Raises: UserError: the rows of a run are not in the catalog.
     """
@@ -123,7 +123,7 @@ def paired_effects(
     pairs: Sequence[tuple[Measured, Measured]],
     slo_latency_ns: int | None,
     *,
-    margin: float = MARGIN,
+    margin: float | None = None,
     alpha: float = ALPHA,
 ) -> dict[str, Effect]:
     """Of every figure that all blocks of both sides have.
@@ -131,28 +131,18 @@ def paired_effects(
     One promise for all of them together, and valid too where the run ended because its pairs had decided.
     """
     ratios = observations(pairs, slo_latency_ns)
-    names = [name for name in FIGURES if all(name in ratio for ratio in ratios)]
-    effects: dict[str, Effect] = {}
-    timed = [name for name in names if name != "memory_mib"]
-    if timed:
-        family = PairedFamily(
-            dict.fromkeys(timed, margin),
-            alpha=alpha,
-            smaller_is_better={name: name not in LARGER_IS_BETTER for name in timed},
-            min_effect=min(MIN_EFFECT, margin / 2),
-        )
-        for ratio in ratios:
-            family.add({name: ratio[name] for name in timed})
-        effects |= family.effects()
-    if "memory_mib" in names:
-        memory = PairedSequence(MEMORY_MARGIN, alpha=alpha, min_effect=MEMORY_MIN_EFFECT)
+    family = timed_family(ratios, margin=margin, alpha=alpha)
+    effects = {} if family is None else family.effects()
+    if ratios and all("memory_mib" in ratio for ratio in ratios):
+        allowed = margins_of(["memory_mib"], margin)["memory_mib"]
+        memory = PairedSequence(allowed, alpha=alpha, min_effect=min(MEMORY_MIN_EFFECT, allowed / 2))
         for ratio in ratios:
             memory.add(ratio["memory_mib"])
         effects["memory_mib"] = memory.effect()
     return effects
 
 
-def unpaired_effects(a: Run, b: Run, *, margin: float = MARGIN) -> dict[str, Effect]:
+def unpaired_effects(a: Run, b: Run, *, margin: float | None = None) -> dict[str, Effect]:
     """From the intervals of two runs at different times: what the ratio can be if each truth lies in its interval.
 
     Wider than the truth where both are independent, and widened once more by how much faster or slower the machine
@@ -169,8 +159,9 @@ def unpaired_effects(a: Run, b: Run, *, margin: float = MARGIN) -> dict[str, Eff
         if None in bounds or not low_a > 0:
             continue
         ratio = Ratio(second.estimate / first.estimate, low_b / high_a / drift, high_b / low_a * drift, 1)
-        verdict = verdict_of_ratio(ratio, ratio, margin, name not in LARGER_IS_BETTER)
-        found[name] = Effect(ratio, verdict, margin)
+        allowed = margins_of([name], margin)[name]
+        verdict = verdict_of_ratio(ratio, ratio, allowed, name not in LARGER_IS_BETTER)
+        found[name] = Effect(ratio, verdict, allowed)
     return found
 
 

@@ -37,16 +37,17 @@ def interleave(
     until_decided: bool = False,
     num_starts: int = 1,
     restart: Restart = lambda side: None,
+    slo_latency_ns: int | None = None,
 ) -> Mapping[str, list[Measured]]:
     """Measure every side once in each block, in turn.
 
-    Args: until_decided: end when the first two sides have been told apart, or found equivalent.
+    Args: until_decided: end when the first two sides have been told apart in a figure, or their latencies found equivalent.
     num_starts: so many parts of the blocks have servers of their own: `restart` is called for each side, in the order of
     the block that follows. Not before the first part: its servers run already.
     A block that was cut off (Ctrl-C) is the last that is measured.
     """
     found: dict[str, list[Measured]] = {side: [] for side in sides}
-    deciding, orders = Deciding(), block_orders(sides, num_blocks, seed)
+    deciding, orders = Deciding(slo_latency_ns), block_orders(sides, num_blocks, seed)
     for part in parts_of(num_blocks, num_starts):
         if num_starts > 1 and part[0] > 0:
             for side in orders[part[0]]:

@@ -1,7 +1,7 @@
 """Pairs of blocks that were measured in turn: which figures of theirs are compared, and when they have decided."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from trivet.experiment.figures import MIB, NS_PER_MS, NS_PER_S, PERCENTILES
@@ -10,11 +10,23 @@ from trivet.stats.family import PairedFamily
 from trivet.stats.percentile import percentile_ns
 
 LARGER_IS_BETTER = frozenset({"throughput_rps", "goodput_rps"})
-# Ratios within 5 % make no difference that matters; below 1 % nothing is called better or worse: however sure it is,
-# nobody acts on it.
-MARGIN, MIN_EFFECT = 0.05, 0.01
+# Ratios within it make no difference that matters. Of a median that is less than what 5 % more work shows from outside,
+# where a part of each request is not the engine's; a tail needs more room.
+MARGINS: Mapping[str, float] = {
+    "latency_p50_ms": 0.03,
+    "latency_p95_ms": 0.05,
+    "latency_p99_ms": 0.10,
+    "latency_p999_ms": 0.10,
+    "throughput_rps": 0.03,
+    "goodput_rps": 0.03,
+    "cpu_ms_per_request": 0.03,
+    "memory_mib": 0.05,
+}
+MIN_EFFECT = 0.01  # below nothing is called better or worse: however sure it is, nobody acts on it
+# Memory is one reading of one process, repeated: its blocks tell how steady that is, not how the next start would be.
+MEMORY_MIN_EFFECT = 0.02
 ALPHA = 0.01  # of any wrong "better" or "worse", over all figures and looks together
-DECIDING = ("latency_p50_ms", "latency_p99_ms")
+DECIDING = ("latency_p50_ms", "latency_p99_ms")  # equivalent in both is an end
 
 
 def block_values(measured: Measured, slo_latency_ns: int | None) -> dict[str, float]:
@@ -54,11 +66,16 @@ def observations(
     Blocks of one start have in common what is particular to it, which no number of them shows: the mean over them is one
     observation. It has the figures that all of its blocks have.
     """
-    ratios = [log_ratios(block_values(a, slo_latency_ns), block_values(b, slo_latency_ns)) for a, b in pairs]
+    ratios = [pair_ratios(a, b, slo_latency_ns) for a, b in pairs]
     by_start: dict[int, list[dict[str, float]]] = {}
     for (a, _), ratio in zip(pairs, ratios, strict=True):
         by_start.setdefault(a.record.start, []).append(ratio)
     return ratios if len(by_start) < 2 else [mean_of(blocks) for blocks in by_start.values()]
+
+
+def pair_ratios(a: Measured, b: Measured, slo_latency_ns: int | None) -> dict[str, float]:
+    """log(b / a) of every figure of a pair of blocks."""
+    return log_ratios(block_values(a, slo_latency_ns), block_values(b, slo_latency_ns))
 
 
 def mean_of(ratios: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -72,31 +89,56 @@ def log_ratios(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, floa
     return {name: math.log(b[name] / a[name]) for name in a if name in b and a[name] > 0 and b[name] > 0}
 
 
+def timed_family(
+    ratios: Sequence[Mapping[str, float]], *, margin: float | None = None, alpha: float = ALPHA
+) -> PairedFamily | None:
+    """The figures but memory that all observations have, tested together; None: there is none.
+
+    Args: margin: of every figure; None: each has its own.
+    """
+    names = [name for name in MARGINS if name != "memory_mib" and all(name in ratio for ratio in ratios)]
+    if not ratios or not names:
+        return None
+    margins = margins_of(names, margin)
+    family = PairedFamily(
+        margins,
+        alpha=alpha,
+        smaller_is_better={name: name not in LARGER_IS_BETTER for name in names},
+        min_effect=min(MIN_EFFECT, min(margins.values()) / 2),
+    )
+    for ratio in ratios:
+        family.add({name: ratio[name] for name in names})
+    return family
+
+
+def margins_of(names: Iterable[str], margin: float | None) -> dict[str, float]:
+    """Each its own. Args: margin: of all, if not None."""
+    return {name: MARGINS[name] if margin is None else margin for name in names}
+
+
 @dataclass(slots=True)
 class Deciding:
-    """Looks at each observation, and says when the latencies are decided; valid however often it is asked."""
+    """Looks at each observation, and says when they have decided: by the test that `paired_effects` makes of them.
 
-    margin: float = MARGIN
-    alpha: float = ALPHA
-    _family: PairedFamily = field(init=False)
+    So the comparison that is printed says what ended it. Valid however often it is asked.
+    """
 
-    def __post_init__(self) -> None:
-        margins = dict.fromkeys(DECIDING, self.margin)
-        self._family = PairedFamily(margins, alpha=self.alpha, min_effect=min(MIN_EFFECT, self.margin / 2))
+    slo_latency_ns: int | None = None
+    _ratios: list[dict[str, float]] = field(default_factory=list)
 
     def add(self, pairs: Sequence[tuple[Measured, Measured]]) -> None:
         """All pairs of blocks of one observation; a pair that was invalid, or without a result, counts for neither side."""
         valid = [pair for pair in pairs if not any(measured.invalid for measured in pair)]
-        ratios = [
-            ratio for a, b in valid if (ratio := log_ratios(block_values(a, None), block_values(b, None)))
-        ]
+        ratios = [ratio for a, b in valid if (ratio := pair_ratios(a, b, self.slo_latency_ns))]
         if ratios:
-            mean = mean_of(ratios)
-            self._family.add({name: mean[name] for name in DECIDING})
+            self._ratios.append(mean_of(ratios))
 
     def is_decided(self) -> bool:
-        """One of the latencies is better or worse, or all are equivalent."""
-        if not self._family.num_pairs:
+        """A figure is better or worse, or the latencies are equivalent."""
+        family = timed_family(self._ratios)
+        if family is None:
             return False
-        verdicts = set(self._family.verdicts().values())
-        return bool(verdicts & {"better", "worse"}) or verdicts == {"equivalent"}
+        verdicts = family.verdicts()
+        return bool({"better", "worse"} & set(verdicts.values())) or all(
+            verdicts.get(name) == "equivalent" for name in DECIDING
+        )

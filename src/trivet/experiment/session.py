@@ -88,6 +88,7 @@ def offer_blocks(session: Session) -> None:
         until_decided=session.workload.until_decided,
         num_starts=session.workload.num_starts or 1,
         restart=lambda key: _start_again(by_key[key]),
+        slo_latency_ns=session.workload.slo_latency_ns,
     )
 
 

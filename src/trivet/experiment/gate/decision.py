@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from trivet.experiment import pairs
+from trivet.experiment.pairs import margins_of
 from trivet.stats.family import PairedFamily
 from trivet.stats.interval import Interval, Ratio
 
@@ -18,20 +20,9 @@ EXIT_CODES: Mapping[Outcome, int] = {"pass": 0, "regression": 1, "not enough dat
 
 ALPHA = 0.01
 MIN_EFFECT = 0.01  # less is no reason to stop anybody, however sure it is
-# Under 5 % for what a 5 % slower service must not get past; a tail needs more room than a median.
-MARGINS: Mapping[str, float] = {"latency_p50_ms": 0.03, "latency_p99_ms": 0.10, "throughput_rps": 0.03}
-PAIRED = (  # what a start of each side has
-    "latency_p50_ms",
-    "latency_p95_ms",
-    "latency_p99_ms",
-    "latency_p999_ms",
-    "throughput_rps",
-    "goodput_rps",
-    "cpu_ms_per_request",
-    "memory_mib",
-)
+MARGINS = margins_of(("latency_p50_ms", "latency_p99_ms", "throughput_rps"), None)
+PAIRED = tuple(pairs.MARGINS)  # what a start of each side has
 ACCURACY_MARGIN = 0.005  # half a point
-_LARGER_IS_BETTER = frozenset({"throughput_rps", "goodput_rps"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +53,7 @@ class Decision:
         self._family = PairedFamily(
             self.margins,
             self.alpha,
-            {name: name not in _LARGER_IS_BETTER for name in self.margins},
+            {name: name not in pairs.LARGER_IS_BETTER for name in self.margins},
             min_effect=self.min_effect,
         )
         self._logs = {name: [] for name in self.margins}
