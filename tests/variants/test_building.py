@@ -17,7 +17,7 @@ from benchmarks import models as small
 from trivet.engine.onnx import OnnxEngine
 from trivet.errors import ExtraMissingError
 from trivet.spec.fields import FieldError
-from trivet.variants import builders
+from trivet.variants import builders, processor
 from trivet.variants.build import build_variants, original_of
 from trivet.variants.builder import Built, Say
 from trivet.variants.builders import builder_of
@@ -26,8 +26,8 @@ from trivet.variants.source import Source
 from trivet.variants.store import VariantStore
 from trivet.variants.variant import BuildFailure, Variant
 
-DETERMINISTIC = ["optimized", "fp16", "bf16", "int8-dynamic", "int8-static", "int8-certified"]
-OPTIONS = {"fp16": {"anyway": True}, "bf16": {"anyway": True}, "int8-certified": {"max_loss": 0.05}}
+DETERMINISTIC = ["optimized", "fp16", "int8-dynamic", "int8-static", "int8-certified"]
+OPTIONS = {"fp16": {"anyway": True}, "int8-certified": {"max_loss": 0.05}}
 
 
 @pytest.fixture
@@ -96,14 +96,24 @@ def test_without_data_what_needs_none_is_built(bare: Source, store: VariantStore
     assert isinstance(found["int8-certified"], BuildFailure)
 
 
-def test_what_the_processor_lacks_is_named_in_the_failure(bare: Source, store: VariantStore) -> None:
-    from trivet.variants import processor
-
+def test_what_the_processor_lacks_is_named_in_the_failure(
+    bare: Source, store: VariantStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, flags in (("fp16", processor.FP16), ("bf16", processor.BF16)):
+        monkeypatch.setattr(processor, "flags", frozenset)
         (found,) = build_variants([bare], [name], store)
-        assert isinstance(found, BuildFailure) == bool(processor.lacks(flags))
-        if isinstance(found, BuildFailure):
-            assert flags[0] in found.reason
+        assert isinstance(found, BuildFailure)
+        assert flags[0] in found.reason
+
+
+def test_bf16_says_what_it_needs_where_only_that_is_missing(
+    bare: Source, store: VariantStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processor, "flags", lambda: frozenset(processor.BF16))
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    (found,) = build_variants([bare], ["bf16"], store)
+    assert isinstance(found, BuildFailure)
+    assert found.reason == "bf16 needs an extra: pip install 'trivet[openvino]'"
 
 
 def test_an_excluded_variant_is_not_built(bare: Source, store: VariantStore) -> None:

@@ -63,15 +63,15 @@ def _pieces(duration_ns: int, clock: Callable[[], int]) -> list[int]:
     now = clock()
     end = now + duration_ns
     while now < end or not times:
-        _piece()
+        integer_work(_STEPS)
         last, now = now, clock()
         times.append(now - last)
     return times
 
 
-def _piece() -> int:
-    """Integer work that needs no memory: it waits for nothing but the core."""
+def integer_work(num_steps: int) -> int:
+    """Work that needs no memory: it waits for nothing but the core."""
     value = 1
-    for _ in range(_STEPS):
+    for _ in range(num_steps):
         value = value * 1103515245 + 12345 & 0x7FFFFFFF
     return value

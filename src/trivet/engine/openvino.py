@@ -28,6 +28,7 @@ _DATATYPE = {
     "bf16": "BF16",
 }
 _INT32 = 1 << 31
+PRECISION = ["trivet", "precision"]  # where a model says in what it is to be computed: "bf16", else fp32
 
 
 class OpenVinoEngine:
@@ -46,12 +47,17 @@ class OpenVinoEngine:
             "PERFORMANCE_HINT": "LATENCY",
             # Left alone, OpenVINO computes in bfloat16 where the processor can. Answers must not depend on the host:
             # a lower precision is a variant, with its accuracy measured.
+            # So it is asked for by the model's own file.
             "INFERENCE_PRECISION_HINT": "f32",
             # Pinned threads of several engines end up on the same cores.
             "ENABLE_CPU_PINNING": False,
         }
         try:
-            model = openvino.Core().compile_model(str(path), "CPU", settings)
+            core = openvino.Core()
+            read = core.read_model(str(path))
+            if read.has_rt_info(PRECISION) and read.get_rt_info(PRECISION).astype(str) == "bf16":
+                settings["INFERENCE_PRECISION_HINT"] = "bf16"
+            model = core.compile_model(read, "CPU", settings)
             self._signature = _signature(model, path)
             self._request = model.create_infer_request()
         except RuntimeError as error:  # what its C++ side raises

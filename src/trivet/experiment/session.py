@@ -1,12 +1,15 @@
 """What the steps of a run share, and the offering of its load: block by block, or by a scenario."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from trivet.catalog.catalog import Catalog
+from trivet.catalog.core_speed import CORE_SPEED, encode, watching
 from trivet.catalog.environment import Environment
 from trivet.catalog.records import RunKind
 from trivet.errors import UserError
@@ -52,6 +55,7 @@ class Settings:
 
 
 DEFAULTS = Settings()
+MAX_WATCHED = 3  # of a server's cores: they share a package, and mostly a mood
 NUM_WARMING = 4  # requests to a server that was started again: what only a first request pays for
 
 
@@ -73,10 +77,15 @@ class Session:
 
 
 def offer_blocks(session: Session) -> None:
-    """The blocks of all sides, in turn.
+    """The blocks of all sides, in turn. Of a side alone it is kept how fast the cores were meanwhile.
 
     Raises: UserError: a side is in trouble; what was measured until then is kept.
     """
+    with _core_speed_kept(session):
+        _offer_blocks(session)
+
+
+def _offer_blocks(session: Session) -> None:
     by_key = {str(i): recording for i, recording in enumerate(session.recordings)}
     interleave(
         list(by_key),
@@ -90,6 +99,25 @@ def offer_blocks(session: Session) -> None:
         restart=lambda key: _start_again(by_key[key]),
         slo_latency_ns=session.workload.slo_latency_ns,
     )
+
+
+@contextlib.contextmanager
+def _core_speed_kept(session: Session) -> Iterator[None]:
+    """A later run of the same can then be compared with it. Sides that take turns are compared with each other."""
+    is_alone_here = len(session.recordings) == 1 and session.recordings[0].side.started.server is not None
+    if session.catalog is None or not is_alone_here:
+        yield
+        return
+    placement = session.placement
+    with watching({placement.generator, *spread_out(placement.server, MAX_WATCHED)}) as speeds:
+        yield
+    session.recordings[0].keep(CORE_SPEED, encode(speeds))
+
+
+def spread_out(cores: Sequence[int], most: int) -> list[int]:
+    """At most so many of the cores, from the first to the last."""
+    places = np.linspace(0, len(cores) - 1, min(most, len(cores))).round().astype(int)
+    return [cores[place] for place in places]
 
 
 def _measured_block(session: Session, recordings: Sequence[Recording], block: int) -> list[Measured]:

@@ -18,8 +18,8 @@ def _of(module: str, name: str) -> Callable[[], Builder]:
 
 BUILDERS: dict[str, Callable[[], Builder]] = {
     "optimized": _of("optimized", "Optimized"),
-    "fp16": _of("half", "Fp16"),
-    "bf16": _of("half", "Bf16"),
+    "fp16": _of("fp16", "Fp16"),
+    "bf16": _of("openvino_bf16", "Bf16"),
     "int8-dynamic": _of("int8", "Int8Dynamic"),
     "int8-static": _of("int8", "Int8Static"),
     "int8-certified": _of("certified", "Int8Certified"),

@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 import msgspec
 
 from trivet.errors import ExtraMissingError
+from trivet.variants._openvino import save
 from trivet.variants._session import as_text
 from trivet.variants.builder import Built, Say
 from trivet.variants.errors import VariantError
 from trivet.variants.int8 import NOT_ONNX, Rows, calibration_rows, is_onnx
 from trivet.variants.source import Source
 
-_MODEL_FILE, _WEIGHTS_FILE = "model.xml", "model.bin"
 _MAX_REASON = 200  # its errors begin with places of its own source
 
 
@@ -45,16 +45,12 @@ class OpenVinoInt8(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 subset_size=len(rows),
                 fast_bias_correction=True,
             )
-            # Names count all that this process ever made: by place they are the same in the next one.
-            for place, operation in enumerate(made.get_ordered_ops()):
-                if operation.get_type_name() != "Parameter":
-                    operation.set_friendly_name(f"{operation.get_type_name()}_{place}")
-            openvino.save_model(made, str(folder / _MODEL_FILE), compress_to_fp16=False)
+            files = save(made, folder)
         except Exception as error:  # of C++ sides and of graphs that NNCF does not know
             reason = " ".join(str(error).split())[-_MAX_REASON:]
             raise VariantError(f"NNCF cannot quantize it: {type(error).__name__}: {reason}") from None
         return Built(
-            (_MODEL_FILE, _WEIGHTS_FILE),
+            files,
             (f"calibrated on {len(rows)} rows",),
             {"rows": len(rows)},
             engine="openvino",

@@ -4,12 +4,14 @@ Both runs had the same arrivals and inputs, so windows of the same place in them
 to them cancels. What remains is the noise inside the runs, which the spread of the pairs shows, and the machine's mood,
 which is shared by all windows of a run and which no spread inside it shows. These stand for the mood:
 
-- the speed of a fixed loop, probed before and after both runs: times are divided by it;
-- how far the probes before and after a run are apart: the error of that division;
+- the speed of the cores while each run was measured, where all of them remember it: what of a time follows it is taken
+  out, with the error of that (`steadying`);
+- else the speed of a fixed loop, probed before and after the runs: times are divided by it, and how far the probes before
+  and after a run are apart is the error of that division;
 - means over the windows are trimmed by a tenth at either end: what held the machine up in two windows of twenty
   decides nothing;
-- a share of the spread of the windows' medians (`MOOD`), and never less than `MIN_MOOD`: a machine whose windows wander
-  by several per cent does not come back to the same place either.
+- a share of the spread of the windows' medians (`MOOD`, `STEADIED_MOOD`), and never less than `MIN_MOOD`: a machine
+  whose windows wander by several per cent does not come back to the same place either.
 
 The outcome is `same` where the quantities are equivalent within the margin (two one-sided tests at 5 %), `differs`
 where the 95 % interval lies beyond the margin and each repeat alone is beyond it too, and else `cannot tell`.
@@ -23,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.experiment.replay.checks import Change, Check, Status
+from trivet.experiment.replay.steadying import Steadied, steadied
 from trivet.experiment.replay.windows import (
     ENGINE,
     MIN_WINDOWS,
@@ -39,6 +42,9 @@ from trivet.stats import student_t
 
 MIN_MOOD = 0.01  # log scale: between runs of an unchanged server on a quiet machine
 MOOD = 0.5  # of the spread of one run's windows
+STEADIED_MOOD = (
+    0.3  # the same where the cores' speed is taken out: most of what is left is the windows' own noise
+)
 TAIL_MOOD = 2.0  # a mood moves the p99 so many times as far as the median
 TRIMMED = 0.1  # of the windows at either end
 EQUIVALENT, DIFFERENT = 0.95, 0.975  # one-sided levels
@@ -65,24 +71,35 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """The measured rows of one run, without warm-up, and the machine's speed around it; None: not probed."""
+    """The measured rows of one run, without warm-up; the machine's speed around it, and its cores' pace about each row.
+
+    speed, pace: None where they were not probed. pace: of `steadying.pace`, shape (rows, columns).
+    """
 
     rows: RowColumns
     speed: Speed | None = None
+    pace: NDArray[np.float64] | None = None
 
 
 def check_timing(quantity: Quantity, then: Timed, repeats: Sequence[Timed]) -> Check:
     """Equivalence of one quantity of the recorded run and its repeats, all of one workload, seed and length."""
-    shifts = _shifts(quantity, then, repeats)
+    runs = (then, *repeats)
+    cores = steadied(quantity, [timed.rows for timed in runs], [timed.pace for timed in runs])
+    shifts = _shifts(quantity, then, repeats, cores)
     if isinstance(shifts, str):
         return _too_few(quantity, shifts)
     # The windows' tails are too few requests each to show a mood: it is read off the medians.
-    medians = _shifts(P50, then, repeats) if quantity is P99 else shifts
-    mood = _mood(shifts if isinstance(medians, str) else medians) * (TAIL_MOOD if quantity is P99 else 1)
-    speeds = [timed.speed for timed in (then, *repeats) if timed.speed is not None]
-    return _judged(
-        quantity.name, quantity, shifts, mood, [speed.error for speed in speeds if quantity.is_time]
+    medians = _shifts(P50, then, repeats, cores) if quantity is P99 else shifts
+    share = MOOD if cores is None else STEADIED_MOOD
+    mood = _mood(shifts if isinstance(medians, str) else medians, share) * (
+        TAIL_MOOD if quantity is P99 else 1
     )
+    if cores is not None:
+        explained = f"; its cores were x{math.exp(cores.explained):.3f} as slow, which is taken out"
+        return _judged(quantity.name, quantity, shifts, mood, cores.error, explained)
+    errors = [timed.speed.error for timed in runs if timed.speed is not None and quantity.is_time]
+    probes = math.sqrt(2 * float(np.mean(np.square(errors)))) if errors else 0.0
+    return _judged(quantity.name, quantity, shifts, mood, probes)
 
 
 def check_ratio(
@@ -99,23 +116,25 @@ def check_ratio(
     shifts = [_finite(_ratios(quantity, repeat, num) - first) for repeat in repeats]
     if min(len(shift) for shift in shifts) < MIN_WINDOWS:
         return _too_few(quantity, f"{sides}: too few requests with this time, then or now")
-    return _judged(f"{quantity.name}, {sides}", quantity, shifts, MIN_MOOD, [])
+    return _judged(f"{quantity.name}, {sides}", quantity, shifts, MIN_MOOD, 0.0)
 
 
-def _shifts(quantity: Quantity, then: Timed, repeats: Sequence[Timed]) -> list[Logs] | str:
+def _shifts(
+    quantity: Quantity, then: Timed, repeats: Sequence[Timed], cores: Steadied | None
+) -> list[Logs] | str:
     """Log ratios of paired windows for each repeat, the machine's speed taken out; or why there are none."""
     num = num_windows(quantity, [then.rows, *(repeat.rows for repeat in repeats)])
     if num < MIN_WINDOWS:
         return _need(quantity)
     size = commonest_batch(then.rows)
-    first = window_values(quantity, then.rows, num, size)
-    shifts = [
-        _finite(
-            np.log(window_values(quantity, repeat.rows, num, size) / first)
-            - _explained(quantity, then, repeat)
-        )
-        for repeat in repeats
-    ]
+    runs = (then, *repeats)
+    slowed = cores.slowed if cores is not None else (None,) * len(runs)
+    first, *others = (
+        np.log(window_values(quantity, timed.rows, num, size, taken_out))
+        for timed, taken_out in zip(runs, slowed, strict=True)
+    )
+    around = [0.0 if cores is not None else _explained(quantity, then, repeat) for repeat in repeats]
+    shifts = [_finite(other - first - speed) for other, speed in zip(others, around, strict=True)]
     few = min(len(shift) for shift in shifts) < MIN_WINDOWS
     return "too few requests with this time, then or now" if few else shifts
 
@@ -156,9 +175,9 @@ def _too_few(quantity: Quantity, why: str) -> Check:
     return Check("timing", quantity.name, status, why)
 
 
-def _mood(shifts: Sequence[Logs]) -> float:
+def _mood(shifts: Sequence[Logs], share: float) -> float:
     """How far apart two runs may be by nothing but the machine; a pair's spread is sqrt(2) times that of one window."""
-    return max(MIN_MOOD, MOOD * _spread(shifts) / math.sqrt(2))
+    return max(MIN_MOOD, share * _spread(shifts) / math.sqrt(2))
 
 
 def _spread(shifts: Sequence[Logs]) -> float:
@@ -187,10 +206,11 @@ def _num_trimmed(num: int) -> int:
 
 
 def _judged(
-    name: str, quantity: Quantity, shifts: Sequence[Logs], mood: float, errors: Sequence[float]
+    name: str, quantity: Quantity, shifts: Sequence[Logs], mood: float, probes: float, explained: str = ""
 ) -> Check:
+    """Args: probes: standard error of the speed that was taken out, log scale."""
     means = [_centre(shift) for shift in shifts]
-    estimate, (error, degrees) = float(np.mean(means)), _error(shifts, mood, errors)
+    estimate, (error, degrees) = float(np.mean(means)), _error(shifts, mood, probes)
     bound = math.log(1 + quantity.margin)
     reach = student_t.quantile(EQUIVALENT, degrees) * error
     status: Status = "cannot tell"
@@ -203,11 +223,11 @@ def _judged(
     ratio = f"x{math.exp(estimate):.3f}"
     interval = f"{ratio} [{math.exp(estimate - reach):.3f}, {math.exp(estimate + reach):.3f}]"
     changed = (Change(name, "x1", ratio),) if status == "differs" else ()
-    detail = f"{interval}, margin {quantity.margin:.0%}, {len(shifts)} x {len(shifts[0])} windows"
+    detail = f"{interval}, margin {quantity.margin:.0%}, {len(shifts)} x {len(shifts[0])} windows{explained}"
     return Check("timing", name, status, detail, changed, once_more=status != "same")
 
 
-def _error(shifts: Sequence[Logs], mood: float, errors: Sequence[float]) -> tuple[float, int]:
+def _error(shifts: Sequence[Logs], mood: float, probes: float) -> tuple[float, int]:
     """The standard error of the mean log ratio, and its degrees of freedom.
 
     The recorded run has one mood, each repeat one of its own.
@@ -215,5 +235,4 @@ def _error(shifts: Sequence[Logs], mood: float, errors: Sequence[float]) -> tupl
     num_repeats, num = len(shifts), min(len(shift) for shift in shifts)
     within = _spread(shifts) ** 2 / (num_repeats * num)
     between = mood**2 * (1 + 1 / num_repeats)
-    probes = 2 * float(np.mean(np.square(errors))) if errors else 0.0
-    return math.sqrt(within + between + probes), num - 2 * _num_trimmed(num) - 1
+    return math.sqrt(within + between + probes**2), num - 2 * _num_trimmed(num) - 1

@@ -5,13 +5,18 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
+from trivet.catalog.core_speed import CORE_SPEED, decode
 from trivet.catalog.environment import Environment
 from trivet.catalog.records import Run
+from trivet.errors import UserError
 from trivet.experiment.answers import read_tensors
 from trivet.experiment.measured import unpack
 from trivet.experiment.replay.check_answers import Answer
 from trivet.experiment.replay.check_timing import Speed, Timed
+from trivet.experiment.replay.steadying import pace
 from trivet.spec.row import RowColumns, concatenate
 
 MAX_STEAL = 0.02  # of the watched cores' time, given by the host to others
@@ -55,7 +60,25 @@ def _timed(run: Run, store: RecordStore) -> Timed | None:
     blocks = unpack(store.rows(run.artifacts["rows"]), store.get(run.artifacts["blocks"]))
     windows = [block.window for block in blocks if not block.invalid]
     windows = [window for window in windows if window.num_rows]
-    return Timed(concatenate(windows), speed_of(run.environment)) if windows else None
+    if not windows:
+        return None
+    rows = concatenate(windows)
+    return Timed(rows, speed_of(run.environment), _pace(run, store, rows))
+
+
+def _pace(run: Run, store: RecordStore, rows: RowColumns) -> NDArray[np.float64] | None:
+    """None: the run does not remember its cores' speed, or not of both sides.
+
+    Raises: UserError: what it remembers is damaged.
+    """
+    if CORE_SPEED not in run.artifacts:
+        return None
+    try:
+        speeds = decode(store.get(run.artifacts[CORE_SPEED]))
+    except ValueError as error:
+        raise UserError(f"run {run.id}: {error}") from None
+    pinning = run.environment.pinning
+    return pace(rows, speeds, server=pinning.get("server", ()), generator=pinning.get("generator", ()))
 
 
 def speed_of(environment: Environment) -> Speed | None:

@@ -45,20 +45,40 @@ def num_windows(quantity: Quantity, runs: list[RowColumns]) -> int:
     return min(MAX_WINDOWS, min(rows.num_rows for rows in runs) // quantity.min_rows)
 
 
-def window_values(quantity: Quantity, rows: RowColumns, num: int, batch_size: int) -> NDArray[np.float64]:
+def times_of(
+    quantity: Quantity, rows: RowColumns, batch_size: int | None = None
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which rows have the time that the quantity is of, and all rows' values of it, ns: shape (rows,) each.
+
+    Args: batch_size: engine times are those of batches of this size; None: of the commonest.
+    """
+    if quantity is ENGINE:
+        size = commonest_batch(rows) if batch_size is None else batch_size
+        times = rows["compute_ns"]
+        return (rows["batch_size"] == size) & (times > 0), times
+    return rows.words["outcome"].equal("ok", "late"), rows.latency_ns()
+
+
+def window_values(
+    quantity: Quantity,
+    rows: RowColumns,
+    num: int,
+    batch_size: int,
+    slowed: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
     """The quantity in each of `num` windows, shape (num,): ns or answers a second; nan where too little is known.
 
     Args: batch_size: engine times are those of batches of this size.
+    slowed: log of how much each time was slowed by what is to be taken out, shape (rows,).
     """
     order = np.argsort(rows["intended_ns"], kind="stable")
-    answered = rows.words["outcome"].equal("ok", "late")[order]
     if quantity is THROUGHPUT:
+        answered = rows.words["outcome"].equal("ok", "late")[order]
         return _rates(rows["done_ns"][order][answered], num)
-    if quantity is ENGINE:
-        usable, times = rows["batch_size"][order] == batch_size, rows["compute_ns"][order]
-        usable &= times > 0
-    else:
-        usable, times = answered, rows.latency_ns()[order]
+    usable, times = times_of(quantity, rows, batch_size)
+    if slowed is not None:
+        times = np.round(times / np.exp(slowed)).astype(np.int64)
+    usable, times = usable[order], times[order]
     p = 0.99 if quantity is P99 else 0.5
     found = np.full(num, np.nan)
     for window, chosen in enumerate(np.array_split(np.arange(rows.num_rows), num)):
