@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 NUM_FEATURES, NUM_CLASSES, NUM_ROWS = 16, 4, 200
-ROUNDS = 120  # of the arithmetic: about 2 ms
+ROUNDS = (
+    60  # of the arithmetic: 1 to 2 ms on any processor with wide vectors, and 5 % of it is a whole number
+)
 CODE = """
 import os
 from pathlib import Path
@@ -25,12 +27,13 @@ import numpy as np
 
 WEIGHTS = np.load(Path(__file__).with_name("weights.npy"))
 ROUNDS = round({rounds} * float(os.environ.get("WORK_FACTOR", "1")))
+TURN = np.linalg.qr(np.random.default_rng(2).random((64, 64)))[0].astype(np.float32)  # keeps what it multiplies in bounds
 
 def predict(inputs):
     x = inputs["x"]
-    busy = np.tile(WEIGHTS, (8, 8))
+    busy = np.tile(WEIGHTS, (4, 16))
     for _ in range(ROUNDS):
-        busy = np.tanh(busy)
+        busy = busy @ TURN
     return {{"y": x @ WEIGHTS + 0 * busy[0, 0]}}
 """
 SERVICE = """

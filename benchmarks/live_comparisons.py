@@ -14,7 +14,7 @@ from benchmarks._options import parser
 from benchmarks._records import OUT
 from benchmarks._tables import Goal, goal_table, markdown_table
 from trivet.experiment.compare import paired_effects
-from trivet.experiment.pairs import valid_pairs
+from trivet.experiment.pairs import MARGINS, observations, valid_pairs
 from trivet.experiment.run import Settings, run
 from trivet.experiment.target import subject_of
 from trivet.experiment.workload import Workload
@@ -60,6 +60,7 @@ def main(args: Sequence[str] = ()) -> int:
         first, second = run([subject_of(str(path)) for path in (normal, b)], workload, settings=settings)
         pairs = valid_pairs(first.blocks, second.blocks)
         effects = paired_effects(pairs, None) if len(pairs) > 1 else {}
+        ratios = observations(pairs, None)
         verdicts = [effect.verdict for name, effect in effects.items() if name != "memory_mib"]
         p50 = effects.get("latency_p50_ms")
         num = len(first.blocks)
@@ -72,6 +73,12 @@ def main(args: Sequence[str] = ()) -> int:
                 "worse": float("worse" in verdicts),
                 "p50_ratio": 0.0 if p50 is None else p50.ratio.estimate,
                 "num_pairs": len(pairs),
+            },
+            # What every start said, so that another test can be tried on it.
+            samples={
+                name: [ratio[name] for ratio in ratios]
+                for name in MARGINS
+                if all(name in ratio for ratio in ratios)
             },
             invalid=invalid,
         )

@@ -56,7 +56,7 @@ CHANGES: Mapping[str, tuple[Change, str]] = {
 
 
 def main(args: Sequence[str] = ()) -> int:
-    made = parser("replays", QUESTION, blocks=4, seconds=20)
+    made = parser("replays", QUESTION, blocks=4, seconds=60)
     made.add_argument("--rate", type=float, default=200, help="requests a second [200]")
     made.add_argument(
         "--library", default="prometheus-client==0.21.0", help="another version than the installed one"

@@ -14,6 +14,7 @@ import pytest
 
 from tests.load.scripted_target import ScriptedTarget, always, answer, ok
 from trivet.catalog.catalog import Catalog
+from trivet.catalog.core_speed import CORE_SPEED, decode
 from trivet.catalog.records import RunFilter
 from trivet.errors import UserError
 from trivet.experiment.answers import read_tensors
@@ -76,6 +77,13 @@ def test_a_service_is_started_measured_judged_and_recorded(service: Path, catalo
     assert block.rows.num_rows == found.blocks[0].rows.num_rows > 50
     assert block.rows.words["service"].words == ("tiny",)
     assert (block.window["compute_ns"] > 0).all()
+    speeds = decode(catalog.get(kept.artifacts[CORE_SPEED]))
+    generator, server = (kept.environment.pinning[who][0] for who in ("generator", "server"))
+    assert {generator, server} <= set(speeds)
+    probed = speeds[server].instants_ns
+    assert len(probed) > 10
+    assert probed[0] < block.window["sent_ns"].min()
+    assert block.window["done_ns"].max() < probed[-1] + S
     answers = read_tensors(catalog.get(kept.artifacts["answers"]))
     inputs = read_tensors(catalog.get(kept.artifacts["inputs"]))
     assert len(answers) == len(inputs) == 5
