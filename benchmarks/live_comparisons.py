@@ -30,10 +30,10 @@ _WRONG = ("better", "worse")
 
 
 def main(args: Sequence[str] = ()) -> int:
-    made = parser("live_comparisons", QUESTION, seconds=24, blocks=_NUM_ALIKE)
+    made = parser("live_comparisons", QUESTION, seconds=20, blocks=_NUM_ALIKE)
     made.add_argument("--rate", type=float, default=200.0, help="requests a second [200]")
     made.add_argument(
-        "--pairs", type=int, default=16, help="pairs of blocks, each on a start of its own [16]"
+        "--pairs", type=int, default=20, help="pairs of blocks, each on a start of its own [20]"
     )
     made.add_argument("--only", choices=["alike", "slower"], help="one of the two questions")
     options = made.parse_args(args)

@@ -42,9 +42,8 @@ from trivet.stats import student_t
 
 MIN_MOOD = 0.01  # log scale: between runs of an unchanged server on a quiet machine
 MOOD = 0.5  # of the spread of one run's windows
-STEADIED_MOOD = (
-    0.3  # the same where the cores' speed is taken out: most of what is left is the windows' own noise
-)
+# The same where the cores' speed is taken out: more of what is left is the windows' own noise.
+STEADIED_MOOD = 0.4
 TAIL_MOOD = 2.0  # a mood moves the p99 so many times as far as the median
 TRIMMED = 0.1  # of the windows at either end
 EQUIVALENT, DIFFERENT = 0.95, 0.975  # one-sided levels
