@@ -9,7 +9,14 @@ from tests.experiment.measured_support import block
 from trivet.experiment.compare import paired_effects
 from trivet.experiment.interleave import block_orders, interleave, parts_of
 from trivet.experiment.measured import Measured
-from trivet.experiment.pairs import Deciding, block_values, log_ratios, observations, valid_pairs
+from trivet.experiment.pairs import (
+    Deciding,
+    block_values,
+    log_ratios,
+    observations,
+    timed_family,
+    valid_pairs,
+)
 
 SIDES = ["a", "b", "c"]
 
@@ -184,7 +191,7 @@ def test_only_whole_and_valid_blocks_of_both_sides_are_paired_by_their_number() 
 def test_values_of_a_block_are_counted_within_its_window() -> None:
     values = block_values(block([1, 2, 3, 4], cpu_ns=8_000_000, pss_bytes=3 << 20), slo_latency_ns=2_500_000)
     assert values["latency_p50_ms"] == 2
-    assert values["latency_p999_ms"] == 4
+    assert "latency_p999_ms" not in values  # of four it is the slowest, as the p99 is
     assert values["cpu_ms_per_request"] == 2
     assert values["memory_mib"] == 3
     # Answers at 1, 3, 5 and 7 ms of a window that ends with the last intended request, at 3 ms.
@@ -194,3 +201,21 @@ def test_values_of_a_block_are_counted_within_its_window() -> None:
 
 def test_ratios_leave_out_what_one_side_does_not_have() -> None:
     assert log_ratios({"x": 1.0, "y": 0.0, "z": 2.0}, {"x": np.e, "y": 1.0}) == {"x": 1.0}
+
+
+def test_a_p999_takes_a_thousand_answers() -> None:
+    latencies = np.linspace(1, 2, 1000)
+    assert block_values(block(latencies), None)["latency_p999_ms"] == pytest.approx(2, rel=1e-2)
+    assert "latency_p999_ms" not in block_values(block(latencies[1:]), None)
+
+
+@pytest.mark.parametrize(("slo_ms", "expected"), [(50, True), (2.5, False)])
+def test_goodput_is_tested_where_it_is_not_throughput(slo_ms: float, expected: bool) -> None:
+    rng = np.random.default_rng(4)
+    pairs = [(block(2 + rng.random(60)), block(1 + 2 * rng.random(60))) for _ in range(3)]
+    slo_ns = int(slo_ms * 1_000_000)
+    family = timed_family(observations(pairs, slo_ns))
+    assert family is not None
+    assert ("goodput_rps" not in family.verdicts()) == expected
+    effects = paired_effects(pairs, slo_ns)
+    assert (effects["goodput_rps"] == effects["throughput_rps"]) == expected

@@ -133,6 +133,8 @@ def paired_effects(
     ratios = observations(pairs, slo_latency_ns)
     family = timed_family(ratios, margin=margin, alpha=alpha)
     effects = {} if family is None else family.effects()
+    if "throughput_rps" in effects and all("goodput_rps" in ratio for ratio in ratios):
+        effects.setdefault("goodput_rps", effects["throughput_rps"])
     if ratios and all("memory_mib" in ratio for ratio in ratios):
         allowed = margins_of(["memory_mib"], margin)["memory_mib"]
         memory = PairedSequence(allowed, alpha=alpha, min_effect=min(MEMORY_MIN_EFFECT, allowed / 2))

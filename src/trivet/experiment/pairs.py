@@ -26,6 +26,7 @@ MIN_EFFECT = 0.01  # below nothing is called better or worse: however sure it is
 # Memory is one reading of one process, repeated: its blocks tell how steady that is, not how the next start would be.
 MEMORY_MIN_EFFECT = 0.02
 ALPHA = 0.01  # of any wrong "better" or "worse", over all figures and looks together
+MIN_OF_P999 = 1000  # answers of a block: of fewer it is the slowest one, which says no more than its p99
 DECIDING = ("latency_p50_ms", "latency_p99_ms")  # equivalent in both is an end
 
 
@@ -36,7 +37,11 @@ def block_values(measured: Measured, slo_latency_ns: int | None) -> dict[str, fl
     if not answered.any():
         return {}
     latencies = window.latency_ns()
-    values = {name: percentile_ns(latencies[answered], p) / NS_PER_MS for name, p in PERCENTILES.items()}
+    values = {
+        name: percentile_ns(latencies[answered], p) / NS_PER_MS
+        for name, p in PERCENTILES.items()
+        if name != "latency_p999_ms" or answered.sum() >= MIN_OF_P999
+    }
     begin, end = measured.record.measured_from_ns, int(window["intended_ns"].max()) + 1
     in_time = answered & (window["done_ns"] <= end)
     within = in_time if slo_latency_ns is None else in_time & (latencies <= slo_latency_ns)
@@ -94,11 +99,15 @@ def timed_family(
 ) -> PairedFamily | None:
     """The figures but memory that all observations have, tested together; None: there is none.
 
+    Each one more makes it harder for all: where every answer is in time, goodput is throughput, and is left out.
+
     Args: margin: of every figure; None: each has its own.
     """
     names = [name for name in MARGINS if name != "memory_mib" and all(name in ratio for ratio in ratios)]
     if not ratios or not names:
         return None
+    if all(ratio.get("goodput_rps") == ratio.get("throughput_rps") for ratio in ratios):
+        names = [name for name in names if name != "goodput_rps"]
     margins = margins_of(names, margin)
     family = PairedFamily(
         margins,

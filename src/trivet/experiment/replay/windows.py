@@ -24,7 +24,8 @@ class Quantity:
     """Something of a window that is compared. `margin`: the relative change that still counts as the same.
 
     5 % of a median: beyond what unchanged runs on one machine wander once the machine's speed is taken out, below any
-    change worth a search. 20 % of a p99: between two minutes of an unchanged server on a shared machine a tail moves by 10 %.
+    change worth a search. 20 % of a p99: on a shared machine the tail of an unchanged server
+    moves by 10 % from one minute to the next.
     """
 
     name: str
