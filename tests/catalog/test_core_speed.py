@@ -12,7 +12,7 @@ from trivet.catalog.noise import integer_work
 def test_each_core_tells_when_its_pieces_began_and_how_long_they_took() -> None:
     cores = sorted(os.sched_getaffinity(0))[:2]
     with watching(cores) as found:
-        for _ in range(400):  # some tens of milliseconds
+        for _ in range(4000):  # some hundred milliseconds
             integer_work(1500)
     assert sorted(found) == cores
     pieces = [speed for speed in found.values() if len(speed.instants_ns)]

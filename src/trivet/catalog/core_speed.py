@@ -32,7 +32,7 @@ class CoreSpeed(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def watching(cores: Collection[int]) -> Iterator[dict[int, CoreSpeed]]:
-    """Times fixed pieces of work on each core, while nobody else wants it. What is yielded is filled at the end.
+    """Times fixed pieces of work on each core, fifty a second, while nobody else wants it. Filled at the end.
 
     Raises: OSError: a core that this process may not use.
     """

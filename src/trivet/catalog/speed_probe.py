@@ -1,4 +1,4 @@
-"""`python -m trivet.catalog.speed_probe CORE`: times pieces of work on a core every few milliseconds, until stdin ends.
+"""`python -m trivet.catalog.speed_probe CORE`: times pieces of work on a core, fifty a second, until stdin ends.
 
 It runs only while nobody else wants the core, and counts its own processor time: what it finds is how fast the core is,
 not how busy. A byte goes to stdout when it is on its core; at the end all it found, as native int64: the instants of
@@ -6,6 +6,7 @@ time.monotonic_ns, then the ns of each kind of piece, one array behind the other
 """
 
 import os
+import random
 import select
 import signal
 import sys
@@ -20,8 +21,9 @@ import numpy as np
 
 from trivet.catalog.noise import integer_work
 
-PERIOD_S = 0.005
-# Of a piece: 20 to 30 us, long beside a reading of the clock; both are 1 % of the core.
+# Between pieces: drawn, so that no load keeps step with them. A request right behind a piece finds the caches cold.
+PERIODS_S = (0.01, 0.03)
+# Of a piece: 20 to 30 us, long beside a reading of the clock; both are 0.2 % of the core.
 NUM_STEPS = 200
 MATRIX, NUM_PRODUCTS = 48, 2
 
@@ -35,7 +37,7 @@ def main(core: int) -> None:
     out = sys.stdout.buffer
     out.write(b"+")
     out.flush()
-    while not select.select([0], [], [], PERIOD_S)[0]:
+    while not select.select([0], [], [], random.uniform(*PERIODS_S))[0]:
         instants.append(time.monotonic_ns())
         before = time.thread_time_ns()
         for kind, found in zip(kinds, pieces, strict=True):

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trivet.experiment.replay.checks import Change, Check, Status
-from trivet.experiment.replay.steadying import Steadied, steadied
+from trivet.experiment.replay.steadying import Pace, Steadied, steadied
 from trivet.experiment.replay.windows import (
     ENGINE,
     MIN_WINDOWS,
@@ -72,12 +72,12 @@ class Speed:
 class Timed:
     """The measured rows of one run, without warm-up; the machine's speed around it, and its cores' pace about each row.
 
-    speed, pace: None where they were not probed. pace: of `steadying.pace`, shape (rows, columns).
+    speed, pace: None where they were not probed.
     """
 
     rows: RowColumns
     speed: Speed | None = None
-    pace: NDArray[np.float64] | None = None
+    pace: Pace | None = None
 
 
 def check_timing(quantity: Quantity, then: Timed, repeats: Sequence[Timed]) -> Check:

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from trivet.catalog.core_speed import CORE_SPEED, decode
 from trivet.catalog.environment import Environment
@@ -16,7 +14,7 @@ from trivet.experiment.answers import read_tensors
 from trivet.experiment.measured import unpack
 from trivet.experiment.replay.check_answers import Answer
 from trivet.experiment.replay.check_timing import Speed, Timed
-from trivet.experiment.replay.steadying import pace
+from trivet.experiment.replay.steadying import Pace, pace
 from trivet.spec.row import RowColumns, concatenate
 
 MAX_STEAL = 0.02  # of the watched cores' time, given by the host to others
@@ -66,7 +64,7 @@ def _timed(run: Run, store: RecordStore) -> Timed | None:
     return Timed(rows, speed_of(run.environment), _pace(run, store, rows))
 
 
-def _pace(run: Run, store: RecordStore, rows: RowColumns) -> NDArray[np.float64] | None:
+def _pace(run: Run, store: RecordStore, rows: RowColumns) -> Pace | None:
     """None: the run does not remember its cores' speed, or not of both sides.
 
     Raises: UserError: what it remembers is damaged.

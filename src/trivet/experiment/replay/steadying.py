@@ -4,7 +4,7 @@ While a run was measured, fixed pieces of work were timed on its cores (catalog/
 them is learned from the runs themselves: where the cores were slower for a moment, the times of that moment say by how
 much they were. It is a regression within the runs, so that what differs between them has no part in it, with a prior that
 says what holds on any machine: times are in proportion to the server's cores. On a machine of two speeds two runs of 20 s
-differed by 18 %, and by 2 to 3 % with that taken out (docs/benchmarks/measuring.md).
+differed by 18 %, and by 3 to 4 % with that taken out (docs/benchmarks/measuring.md).
 
 Source: analysis of covariance; Bayesian linear regression, Bishop (2006), section 3.3.
 """
@@ -19,13 +19,25 @@ from trivet.catalog.core_speed import KINDS, CoreSpeed
 from trivet.experiment.replay.windows import ENGINE, Quantity, times_of
 from trivet.spec.row import RowColumns
 
-AROUND_NS = 25_000_000  # on either side of a request: what a handful of pieces say
+AROUND_NS = 100_000_000  # on either side of a request: what ten pieces say
 EXTREMES = 0.02  # of the pieces at either end: of those that were cold or interrupted
-BIN_NS = 500_000_000  # in which times and speeds are averaged: a piece more or less is no error of it then
+BIN_NS = 1_000_000_000  # in which times and speeds are averaged: a piece more or less is no error of it then
 MIN_IN_BIN = 5
 MIN_BINS = 10  # of all runs together
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast the cores were about each request of a run; columns: the kinds of pieces, on the server's cores first.
+
+    logs: of how long pieces took, shape (rows, 2 * KINDS).
+    noise: variance of their mean over BIN_NS that is the pieces' own, shape (2 * KINDS,).
+    """
+
+    logs: Floats
+    noise: Floats
 
 
 def pace(
@@ -34,28 +46,38 @@ def pace(
     *,
     server: Collection[int],
     generator: Collection[int],
-) -> Floats | None:
-    """Logs of how long pieces of work took around each request: shape (rows, 2 * KINDS), the server's cores first.
-
-    None: nothing is known of one of the two.
-    """
+) -> Pace | None:
+    """None: nothing is known of the server's cores, or of the generator's."""
     if not rows.num_rows:
         return None
     middles_ns = (rows["sent_ns"] + rows["done_ns"]) // 2
-    columns = []
+    columns, noise = [], []
     for cores in (server, generator):
         known = [speeds[core] for core in cores if core in speeds and len(speeds[core].instants_ns)]
         if not known:
             return None
         for kind in range(KINDS):
-            logs = [_around(one.instants_ns, one.pieces_ns[kind], middles_ns) for one in known]
-            columns.append(np.mean(logs, axis=0))
-    return np.stack(columns, axis=1)
+            pieces = [(one.instants_ns, _logs(one.pieces_ns[kind])) for one in known]
+            columns.append(np.mean([_around(*one, middles_ns) for one in pieces], axis=0))
+            noise.append(np.mean([_noise(*one) for one in pieces]) / len(pieces))
+    return Pace(np.stack(columns, axis=1), np.array(noise))
 
 
-def _around(instants_ns: NDArray[np.int64], pieces_ns: NDArray[np.int64], at_ns: NDArray[np.int64]) -> Floats:
+def _logs(pieces_ns: NDArray[np.int64]) -> Floats:
+    bounds = np.maximum(np.quantile(pieces_ns, [EXTREMES, 1 - EXTREMES]), 1)
+    return np.asarray(np.log(np.clip(pieces_ns, *bounds)), np.float64)
+
+
+def _noise(instants_ns: NDArray[np.int64], logs: Floats) -> float:
+    """Of a mean over BIN_NS, by what neighbours differ (von Neumann): a mode of the core lasts longer than that."""
+    if len(logs) < 2:
+        return 0.0
+    num = max(1.0, BIN_NS * (len(logs) - 1) / float(instants_ns[-1] - instants_ns[0]))
+    return float(np.mean(np.diff(logs) ** 2)) / 2 / num
+
+
+def _around(instants_ns: NDArray[np.int64], logs: Floats, at_ns: NDArray[np.int64]) -> Floats:
     """The mean log of the pieces about each instant; between pieces that are far apart, in between."""
-    logs = np.log(np.clip(pieces_ns, *np.maximum(np.quantile(pieces_ns, [EXTREMES, 1 - EXTREMES]), 1)))
     sums = np.concatenate([[0.0], np.cumsum(logs)])
     first, last = (np.searchsorted(instants_ns, at_ns + side) for side in (-AROUND_NS, AROUND_NS))
     nums = last - first
@@ -77,32 +99,40 @@ class Steadied:
     explained: float
 
 
-def steadied(
-    quantity: Quantity, runs: Sequence[RowColumns], paces: Sequence[Floats | None]
-) -> Steadied | None:
+def steadied(quantity: Quantity, runs: Sequence[RowColumns], paces: Sequence[Pace | None]) -> Steadied | None:
     """None: the quantity is no time, the pace of a run is not known, or they are too short to learn from."""
     known = [one for one in paces if one is not None]
     if not quantity.is_time or len(known) < len(runs):
         return None
-    binned = [_bins(quantity, rows, one) for rows, one in zip(runs, known, strict=True)]
+    binned = [_bins(quantity, rows, one.logs) for rows, one in zip(runs, known, strict=True)]
     if sum(len(times) for times, _ in binned) < MIN_BINS:
         return None
-    slopes, covariance = _slopes(binned, *_PRIORS[quantity is ENGINE])
-    means = np.array([one.mean(axis=0) for one in known])
+    noise = np.mean([one.noise for one in known], axis=0)
+    slopes, covariance = _slopes(binned, noise, *_PRIORS[quantity is ENGINE])
+    means = np.array([one.logs.mean(axis=0) for one in known])
     change = means[1:].mean(axis=0) - means[0]
     return Steadied(
-        tuple((one - means.mean(axis=0)) @ slopes for one in known),
+        tuple((one.logs - means.mean(axis=0)) @ slopes for one in known),
         float(np.sqrt(change @ covariance @ change)),
         float(change @ slopes),
     )
 
 
-# Slopes of the server's kinds of pieces, then the generator's: what is expected, and how far from it they may be. The
-# engine's time has nothing of the generator; a latency has some, and behind a queue more of the server.
-_PRIORS = {
-    True: (np.array([0.5, 0.5, 0.0, 0.0]), np.array([0.4, 0.4, 0.001, 0.001])),
-    False: (np.array([0.45, 0.45, 0.05, 0.05]), np.array([0.4, 0.4, 0.15, 0.15])),
-}
+def _prior(server: float, generator: float, spread: float) -> tuple[Floats, Floats]:
+    """Mean and covariance of the slopes. The kinds of pieces of one core share its part; how, nobody knows beforehand.
+
+    Args: server, generator: what a time grows by with the pieces of either.  spread: standard error of both.
+    """
+    mean = np.repeat([server, generator], KINDS) / KINDS
+    together, apart = np.full((KINDS, KINDS), 1 / KINDS), np.eye(KINDS) - 1 / KINDS
+    one = spread**2 * together / KINDS + _APART**2 * apart
+    scale = np.repeat([1.0, max(generator, 1e-3)], KINDS)
+    return mean, np.asarray(np.kron(np.eye(2), one) * np.outer(scale, scale), np.float64)
+
+
+_APART = 0.4
+# The engine's time has nothing of the generator; a latency has some, and behind a queue more of the server.
+_PRIORS = {True: _prior(1.0, 0.0, 0.15), False: _prior(0.9, 0.1, 0.15)}
 
 
 def _bins(quantity: Quantity, rows: RowColumns, around: Floats) -> tuple[Floats, Floats]:
@@ -123,17 +153,29 @@ def _bins(quantity: Quantity, rows: RowColumns, around: Floats) -> tuple[Floats,
 
 
 def _slopes(
-    binned: Sequence[tuple[Floats, Floats]], expected: Floats, spread: Floats
+    binned: Sequence[tuple[Floats, Floats]], noise: Floats, expected: Floats, spread: Floats
 ) -> tuple[Floats, Floats]:
-    """Posterior mean and covariance of the slopes, each run with a level of its own."""
+    """Posterior mean and covariance of the slopes, each run with a level of its own.
+
+    Where the cores' speed hardly varies, what varies is the pieces' noise, which no time follows: it is taken out of the
+    pieces' variance, and put to that of the times.   Source: Fuller (1987), "Measurement Error Models", section 2.2.
+    Args: noise: of the means, shape (columns,).  expected, spread: mean and covariance beforehand.
+    """
     pairs = [pair for pair in binned if len(pair[0])]
     y = np.concatenate([times - times.mean() for times, _ in pairs])
     x = np.concatenate([around - around.mean(axis=0) for _, around in pairs])
     degrees = max(1, len(y) - len(pairs) - x.shape[1])
-    prior = np.diag(1 / spread**2)
-    slopes = expected
+    moments = _positive(x.T @ x - len(y) * np.diag(noise))
+    precision = np.linalg.inv(spread)
+    slopes, covariance = expected, spread
     for _ in range(3):  # the noise is that of the fit, and the fit weighs the prior by the noise
-        variance = max(float(np.sum((y - x @ slopes) ** 2)) / degrees, 1e-9)
-        covariance = np.linalg.inv(x.T @ x / variance + prior)
-        slopes = covariance @ (x.T @ y / variance + prior @ expected)
-    return slopes, covariance
+        variance = float(np.sum((y - x @ slopes) ** 2)) / degrees + float(slopes**2 @ noise) + 1e-9
+        covariance = np.linalg.inv(moments / variance + precision)
+        slopes = covariance @ (x.T @ y / variance + precision @ expected)
+    return slopes, np.asarray(covariance, np.float64)
+
+
+def _positive(matrix: Floats) -> Floats:
+    """The nearest one without negative eigenvalues."""
+    values, vectors = np.linalg.eigh(matrix)
+    return np.asarray(vectors @ np.diag(np.maximum(values, 0)) @ vectors.T, np.float64)
