@@ -22,7 +22,7 @@ from trivet.stats.interval import Interval
 from trivet.stats.proportion import proportion_interval
 
 QUESTION = "Do live comparisons find a model that does 5 % more work, and leave two alike ones alone?"
-# 2 to 4 ms of dense layers that fit a core's own cache, nine tenths of a request: so 5 % in the engine are seen from outside.
+# 2 to 4 ms of dense layers that fit a core's own cache: nine tenths of a request, so that 5 % in the engine are seen.
 NUM_LAYERS = 600
 SLOWER_BY = 0.05
 _ALIKE, _SLOWER = "alike", "5 % more work"

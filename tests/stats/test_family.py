@@ -55,13 +55,28 @@ def test_each_figure_has_its_own_direction_and_margin() -> None:
     assert family.effects()["memory"].margin == 0.5
 
 
-def test_over_all_ways_the_signs_can_fall_any_false_alarm_is_rare() -> None:
+def test_a_figure_with_more_weight_is_shown_by_fewer_pairs_and_the_others_by_more() -> None:
+    def needed(name: str, weights: dict[str, float] | None) -> int:
+        family = PairedFamily(dict.fromkeys(("p50", "p99", "mean"), 0.05), weights=weights)
+        row = {"p50": 0.0, "p99": 0.0, "mean": 0.0} | {name: 0.1}
+        while family.num_pairs == 0 or family.verdicts()[name] != "worse":
+            family.add(row)
+        return family.num_pairs
+
+    weights = {"p50": 0.8, "p99": 0.1, "mean": 0.1, "other": 5.0}
+    assert needed("p50", weights) < needed("p50", None) < needed("p99", weights)
+    with pytest.raises(ValueError, match="no weight for p99"):
+        PairedFamily({"p50": 0.05, "p99": 0.05}, weights={"p50": 1.0})
+
+
+@pytest.mark.parametrize("weights", [None, {"a": 0.7, "b": 0.2, "c": 0.1}])
+def test_over_all_ways_the_signs_can_fall_any_false_alarm_is_rare(weights: dict[str, float] | None) -> None:
     """Exact: three figures, the same coin for all of a pair (as who goes first is), 2^8 ways, alpha of a fifth."""
     sizes = np.random.default_rng(3).exponential(1, (8, 3))
     alarms = 0
     ways = list(itertools.product([-1.0, 1.0], repeat=8))
     for signs in ways[: len(ways) // 2]:  # the others are their mirror images
-        family = PairedFamily(dict.fromkeys("abc", 1e-6), alpha=0.2)
+        family = PairedFamily(dict.fromkeys("abc", 1e-6), alpha=0.2, weights=weights)
         fed(
             family,
             [dict(zip("abc", sign * row, strict=True)) for sign, row in zip(signs, sizes, strict=True)],

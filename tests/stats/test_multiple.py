@@ -61,6 +61,24 @@ def test_adjusted_e_values_are_the_least_mean_of_any_set_with_them(e: list[float
     assert closed_e_values(e) == pytest.approx(expected)
 
 
+@settings(max_examples=50, deadline=None)
+@given(e=e_values, seed=st.integers(0, 99))
+def test_weighted_e_values_are_closed_testing_with_weighted_means(e: list[float], seed: int) -> None:
+    weights = np.random.default_rng(seed).uniform(0.1, 1, len(e))
+    expected = []
+    for k in range(len(e)):
+        others = [i for i in range(len(e)) if i != k]
+        sets = [(k, *rest) for size in range(len(e)) for rest in itertools.combinations(others, size)]
+        expected.append(min(np.average([e[i] for i in s], weights=weights[list(s)]) for s in sets))
+    assert closed_e_values(e, weights) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 0.0], [1.0, -1.0]])
+def test_weights_that_are_none_are_refused(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="2 positive numbers"):
+        closed_e_values([1.0, 2.0], weights)
+
+
 def test_families_of_e_values_are_adjusted_row_by_row() -> None:
     rows = np.random.default_rng(1).exponential(10, (4, 5))
     assert closed_e_values(rows) == pytest.approx(np.array([closed_e_values(row) for row in rows]))

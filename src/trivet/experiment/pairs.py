@@ -22,6 +22,17 @@ MARGINS: Mapping[str, float] = {
     "cpu_ms_per_request": 0.03,
     "memory_mib": 0.05,
 }
+# What a figure is given of the chance to err: what blocks of some hundred requests can tell has most of it. Median and
+# processor time are of all requests, a tail is of a few.
+WEIGHTS: Mapping[str, float] = {
+    "latency_p50_ms": 0.3,
+    "latency_p95_ms": 0.1,
+    "latency_p99_ms": 0.15,
+    "latency_p999_ms": 0.05,
+    "throughput_rps": 0.05,
+    "goodput_rps": 0.05,
+    "cpu_ms_per_request": 0.3,
+}
 MIN_EFFECT = 0.01  # below nothing is called better or worse: however sure it is, nobody acts on it
 # Memory is one reading of one process, repeated: its blocks tell how steady that is, not how the next start would be.
 MEMORY_MIN_EFFECT = 0.02
@@ -103,7 +114,7 @@ def timed_family(
 
     Args: margin: of every figure; None: each has its own.
     """
-    names = [name for name in MARGINS if name != "memory_mib" and all(name in ratio for ratio in ratios)]
+    names = [name for name in WEIGHTS if all(name in ratio for ratio in ratios)]
     if not ratios or not names:
         return None
     if all(ratio.get("goodput_rps") == ratio.get("throughput_rps") for ratio in ratios):
@@ -114,6 +125,7 @@ def timed_family(
         alpha=alpha,
         smaller_is_better={name: name not in LARGER_IS_BETTER for name in names},
         min_effect=min(MIN_EFFECT, min(margins.values()) / 2),
+        weights=WEIGHTS,
     )
     for ratio in ratios:
         family.add({name: ratio[name] for name in names})

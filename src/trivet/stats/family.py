@@ -21,8 +21,9 @@ class PairedFamily:
     no correction.
 
     Args: margins: for each figure.  smaller_is_better: for each, or one for all.  Others as in `PairedSequence`.
-    Raises: ValueError: no figure, or as in `PairedSequence`.
-    Source: Vovk & Wang (2021), "E-values: calibration, combination and applications", closed testing by means.
+    weights: for each figure, chosen before the data: one with more is shown by fewer pairs, at the cost of the others.
+    Raises: ValueError: no figure, a figure without a weight, or as in `PairedSequence`.
+    Source: Vovk & Wang (2021), "E-values: calibration, combination and applications", closed testing by weighted means.
     """
 
     def __init__(
@@ -33,9 +34,14 @@ class PairedFamily:
         *,
         alpha_equivalent: float = 0.05,
         min_effect: float = 0.0,
+        weights: Mapping[str, float] | None = None,
     ) -> None:
         if not margins:
             raise ValueError("no figures to compare: name at least one with its margin")
+        if weights is not None and (missing := margins.keys() - weights.keys()):
+            raise ValueError(f"no weight for {', '.join(sorted(missing))}")
+        shares = np.array([1.0 if weights is None else weights[name] for name in margins])
+        self._shares = shares / shares.sum()
         self._sequences = {
             name: PairedSequence(
                 margin,
@@ -66,7 +72,7 @@ class PairedFamily:
             sequence.add(log_ratios[name])
         evidence = [sequence.log_evidence() for sequence in self._sequences.values()]
         self._highest = np.maximum(
-            self._highest, np.log(closed_e_values(np.exp(np.clip(evidence, -600, 600))))
+            self._highest, np.log(closed_e_values(np.exp(np.clip(evidence, -600, 600)), self._shares))
         )
 
     def verdicts(self) -> dict[str, Verdict]:
@@ -81,8 +87,10 @@ class PairedFamily:
 
     def intervals(self) -> dict[str, Ratio]:
         """For each figure, all true together with at least 1 - alpha. Raises: EmptySampleError: no pair yet."""
-        threshold = self._differs + math.log(2 * len(self._highest))
-        return {name: sequence.interval_at(threshold) for name, sequence in self._sequences.items()}
+        return {
+            name: sequence.interval_at(self._differs + math.log(2 / share))
+            for (name, sequence), share in zip(self._sequences.items(), self._shares, strict=True)
+        }
 
     def effects(self) -> dict[str, Effect]:
         """Each verdict with the figure's own interval, as in `PairedSequence.effect`: it rests on that one too.

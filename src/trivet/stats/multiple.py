@@ -40,23 +40,33 @@ def benjamini_hochberg(p: ArrayLike) -> NDArray[np.float64]:
     return _restored(np.minimum.accumulate(steps[::-1])[::-1], order)
 
 
-def closed_e_values(e: ArrayLike) -> NDArray[np.float64]:
+def closed_e_values(e: ArrayLike, weights: ArrayLike | None = None) -> NDArray[np.float64]:
     """Adjusted e values: any false one at all reaches 1 / alpha with a probability of at most alpha, at all looks together.
 
     The least mean of any set of e values with this one in it. However the tests depend on each other.
     Args: e: shape (..., n), one family a row, none negative.
-    Raises: ValueError: a negative one.   Source: Vovk & Wang (2021), closed testing.
+    weights: of the means, shape (n,), positive, chosen before the data: who has more is shown by less. None: equal ones.
+    Raises: ValueError: a negative one; weights that are not positive, or not as many.
+    Source: Vovk & Wang (2021), closed testing by weighted means.
     """
     values = np.asarray(e, np.float64)
     if values.ndim == 0 or not (values >= 0).all():
         raise ValueError("e values must be numbers that are not negative, one or more")
+    shares = np.ones(values.shape[-1]) if weights is None else np.asarray(weights, np.float64)
+    if shares.shape != values.shape[-1:] or not (shares > 0).all():
+        raise ValueError(f"weights must be {values.shape[-1]} positive numbers")
     order = np.argsort(values, axis=-1, kind="stable")
     ascending = np.take_along_axis(values, order, axis=-1)
-    sums = np.concatenate([np.zeros_like(ascending[..., :1]), np.cumsum(ascending, axis=-1)], axis=-1)
+    ordered = np.take_along_axis(np.broadcast_to(shares, values.shape), order, axis=-1)
+    nothing = np.zeros_like(ascending[..., :1])
+    sums = np.concatenate([nothing, np.cumsum(ordered * ascending, axis=-1)], axis=-1)
+    masses = np.concatenate([nothing, np.cumsum(ordered, axis=-1)], axis=-1)
     adjusted = np.empty_like(values)
     for rank in range(values.shape[-1]):
         # Only smaller ones draw the mean down, the smallest the most: of all sets their prefixes are enough.
-        means = (ascending[..., rank, np.newaxis] + sums[..., : rank + 1]) / np.arange(1, rank + 2)
+        share = ordered[..., rank, np.newaxis]
+        means = share * ascending[..., rank, np.newaxis] + sums[..., : rank + 1]
+        means /= share + masses[..., : rank + 1]
         np.put_along_axis(adjusted, order[..., rank, np.newaxis], means.min(axis=-1, keepdims=True), axis=-1)
     return adjusted
 
