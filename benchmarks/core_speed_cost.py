@@ -45,7 +45,10 @@ def main(args: Sequence[str] = ()) -> int:
         resume=options.resume,
     )
     print(f"# {QUESTION}\n\n{found.preface()}\n")
-    rows = [[name, str(found.mean("probed", name))] for name in FIGURES]
+    rows = []
+    for name in FIGURES:
+        ratio = found.mean("probed", name)
+        rows.append([name, f"{ratio.estimate:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"])
     print(markdown_table(["latency", "with probes / without"], rows))
     return 0
 

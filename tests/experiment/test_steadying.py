@@ -91,6 +91,19 @@ def test_what_was_taken_out_is_told() -> None:
     assert "its cores were x1.5" in check_timing(ENGINE, first, [second]).detail
 
 
+def test_a_neighbour_of_another_kind_leaves_a_doubt() -> None:
+    """Then both kinds of pieces were slowed alike; now it is matrices more, and the service's work is one or the other."""
+    first, _ = on_cores(0, 0.5)
+    second, speeds = on_cores(1, 0.5, engine_ms=1.15)
+    speeds[1].pieces_ns[1] = (speeds[1].pieces_ns[1] * 1.15).astype(np.int64)
+    beside = pace(second.rows, speeds, server=[1], generator=[0])
+    check = check_timing(ENGINE, first, [Timed(second.rows, second.speed, beside)])
+    assert check.status == "cannot tell"
+    assert (
+        check_timing(ENGINE, first, [second]).status == "differs"
+    )  # where both kinds say that the core is as it was
+
+
 def test_throughput_is_no_time_and_short_runs_teach_nothing() -> None:
     first, _ = on_cores(0, 0.1)
     assert first.pace is not None

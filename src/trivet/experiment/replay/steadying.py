@@ -23,6 +23,8 @@ AROUND_NS = 100_000_000  # on either side of a request: what ten pieces say
 EXTREMES = 0.02  # of the pieces at either end: of those that were cold or interrupted
 BIN_NS = 1_000_000_000  # in which times and speeds are averaged: a piece more or less is no error of it then
 MIN_IN_BIN = 5
+GENERATORS_PART = 0.1  # of what a latency grows by where all cores are slower
+TOGETHER, APART = 0.15, 0.4  # standard errors beforehand: of that sum, and of how kinds share it
 MIN_BINS = 10  # of all runs together
 
 Floats = NDArray[np.float64]
@@ -108,31 +110,46 @@ def steadied(quantity: Quantity, runs: Sequence[RowColumns], paces: Sequence[Pac
     if sum(len(times) for times, _ in binned) < MIN_BINS:
         return None
     noise = np.mean([one.noise for one in known], axis=0)
-    slopes, covariance = _slopes(binned, noise, *_PRIORS[quantity is ENGINE])
+    slopes, covariance = _slopes(binned, noise, *_prior(KINDS, is_engine=quantity is ENGINE))
     means = np.array([one.logs.mean(axis=0) for one in known])
-    change = means[1:].mean(axis=0) - means[0]
+    changes = means[1:] - means[0]
+    change = changes.mean(axis=0)
+    doubt = _disagreement(binned, noise, changes, is_engine=quantity is ENGINE)
     return Steadied(
         tuple((one.logs - means.mean(axis=0)) @ slopes for one in known),
-        float(np.sqrt(change @ covariance @ change)),
+        float(np.hypot(np.sqrt(change @ covariance @ change), doubt)),
         float(change @ slopes),
     )
 
 
-def _prior(server: float, generator: float, spread: float) -> tuple[Floats, Floats]:
+def _prior(num_kinds: int, *, is_engine: bool) -> tuple[Floats, Floats]:
     """Mean and covariance of the slopes. The kinds of pieces of one core share its part; how, nobody knows beforehand.
 
-    Args: server, generator: what a time grows by with the pieces of either.  spread: standard error of both.
+    The engine's time has nothing of the generator; a latency has some, and behind a queue more of the server.
     """
-    mean = np.repeat([server, generator], KINDS) / KINDS
-    together, apart = np.full((KINDS, KINDS), 1 / KINDS), np.eye(KINDS) - 1 / KINDS
-    one = spread**2 * together / KINDS + _APART**2 * apart
-    scale = np.repeat([1.0, max(generator, 1e-3)], KINDS)
+    generator = 0.0 if is_engine else GENERATORS_PART
+    mean = np.repeat([1 - generator, generator], num_kinds) / num_kinds
+    together = np.full((num_kinds, num_kinds), 1 / num_kinds)
+    one = TOGETHER**2 * together / num_kinds + APART**2 * (np.eye(num_kinds) - together)
+    scale = np.repeat([1.0, max(generator, 1e-3)], num_kinds)
     return mean, np.asarray(np.kron(np.eye(2), one) * np.outer(scale, scale), np.float64)
 
 
-_APART = 0.4
-# The engine's time has nothing of the generator; a latency has some, and behind a queue more of the server.
-_PRIORS = {True: _prior(1.0, 0.0, 0.15), False: _prior(0.9, 0.1, 0.15)}
+def _disagreement(
+    binned: Sequence[tuple[Floats, Floats]], noise: Floats, changes: Floats, *, is_engine: bool
+) -> float:
+    """Half of how far apart the kinds of pieces are, each by itself, about how much longer times are.
+
+    Who runs beside a core slows some kinds of work more than others, and the service's is one of its own. Within a run
+    there may have been one neighbour, and between the runs another: what the slopes know is of the first.
+    """
+    explained = []
+    for kind in range(KINDS):
+        columns = [kind, KINDS + kind]
+        alone = [(times, around[:, columns]) for times, around in binned]
+        slopes, _ = _slopes(alone, noise[columns], *_prior(1, is_engine=is_engine))
+        explained.append(changes[:, columns] @ slopes)
+    return float(np.ptp(explained, axis=0).mean()) / 2
 
 
 def _bins(quantity: Quantity, rows: RowColumns, around: Floats) -> tuple[Floats, Floats]:
