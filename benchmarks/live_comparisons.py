@@ -4,6 +4,7 @@ Each comparison is made as `trivet bench A B --until-decided` makes it: servers 
 turns within it, and an end where a figure is told apart, or p50 and p99 are equivalent.
 """
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,47 +49,11 @@ def main(args: Sequence[str] = ()) -> int:
         )
     )
 
-    def compared(b: Path, seed: int) -> Measurement:
-        workload = Workload(
-            rate_rps=options.rate,
-            duration_ns=int(options.seconds * 1e9),
-            num_blocks=options.pairs,
-            num_starts=options.pairs,
-            seed=seed,
-            until_decided=True,
-        )
-        settings = Settings(measure_floor=False, max_labelled=0, probe_noise=False)
-        first, second = run([subject_of(str(path)) for path in (normal, b)], workload, settings=settings)
-        pairs = valid_pairs(first.blocks, second.blocks)
-        effects = paired_effects(pairs, None) if len(pairs) > 1 else {}
-        ratios = observations(pairs, None)
-        verdicts = [effect.verdict for name, effect in effects.items() if name != "memory_mib"]
-        p50 = effects.get("latency_p50_ms")
-        num = len(first.blocks)
-        invalid = "" if len(pairs) * 2 >= num else f"{len(pairs)} of {num} pairs were valid"
-        if first.state == "failed":
-            invalid = first.reason
-        return Measurement(
-            values={
-                "claimed": float(any(verdict in _WRONG for verdict in verdicts)),
-                "worse": float("worse" in verdicts),
-                "p50_ratio": 0.0 if p50 is None else p50.ratio.estimate,
-                "num_pairs": len(pairs),
-            },
-            # What every start said, so that another test can be tried on it.
-            samples={
-                name: [ratio[name] for ratio in ratios]
-                for name in MARGINS
-                if all(name in ratio for ratio in ratios)
-            },
-            invalid=invalid,
-        )
-
     # Two questions with a record each: an invalid comparison of one says nothing about the other.
     found = {
         name: compare(
             f"live_comparisons-{key}",
-            {name: lambda seed, b=b: compared(b, seed)},  # type: ignore[misc]
+            {name: lambda seed, b=b: compared(normal, b, seed, options)},  # type: ignore[misc]
             num_blocks=min(options.blocks, most),
             seed=options.seed,
             settings={
@@ -109,6 +74,44 @@ def main(args: Sequence[str] = ()) -> int:
     print(table(found))
     print(f"\n{goal_table(goals_of(found))}")
     return 0
+
+
+def compared(a: Path, b: Path, seed: int, options: argparse.Namespace) -> Measurement:
+    """One comparison, as far as its count goes."""
+    workload = Workload(
+        rate_rps=options.rate,
+        duration_ns=int(options.seconds * 1e9),
+        num_blocks=options.pairs,
+        num_starts=options.pairs,
+        seed=seed,
+        until_decided=True,
+    )
+    settings = Settings(measure_floor=False, max_labelled=0, probe_noise=False)
+    first, second = run([subject_of(str(path)) for path in (a, b)], workload, settings=settings)
+    pairs = valid_pairs(first.blocks, second.blocks)
+    effects = paired_effects(pairs, None) if len(pairs) > 1 else {}
+    ratios = observations(pairs, None)
+    verdicts = [effect.verdict for name, effect in effects.items() if name != "memory_mib"]
+    p50 = effects.get("latency_p50_ms")
+    num = len(first.blocks)
+    invalid = "" if len(pairs) * 2 >= num else f"{len(pairs)} of {num} pairs were valid"
+    if first.state == "failed":
+        invalid = first.reason
+    return Measurement(
+        values={
+            "claimed": float(any(verdict in _WRONG for verdict in verdicts)),
+            "worse": float("worse" in verdicts),
+            "p50_ratio": 0.0 if p50 is None else p50.ratio.estimate,
+            "num_pairs": len(pairs),
+        },
+        # What every start said, so that another test can be tried on it.
+        samples={
+            name: [ratio[name] for ratio in ratios]
+            for name in MARGINS
+            if all(name in ratio for ratio in ratios)
+        },
+        invalid=invalid,
+    )
 
 
 def goals_of(found: dict[str, Comparison]) -> list[Goal]:

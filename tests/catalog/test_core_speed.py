@@ -7,6 +7,7 @@ import pytest
 
 from trivet.catalog.core_speed import KINDS, CoreSpeed, decode, encode, watching
 from trivet.catalog.noise import integer_work
+from trivet.errors import UserError
 
 
 def test_each_core_tells_when_its_pieces_began_and_how_long_they_took() -> None:
@@ -24,7 +25,10 @@ def test_each_core_tells_when_its_pieces_began_and_how_long_they_took() -> None:
 
 
 def test_a_core_that_is_not_ours_is_told() -> None:
-    with pytest.raises(OSError, match="core 100000: its speed cannot be probed"), watching([100_000]):
+    with (
+        pytest.raises(UserError, match=r"core 100000: its speed cannot be probed: .*--no-record"),
+        watching([100_000]),
+    ):
         pass
 
 

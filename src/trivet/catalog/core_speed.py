@@ -16,6 +16,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from trivet.errors import UserError
+
 CORE_SPEED = "core_speed"  # the name of what a run keeps of it
 KINDS = 2  # of pieces: integer work, and products of small matrices
 
@@ -34,7 +36,7 @@ class CoreSpeed(msgspec.Struct, frozen=True):
 def watching(cores: Collection[int]) -> Iterator[dict[int, CoreSpeed]]:
     """Times fixed pieces of work on each core, fifty a second, while nobody else wants it. Filled at the end.
 
-    Raises: OSError: a core that this process may not use.
+    Raises: UserError: a core that this process may not use.
     """
     found: dict[int, CoreSpeed] = {}
     with contextlib.ExitStack() as stack:
@@ -43,7 +45,9 @@ def watching(cores: Collection[int]) -> Iterator[dict[int, CoreSpeed]]:
             assert probe.stdout is not None
             if probe.stdout.read(1) != b"+":
                 why = probe.communicate()[1].decode(errors="replace").strip().rpartition("\n")[2]
-                raise OSError(f"core {core}: its speed cannot be probed: {why}")
+                raise UserError(
+                    f"core {core}: its speed cannot be probed: {why}; --no-record measures without that"
+                )
         try:
             yield found
         finally:

@@ -74,7 +74,9 @@ def _pace(run: Run, store: RecordStore, rows: RowColumns) -> Pace | None:
     try:
         speeds = decode(store.get(run.artifacts[CORE_SPEED]))
     except ValueError as error:
-        raise UserError(f"run {run.id}: {error}") from None
+        raise UserError(
+            f"run {run.id}: {error}; put its artifact {CORE_SPEED} back, or record the run again"
+        ) from None
     pinning = run.environment.pinning
     return pace(rows, speeds, server=pinning.get("server", ()), generator=pinning.get("generator", ()))
 

@@ -4,7 +4,7 @@ While a run was measured, fixed pieces of work were timed on its cores (catalog/
 them is learned from the runs themselves: where the cores were slower for a moment, the times of that moment say by how
 much they were. It is a regression within the runs, so that what differs between them has no part in it, with a prior that
 says what holds on any machine: times are in proportion to the server's cores. On a machine of two speeds two runs of 20 s
-differed by 18 %, and by 3 to 4 % with that taken out (docs/benchmarks/measuring.md).
+differed by 18 %, and by 3 to 4 % with that taken out (decision 42).
 
 Source: analysis of covariance; Bayesian linear regression, Bishop (2006), section 3.3.
 """
