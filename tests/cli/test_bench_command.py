@@ -91,7 +91,7 @@ def test_options_that_make_no_sense_are_named(
 
 def test_a_run_that_says_nothing_of_the_server_is_told_and_exits_2(tmp_path: Path) -> None:
     with ScriptedTarget(always(ok(b'{"y": 1}'))) as target:
-        result = bench(target.name, tmp_path, *BRIEF, "--max-send-lag", "1us")
+        result = bench(target.name, tmp_path, *BRIEF, "--max-send-lag", "1ns")
     assert result.exit_code == 2
     assert "INVALID\n  the load generator fell behind" in result.stdout
     assert Catalog.open(str(tmp_path), create=False).run("last").state == "invalid"
