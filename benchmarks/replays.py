@@ -1,6 +1,8 @@
 """Do replays say `reproduced` of what is unchanged, and `differs` with the right name of what was changed?"""
 
 import argparse
+import json
+import random
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +15,9 @@ from trivet.catalog.catalog import Catalog
 from trivet.catalog.records import RunFilter
 
 QUESTION = "Are unchanged runs reproduced, and changed ones found and named?"
-UNCHANGED = 5  # of each block, beside one of each change
 VERDICTS = ("reproduced", "differs", "cannot tell")
-HOME = OUT / "replays"
+UNCHANGED, CHANGED = KINDS = ("unchanged", "changed")
+HOME = OUT / "replays"  # with what each replay said
 
 Change = Callable[
     [Changing, argparse.Namespace], Mapping[str, str]
@@ -62,15 +64,9 @@ def main(args: Sequence[str] = ()) -> int:
         "--library", default="prometheus-client==0.21.0", help="another version than the installed one"
     )
     options = made.parse_args(args)
-    sides: dict[str, Callable[[int], Measurement]] = {
-        f"unchanged {index}": partial(measure, None, "", options=options) for index in range(UNCHANGED)
-    }
-    sides |= {
-        name: partial(measure, change, named, options=options) for name, (change, named) in CHANGES.items()
-    }
     comparison = compare(
         "replays",
-        sides,
+        {name: partial(measure, name, options=options) for name in CHANGES},
         num_blocks=options.blocks,
         seed=options.seed,
         settings={"rate": options.rate, "seconds": options.seconds, "engine": f"{ROUNDS} rounds"},
@@ -80,60 +76,71 @@ def main(args: Sequence[str] = ()) -> int:
     return 0
 
 
-def measure(change: Change | None, named: str, seed: int, *, options: argparse.Namespace) -> Measurement:
-    """One recorded run, one change, one replay."""
+def measure(name: str, seed: int, *, options: argparse.Namespace) -> Measurement:
+    """One recorded run and two replays of it, in drawn order: of the service as it was, and with the change."""
     service = Changing(HOME / "service").write()
     catalog = HOME / "catalog"
     load = ["--rate", f"{options.rate:g}", "--duration", f"{options.seconds:g}s", "--seed", str(seed)]
     began = time.monotonic()
     code, _ = trivet(["bench", str(service.path), *load], catalog)
-    run_seconds = time.monotonic() - began
+    values = {"run_seconds": time.monotonic() - began}
     if code:
         return Measurement(values={}, invalid=f"the recorded run ended with {code}")
     (recorded,) = Catalog.open(str(catalog)).runs(RunFilter(kind="bench", limit=1))
-    variables = change(service, options) if change is not None else {}
-    began = time.monotonic()
-    try:
-        _, found = trivet(["replay", recorded.id], catalog, variables)
-    except RuntimeError as error:
-        return Measurement(values={}, invalid=f"the replay did not begin: {error}")
-    values = {verdict: float(found["verdict"] == verdict) for verdict in VERDICTS}
-    values["named"] = float(any(text.startswith(named) for text in found["differs"])) if named else 0.0
-    values |= {"run_seconds": run_seconds, "replay_seconds": time.monotonic() - began}
+    change, named = CHANGES[name]
+    for kind in random.Random(seed).sample(KINDS, len(KINDS)):
+        service.write()
+        variables = change(service, options) if kind == CHANGED else {}
+        began = time.monotonic()
+        try:
+            _, found = trivet(["replay", recorded.id], catalog, variables)
+        except RuntimeError as error:
+            return Measurement(values={}, invalid=f"the replay did not begin: {error}")
+        values |= {f"{kind} {verdict}": float(found["verdict"] == verdict) for verdict in VERDICTS}
+        values[f"{kind} named"] = float(any(text.startswith(named) for text in found["differs"]))
+        values[f"{kind} seconds"] = time.monotonic() - began
+        (HOME / f"{seed}-{name}-{kind}.json").write_text(json.dumps(found, indent=1))
     return Measurement(values=values)
 
 
 def table(comparison: Comparison) -> str:
-    rows = []
-    for kind in ("unchanged", *CHANGES):
-        measured = _measured(comparison, kind)
-        counts = [f"{sum(values[verdict] for values in measured):.0f}" for verdict in VERDICTS]
-        named = f"{sum(values['named'] for values in measured):.0f}" if kind != "unchanged" else ""
-        longest = max((values["replay_seconds"] / values["run_seconds"] for values in measured), default=0.0)
-        rows.append([kind, len(measured), *counts, named, f"{longest:.2f}"])
+    rows = [
+        _row(UNCHANGED, [record for name in CHANGES for record in _measured(comparison, name)], UNCHANGED)
+    ]
+    rows += [_row(name, _measured(comparison, name), CHANGED) for name in CHANGES]
     return markdown_table(
         ["what changed", "replays", *VERDICTS, "named", "longest, of the run's length"], rows
     )
 
 
+def _row(name: str, measured: Sequence[Mapping[str, float]], kind: str) -> list[object]:
+    counts = [f"{sum(values[f'{kind} {verdict}'] for values in measured):.0f}" for verdict in VERDICTS]
+    named = f"{sum(values[f'{kind} named'] for values in measured):.0f}" if kind == CHANGED else ""
+    longest = max((values[f"{kind} seconds"] / values["run_seconds"] for values in measured), default=0.0)
+    return [name, len(measured), *counts, named, f"{longest:.2f}"]
+
+
 def summary(comparison: Comparison) -> str:
     """Beside the goals: at least 16 of 20 reproduced and none different; 18 of 20 different and named, none reproduced."""
-    unchanged = _measured(comparison, "unchanged")
-    changed = [values for kind in CHANGES for values in _measured(comparison, kind)]
-    found = sum(values["differs"] and values["named"] for values in changed)
+    measured = [values for name in CHANGES for values in _measured(comparison, name)]
+
+    def count(what: str) -> int:
+        return round(sum(values[what] for values in measured))
+
+    found = sum(bool(values[f"{CHANGED} differs"] and values[f"{CHANGED} named"]) for values in measured)
     return (
-        f"\nUnchanged: {sum(v['reproduced'] for v in unchanged):.0f} of {len(unchanged)} reproduced, "
-        f"{sum(v['differs'] for v in unchanged):.0f} differ. Changed: {found:.0f} of {len(changed)} differ and are named, "
-        f"{sum(v['reproduced'] for v in changed):.0f} reproduced.\n"
+        f"\nUnchanged: {count(f'{UNCHANGED} reproduced')} of {len(measured)} reproduced, "
+        f"{count(f'{UNCHANGED} differs')} differ. Changed: {found} of {len(measured)} differ and are named, "
+        f"{count(f'{CHANGED} reproduced')} reproduced.\n"
     )
 
 
-def _measured(comparison: Comparison, kind: str) -> list[Mapping[str, float]]:
+def _measured(comparison: Comparison, name: str) -> list[Mapping[str, float]]:
     """Of every record, as each stands for itself: these are no pairs."""
     return [
         record.measurement.values
         for record in comparison.records
-        if record.side.startswith(kind) and not record.measurement.invalid
+        if record.side == name and not record.measurement.invalid
     ]
 
 

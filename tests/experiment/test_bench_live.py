@@ -81,7 +81,7 @@ def test_a_service_is_started_measured_judged_and_recorded(service: Path, catalo
     generator, server = (kept.environment.pinning[who][0] for who in ("generator", "server"))
     assert {generator, server} <= set(speeds)
     probed = speeds[server].instants_ns
-    assert len(probed) > 3
+    assert len(probed) > 1
     assert probed[0] < block.window["sent_ns"].min()
     assert block.window["done_ns"].max() < probed[-1] + S
     answers = read_tensors(catalog.get(kept.artifacts["answers"]))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from tests.experiment.measured_support import block
 from tests.experiment.replay_support import MemoryStore, environment, rows, run
-from trivet.catalog.core_speed import CORE_SPEED, KINDS, CoreSpeed, encode
+from trivet.catalog.core_speed import CORE_SPEED, CoreSpeed, encode
 from trivet.errors import UserError
 from trivet.experiment.replay.check_timing import Speed, Timed, check_timing
 from trivet.experiment.replay.evidence import evidence
@@ -44,7 +44,7 @@ def on_cores(
     speeds = {
         core: CoreSpeed(
             instants,
-            np.exp(log + 0.05 * rng.standard_normal((KINDS, len(log))) + np.log(25_000)).astype(np.int64),
+            np.exp(log + 0.05 * rng.standard_normal(len(log)) + np.log(200_000)).astype(np.int64),
         )
         for core, log in logs.items()
     }
@@ -91,19 +91,6 @@ def test_what_was_taken_out_is_told() -> None:
     assert "its cores were x1.5" in check_timing(ENGINE, first, [second]).detail
 
 
-def test_a_neighbour_of_another_kind_leaves_a_doubt() -> None:
-    """Then both kinds of pieces were slowed alike; now it is matrices more, and the service's work is one or the other."""
-    first, _ = on_cores(0, 0.5)
-    second, speeds = on_cores(1, 0.5, engine_ms=1.15)
-    speeds[1].pieces_ns[1] = (speeds[1].pieces_ns[1] * 1.15).astype(np.int64)
-    beside = pace(second.rows, speeds, server=[1], generator=[0])
-    check = check_timing(ENGINE, first, [Timed(second.rows, second.speed, beside)])
-    assert check.status == "cannot tell"
-    assert (
-        check_timing(ENGINE, first, [second]).status == "differs"
-    )  # where both kinds say that the core is as it was
-
-
 def test_throughput_is_no_time_and_short_runs_teach_nothing() -> None:
     first, _ = on_cores(0, 0.1)
     assert first.pace is not None
@@ -130,7 +117,7 @@ def test_steady_cores_leave_all_times_as_they_are_in_proportion() -> None:
 def test_a_core_of_which_nothing_is_known_has_no_pace() -> None:
     timed, speeds = on_cores(0, 0.5)
     assert pace(timed.rows, {1: speeds[1]}, server=[1], generator=[0]) is None
-    silent = CoreSpeed(np.array([], np.int64), np.empty((KINDS, 0), np.int64))
+    silent = CoreSpeed(np.array([], np.int64), np.array([], np.int64))
     assert pace(timed.rows, {1: silent, 0: speeds[0]}, server=[1], generator=[0]) is None
 
 
@@ -161,7 +148,7 @@ def test_a_run_remembers_the_pace_of_its_cores() -> None:
     found = evidence(*recorded(encode(speeds)))  # type: ignore[arg-type]
     assert found.timed is not None
     assert found.timed.pace is not None
-    assert found.timed.pace.logs.shape == (found.timed.rows.num_rows, 2 * KINDS)
+    assert found.timed.pace.logs.shape == (found.timed.rows.num_rows, 2)
 
 
 def test_a_memory_that_is_damaged_is_told_with_the_run() -> None:

@@ -61,23 +61,25 @@ def comparison(values: dict[str, dict[str, float]]) -> Comparison:
     return Comparison("replays", ENVIRONMENT, 1, {}, records)
 
 
-def replayed(verdict: str, named: float = 0.0) -> dict[str, float]:
-    values = {one: float(one == verdict) for one in replays.VERDICTS}
-    return values | {"named": named, "run_seconds": 10.0, "replay_seconds": 15.0}
+def replayed(unchanged: str, changed: str, named: float) -> dict[str, float]:
+    values = {f"unchanged {one}": float(one == unchanged) for one in replays.VERDICTS}
+    values |= {f"changed {one}": float(one == changed) for one in replays.VERDICTS}
+    values |= {"unchanged named": 0.0, "changed named": named}
+    return values | {"run_seconds": 10.0, "unchanged seconds": 15.0, "changed seconds": 12.0}
 
 
 def test_replays_are_counted_by_what_was_changed() -> None:
     measured = comparison(
         {
-            "unchanged 0": replayed("reproduced"),
-            "unchanged 1": replayed("cannot tell"),
-            "one weight": replayed("differs", named=1.0),
-            "threads": replayed("differs", named=0.0),
+            "one weight": replayed("reproduced", "differs", named=1.0),
+            "threads": replayed("cannot tell", "differs", named=0.0),
         }
     )
     table = replays.table(measured).splitlines()
-    assert next(line for line in table if "unchanged" in line).split("|")[2:6] == [" 2 ", " 1 ", " 0 ", " 1 "]
-    assert "| 1.50 |" in table[2]
+    unchanged, weight = (next(line for line in table if kind in line) for kind in ("unchanged", "one weight"))
+    assert unchanged.split("|")[2:6] == [" 2 ", " 1 ", " 0 ", " 1 "]
+    assert "| 1.50 |" in unchanged
+    assert weight.split("|")[2:8] == [" 1 ", " 0 ", " 1 ", " 0 ", " 1 ", " 1.20 "]
     text = replays.summary(measured)
     assert "1 of 2 reproduced, 0 differ" in text
     assert "1 of 2 differ and are named, 0 reproduced" in text

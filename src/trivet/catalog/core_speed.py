@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from trivet.errors import UserError
 
 CORE_SPEED = "core_speed"  # the name of what a run keeps of it
-KINDS = 2  # of pieces: integer work, and products of small matrices
 
 
 class CoreSpeed(msgspec.Struct, frozen=True):
-    """Of one core: when pieces of work were begun, and how long they took of the processor's time.
+    """Of one core: when pieces of work were begun, and how long they took of the processor's time; shape (n,) each.
 
-    instants_ns: shape (n,), of time.monotonic_ns.  pieces_ns: shape (KINDS, n).
+    instants_ns: of time.monotonic_ns.
     """
 
     instants_ns: NDArray[np.int64]
@@ -34,7 +33,7 @@ class CoreSpeed(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def watching(cores: Collection[int]) -> Iterator[dict[int, CoreSpeed]]:
-    """Times fixed pieces of work on each core, fifty a second, while nobody else wants it. Filled at the end.
+    """Times a fixed piece of work on each core, fifty a second, while nobody else wants it. Filled at the end.
 
     Raises: UserError: a core that this process may not use.
     """
@@ -65,9 +64,9 @@ def _probe(core: int) -> Iterator[subprocess.Popen[bytes]]:
 
 def _found(output: bytes) -> CoreSpeed:
     """Nothing of a probe that died: then it wrote nothing, or not all."""
-    whole = len(output) % ((1 + KINDS) * np.dtype(np.int64).itemsize) == 0
-    values = np.frombuffer(output if whole else b"", np.int64).reshape(1 + KINDS, -1)
-    return CoreSpeed(values[0], values[1:])
+    whole = len(output) % (2 * np.dtype(np.int64).itemsize) == 0
+    instants_ns, pieces_ns = np.frombuffer(output if whole else b"", np.int64).reshape(2, -1)
+    return CoreSpeed(instants_ns, pieces_ns)
 
 
 def encode(speeds: Mapping[int, CoreSpeed]) -> bytes:
@@ -82,6 +81,6 @@ def decode(content: bytes) -> dict[int, CoreSpeed]:
     """The inverse of `encode`. Raises: ValueError: not such a file."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {int(core): CoreSpeed(arrays[core][0], arrays[core][1:]) for core in arrays}
+            return {int(core): CoreSpeed(*arrays[core]) for core in arrays}
     except (OSError, EOFError, ValueError, IndexError, zipfile.BadZipFile) as error:
         raise ValueError(f"no record of cores' speed: {error}") from None

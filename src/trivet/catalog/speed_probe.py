@@ -1,10 +1,11 @@
-"""`python -m trivet.catalog.speed_probe CORE`: times pieces of work on a core, fifty a second, until stdin ends.
+"""`python -m trivet.catalog.speed_probe CORE`: times a piece of work on a core, twenty-five a second, until stdin ends.
 
 It runs only while nobody else wants the core, and counts its own processor time: what it finds is how fast the core is,
 not how busy. A byte goes to stdout when it is on its core; at the end all it found, as native int64: the instants of
-time.monotonic_ns, then the ns of each kind of piece, one array behind the other.
+time.monotonic_ns, then the ns of the pieces.
 """
 
+import json
 import os
 import random
 import select
@@ -19,51 +20,47 @@ os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THR
 
 import numpy as np
 
-from trivet.catalog.noise import integer_work
-
 # Between pieces: drawn, so that no load keeps step with them. A request right behind a piece finds the caches cold.
-PERIODS_S = (0.01, 0.03)
-# Of a piece: 20 to 30 us, long beside a reading of the clock; both are 0.2 % of the core.
-NUM_STEPS = 200
-MATRIX, NUM_PRODUCTS = 48, 2
+PERIODS_S = (0.02, 0.06)
+# Of a piece: 0.2 ms where it finds the caches warm, up to 0.6 where not; the core is asked for 1 % of its time.
+SIDE, NUM_PRODUCTS = 64, 8
+NUM_ROWS = 16
 
 
 def main(core: int) -> None:
     os.sched_setaffinity(0, {core})
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the end comes from who started it
-    kinds = (_integers, _products())
-    instants, pieces = array("q"), [array("q") for _ in kinds]
+    piece = _piece()
+    instants, pieces = array("q"), array("q")
     out = sys.stdout.buffer
     out.write(b"+")
     out.flush()
     while not select.select([0], [], [], random.uniform(*PERIODS_S))[0]:
         instants.append(time.monotonic_ns())
         before = time.thread_time_ns()
-        for kind, found in zip(kinds, pieces, strict=True):
-            kind()
-            after = time.thread_time_ns()
-            found.append(after - before)
-            before = after
-    out.write(b"".join(found.tobytes() for found in (instants, *pieces)))
+        piece()
+        pieces.append(time.thread_time_ns() - before)
+    out.write(instants.tobytes() + pieces.tobytes())
     out.flush()
 
 
-def _integers() -> None:
-    """Waits for nothing but the core's integer units and its decoder."""
-    integer_work(NUM_STEPS)
+def _piece() -> Callable[[], None]:
+    """What the requests of a small service are made of: a text is written and read, small arrays are made and multiplied.
 
+    It has a service's size in the caches, too: what a neighbour takes of them hardly slows a loop of a few instructions.
+    """
+    rng = np.random.default_rng(0)
+    weights = (rng.standard_normal((SIDE, SIDE)) / SIDE**0.5).astype(np.float32)
+    request = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, SIDE], "data": weights[0].tolist()}]}
 
-def _products() -> Callable[[], None]:
-    """Vector units and the nearest cache: what models are made of."""
-    factor = np.random.default_rng(0).random((MATRIX, MATRIX)).astype(np.float32)
-    product = np.empty_like(factor)
-
-    def multiply() -> None:
+    def work() -> None:
+        values = json.loads(json.dumps(request))["inputs"][0]["data"]
+        rows = np.tile(np.array(values, np.float32), (NUM_ROWS, 1))
         for _ in range(NUM_PRODUCTS):
-            np.matmul(factor, factor, product)
+            rows = np.maximum(rows @ weights, 0) - rows.mean()
 
-    return multiply
+    return work
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Times of several runs with the speed of their cores taken out, as far as it explains them.
 
-While a run was measured, fixed pieces of work were timed on its cores (catalog/core_speed.py). How much of a time follows
-them is learned from the runs themselves: where the cores were slower for a moment, the times of that moment say by how
-much they were. It is a regression within the runs, so that what differs between them has no part in it, with a prior that
-says what holds on any machine: times are in proportion to the server's cores. On a machine of two speeds two runs of 20 s
-differed by 18 %, and by 3 to 4 % with that taken out (decision 42).
+While a run was measured, a fixed piece of work was timed on its cores again and again (catalog/core_speed.py). How much
+of a time follows it is learned from the runs themselves: where the cores were slower for a moment, the times of that moment
+say by how much they were. It is a regression within the runs, so that what differs between them has no part in it, with
+a prior that says what holds on any machine: times are in proportion to the server's cores. On a machine of two speeds, two
+runs of 20 s differed by 18 %, and by 3 to 4 % with that taken out (decision 42).
 
 Source: analysis of covariance; Bayesian linear regression, Bishop (2006), section 3.3.
 """
@@ -15,16 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.catalog.core_speed import KINDS, CoreSpeed
+from trivet.catalog.core_speed import CoreSpeed
 from trivet.experiment.replay.windows import ENGINE, Quantity, times_of
 from trivet.spec.row import RowColumns
 
-AROUND_NS = 100_000_000  # on either side of a request: what ten pieces say
+AROUND_NS = 100_000_000  # on either side of a request: what five pieces say
 EXTREMES = 0.02  # of the pieces at either end: of those that were cold or interrupted
 BIN_NS = 1_000_000_000  # in which times and speeds are averaged: a piece more or less is no error of it then
 MIN_IN_BIN = 5
 GENERATORS_PART = 0.1  # of what a latency grows by where all cores are slower
-TOGETHER, APART = 0.15, 0.4  # standard errors beforehand: of that sum, and of how kinds share it
+SLOPE_ERROR = 0.2  # standard error beforehand of each core's part, as a share of it
 MIN_BINS = 10  # of all runs together
 
 Floats = NDArray[np.float64]
@@ -32,10 +32,10 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast the cores were about each request of a run; columns: the kinds of pieces, on the server's cores first.
+    """How fast the cores were about each request of a run; columns: the server's cores, and the generator's.
 
-    logs: of how long pieces took, shape (rows, 2 * KINDS).
-    noise: variance of their mean over BIN_NS that is the pieces' own, shape (2 * KINDS,).
+    logs: of how long pieces took, shape (rows, 2).
+    noise: variance of their mean over BIN_NS that is the pieces' own, shape (2,).
     """
 
     logs: Floats
@@ -58,10 +58,9 @@ def pace(
         known = [speeds[core] for core in cores if core in speeds and len(speeds[core].instants_ns)]
         if not known:
             return None
-        for kind in range(KINDS):
-            pieces = [(one.instants_ns, _logs(one.pieces_ns[kind])) for one in known]
-            columns.append(np.mean([_around(*one, middles_ns) for one in pieces], axis=0))
-            noise.append(np.mean([_noise(*one) for one in pieces]) / len(pieces))
+        pieces = [(one.instants_ns, _logs(one.pieces_ns)) for one in known]
+        columns.append(np.mean([_around(*one, middles_ns) for one in pieces], axis=0))
+        noise.append(np.mean([_noise(*one) for one in pieces]) / len(pieces))
     return Pace(np.stack(columns, axis=1), np.array(noise))
 
 
@@ -110,46 +109,24 @@ def steadied(quantity: Quantity, runs: Sequence[RowColumns], paces: Sequence[Pac
     if sum(len(times) for times, _ in binned) < MIN_BINS:
         return None
     noise = np.mean([one.noise for one in known], axis=0)
-    slopes, covariance = _slopes(binned, noise, *_prior(KINDS, is_engine=quantity is ENGINE))
+    slopes, covariance = _slopes(binned, noise, *_prior(is_engine=quantity is ENGINE))
     means = np.array([one.logs.mean(axis=0) for one in known])
-    changes = means[1:] - means[0]
-    change = changes.mean(axis=0)
-    doubt = _disagreement(binned, noise, changes, is_engine=quantity is ENGINE)
+    change = means[1:].mean(axis=0) - means[0]
     return Steadied(
         tuple((one.logs - means.mean(axis=0)) @ slopes for one in known),
-        float(np.hypot(np.sqrt(change @ covariance @ change), doubt)),
+        float(np.sqrt(change @ covariance @ change)),
         float(change @ slopes),
     )
 
 
-def _prior(num_kinds: int, *, is_engine: bool) -> tuple[Floats, Floats]:
-    """Mean and covariance of the slopes. The kinds of pieces of one core share its part; how, nobody knows beforehand.
+def _prior(*, is_engine: bool) -> tuple[Floats, Floats]:
+    """Mean and covariance of the slopes: times in proportion to what they run on.
 
     The engine's time has nothing of the generator; a latency has some, and behind a queue more of the server.
     """
     generator = 0.0 if is_engine else GENERATORS_PART
-    mean = np.repeat([1 - generator, generator], num_kinds) / num_kinds
-    together = np.full((num_kinds, num_kinds), 1 / num_kinds)
-    one = TOGETHER**2 * together / num_kinds + APART**2 * (np.eye(num_kinds) - together)
-    scale = np.repeat([1.0, max(generator, 1e-3)], num_kinds)
-    return mean, np.asarray(np.kron(np.eye(2), one) * np.outer(scale, scale), np.float64)
-
-
-def _disagreement(
-    binned: Sequence[tuple[Floats, Floats]], noise: Floats, changes: Floats, *, is_engine: bool
-) -> float:
-    """Half of how far apart the kinds of pieces are, each by itself, about how much longer times are.
-
-    Who runs beside a core slows some kinds of work more than others, and the service's is one of its own. Within a run
-    there may have been one neighbour, and between the runs another: what the slopes know is of the first.
-    """
-    explained = []
-    for kind in range(KINDS):
-        columns = [kind, KINDS + kind]
-        alone = [(times, around[:, columns]) for times, around in binned]
-        slopes, _ = _slopes(alone, noise[columns], *_prior(1, is_engine=is_engine))
-        explained.append(changes[:, columns] @ slopes)
-    return float(np.ptp(explained, axis=0).mean()) / 2
+    mean = np.array([1 - generator, generator])
+    return mean, np.diag((SLOPE_ERROR * np.array([1.0, max(generator, 1e-3)])) ** 2)
 
 
 def _bins(quantity: Quantity, rows: RowColumns, around: Floats) -> tuple[Floats, Floats]:
