@@ -8,15 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
-from benchmarks._changing_service import ROUNDS, Changing, library, trivet
+from benchmarks._changing_service import Changing, library, trivet
 from benchmarks._harness import OUT, Comparison, Measurement, compare, markdown_table
 from benchmarks._options import parser
-from trivet.catalog.catalog import Catalog
-from trivet.catalog.records import RunFilter
 
 QUESTION = "Are unchanged runs reproduced, and changed ones found and named?"
 VERDICTS = ("reproduced", "differs", "cannot tell")
 UNCHANGED, CHANGED = KINDS = ("unchanged", "changed")
+ROUNDS = 40  # of the service's arithmetic: half a millisecond and more, and 10 % of it is a whole number
 HOME = OUT / "replays"  # with what each replay said
 
 Change = Callable[
@@ -58,8 +57,9 @@ CHANGES: Mapping[str, tuple[Change, str]] = {
 
 
 def main(args: Sequence[str] = ()) -> int:
-    made = parser("replays", QUESTION, blocks=4, seconds=60)
-    made.add_argument("--rate", type=float, default=200, help="requests a second [200]")
+    made = parser("replays", QUESTION, blocks=4, seconds=30)
+    made.add_argument("--starts", type=int, default=10, help="of the service, and of the yardstick [10]")
+    made.add_argument("--rate", type=float, default=400, help="requests a second [400]")
     made.add_argument(
         "--library", default="prometheus-client==0.21.0", help="another version than the installed one"
     )
@@ -69,7 +69,12 @@ def main(args: Sequence[str] = ()) -> int:
         {name: partial(measure, name, options=options) for name in CHANGES},
         num_blocks=options.blocks,
         seed=options.seed,
-        settings={"rate": options.rate, "seconds": options.seconds, "engine": f"{ROUNDS} rounds"},
+        settings={
+            "rate": options.rate,
+            "seconds": options.seconds,
+            "starts": options.starts,
+            "engine": f"{ROUNDS} rounds",
+        },
         resume=options.resume,
     )
     print(f"# {QUESTION}\n\n{comparison.preface()}\n\n{table(comparison)}\n{summary(comparison)}")
@@ -78,22 +83,30 @@ def main(args: Sequence[str] = ()) -> int:
 
 def measure(name: str, seed: int, *, options: argparse.Namespace) -> Measurement:
     """One recorded run and two replays of it, in drawn order: of the service as it was, and with the change."""
-    service = Changing(HOME / "service").write()
+    service = Changing(HOME / "service", rounds=ROUNDS).write()
     catalog = HOME / "catalog"
-    load = ["--rate", f"{options.rate:g}", "--duration", f"{options.seconds:g}s", "--seed", str(seed)]
+    load = [
+        "--rate",
+        f"{options.rate:g}",
+        "--duration",
+        f"{options.seconds:g}s",
+        "--seed",
+        str(seed),
+        "--yardstick",
+    ]
+    load += ["--blocks", str(options.starts), "--starts", str(options.starts)]
     began = time.monotonic()
-    code, _ = trivet(["bench", str(service.path), *load], catalog)
+    code, recorded = trivet(["bench", str(service.path), *load], catalog)
     values = {"run_seconds": time.monotonic() - began}
     if code:
         return Measurement(values={}, invalid=f"the recorded run ended with {code}")
-    (recorded,) = Catalog.open(str(catalog)).runs(RunFilter(kind="bench", limit=1))
     change, named = CHANGES[name]
     for kind in random.Random(seed).sample(KINDS, len(KINDS)):
         service.write()
         variables = change(service, options) if kind == CHANGED else {}
         began = time.monotonic()
         try:
-            _, found = trivet(["replay", recorded.id], catalog, variables)
+            _, found = trivet(["replay", recorded["run"]], catalog, variables)
         except RuntimeError as error:
             return Measurement(values={}, invalid=f"the replay did not begin: {error}")
         values |= {f"{kind} {verdict}": float(found["verdict"] == verdict) for verdict in VERDICTS}

@@ -33,7 +33,7 @@ class CoreSpeed(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def watching(cores: Collection[int]) -> Iterator[dict[int, CoreSpeed]]:
-    """Times a fixed piece of work on each core, fifty a second, while nobody else wants it. Filled at the end.
+    """Times a fixed piece of work on each core, twenty-five times a second, while nobody else wants it. Filled at the end.
 
     Raises: UserError: a core that this process may not use.
     """
@@ -65,8 +65,7 @@ def _probe(core: int) -> Iterator[subprocess.Popen[bytes]]:
 def _found(output: bytes) -> CoreSpeed:
     """Nothing of a probe that died: then it wrote nothing, or not all."""
     whole = len(output) % (2 * np.dtype(np.int64).itemsize) == 0
-    instants_ns, pieces_ns = np.frombuffer(output if whole else b"", np.int64).reshape(2, -1)
-    return CoreSpeed(instants_ns, pieces_ns)
+    return _of_rows(np.frombuffer(output if whole else b"", np.int64).reshape(2, -1))
 
 
 def encode(speeds: Mapping[int, CoreSpeed]) -> bytes:
@@ -81,6 +80,11 @@ def decode(content: bytes) -> dict[int, CoreSpeed]:
     """The inverse of `encode`. Raises: ValueError: not such a file."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            return {int(core): CoreSpeed(*arrays[core]) for core in arrays}
+            return {int(core): _of_rows(arrays[core]) for core in arrays}
     except (OSError, EOFError, ValueError, IndexError, zipfile.BadZipFile) as error:
         raise ValueError(f"no record of cores' speed: {error}") from None
+
+
+def _of_rows(rows: NDArray[np.int64]) -> CoreSpeed:
+    instants_ns, pieces_ns = rows
+    return CoreSpeed(instants_ns, pieces_ns)

@@ -50,6 +50,11 @@ _EXIT_CODES = {"complete": 0, "failed": 1, "invalid": 2, "partial": 130}
     help="Of each target in a block; 0s: a block each.  [default: by the load, 50ms or more]",
 )
 @click.option(
+    "--yardstick",
+    is_flag=True,
+    help="In turn with a service of fixed work: a later replay tells times by it, whatever mood the machine is in.",
+)
+@click.option(
     "--until-decided", is_flag=True, help="Stop when p50 and p99 of two targets have been told apart."
 )
 @click.option(

@@ -1,6 +1,7 @@
 """From the options of `trivet bench` to a run, and from its figures to what is printed."""
 
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import msgspec
 from trivet.catalog.catalog import Catalog
 from trivet.cli.live_line import LiveLine
 from trivet.errors import UserError
+from trivet.experiment import yardstick
 from trivet.experiment.run import Finished, Settings, run
 from trivet.experiment.side import template_text
 from trivet.experiment.simulating.controlled import check_controllable, kept_profile
@@ -32,6 +34,8 @@ def measure_targets(targets: Sequence[str], options: Mapping[str, Any]) -> list[
     Raises: UserError: options that make no sense, or nothing could be begun.
     """
     workload = workload_of(options, len(targets))
+    if options["yardstick"]:
+        workload = yardstick.with_yardstick(workload, len(targets), has_blocks=options["blocks"] is not None)
     settings = Settings(
         command=("trivet", *sys.argv[1:]),
         tags=tags_of(options["tags"]),
@@ -40,11 +44,14 @@ def measure_targets(targets: Sequence[str], options: Mapping[str, Any]) -> list[
     )
     subjects = [subject_of(text) for text in targets]
     catalog = None if options["no_record"] else Catalog.open(options["catalog_url"])
-    with LiveLine(sys.stderr) as line:
+    with LiveLine(sys.stderr) as line, tempfile.TemporaryDirectory(prefix="trivet-yardstick-") as folder:
+        if options["yardstick"]:
+            subjects.append(subject_of(str(yardstick.write(Path(folder), workload.rate_rps or 0.0))))
         found = run(
             subjects, workload, catalog=catalog, settings=settings, on_progress=line.show, say=line.say
         )
-    click.echo(_json(found) if options["as_json"] else "\n".join(_text(found)))
+    asked, beside = found[: len(targets)], found[len(targets) :]
+    click.echo(_json(asked) if options["as_json"] else "\n".join(_text(asked, beside)))
     return [finished.state for finished in found]
 
 
@@ -155,7 +162,8 @@ def _duration_ns(option: str, text: str) -> int:
         raise UserError(f"{option}: {error}") from None
 
 
-def _text(found: Sequence[Finished]) -> list[str]:
+def _text(found: Sequence[Finished], beside: Sequence[Finished]) -> list[str]:
+    """Args: beside: the yardstick, where there was one."""
     lines: list[str] = []
     for finished in found:
         offered = _offered(finished.workload)
@@ -164,8 +172,10 @@ def _text(found: Sequence[Finished]) -> list[str]:
         lines += [*figures_text(finished.figures), ""]
     kept = [finished.run_id for finished in found if finished.run_id]
     if kept:
-        is_whole = all(finished.state == "complete" for finished in found)
-        next_one = _next(kept) if is_whole else ""
+        is_whole = all(finished.state == "complete" for finished in (*found, *beside))
+        next_one = ""
+        if is_whole:
+            next_one = f"   trivet replay {kept[0]}" if beside else _next(kept)
         lines.append(f"kept as {', '.join(kept)}; next:  trivet show {kept[0]}{next_one}")
     return lines
 

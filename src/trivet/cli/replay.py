@@ -98,11 +98,12 @@ def _replay(
     from trivet.experiment.replay.packages import packages_that_matter
     from trivet.experiment.replay.replay import check_replayable
     from trivet.experiment.replay.replay import replay as compare
+    from trivet.experiment.yardstick import is_yardstick
 
     check_replayable(runs)
     then = [evidence(run, store) for run in runs]
     subjects = [
-        subject_of_run(run, store, folder / str(index), here=here, data=data)
+        subject_of_run(run, store, folder / str(index), here=here and not is_yardstick(run), data=data)
         for index, run in enumerate(runs)
     ]
     workload = workload_of(runs[0], store, folder, data)

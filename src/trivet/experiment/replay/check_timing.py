@@ -73,11 +73,14 @@ class Timed:
     """The measured rows of one run, without warm-up; the machine's speed around it, and its cores' pace about each row.
 
     speed, pace: None where they were not probed.
+    blocks, starts: which block each row is of, and which start of the server: shape (rows,). None: there was one.
     """
 
     rows: RowColumns
     speed: Speed | None = None
     pace: Pace | None = None
+    blocks: NDArray[np.int64] | None = None
+    starts: NDArray[np.int64] | None = None
 
 
 def check_timing(quantity: Quantity, then: Timed, repeats: Sequence[Timed]) -> Check:
@@ -86,7 +89,7 @@ def check_timing(quantity: Quantity, then: Timed, repeats: Sequence[Timed]) -> C
     cores = steadied(quantity, [timed.rows for timed in runs], [timed.pace for timed in runs])
     shifts = _shifts(quantity, then, repeats, cores)
     if isinstance(shifts, str):
-        return _too_few(quantity, shifts)
+        return too_few(quantity, shifts)
     # The windows' tails are too few requests each to show a mood: it is read off the medians.
     medians = _shifts(P50, then, repeats, cores) if quantity is P99 else shifts
     share = MOOD if cores is None else STEADIED_MOOD
@@ -110,11 +113,11 @@ def check_ratio(
     """
     num = num_windows(quantity, [timed.rows for pair in (then, *repeats) for timed in pair])
     if num < MIN_WINDOWS:
-        return _too_few(quantity, f"{sides}: {_need(quantity)}")
+        return too_few(quantity, f"{sides}: {_need(quantity)}")
     first = _ratios(quantity, then, num)
     shifts = [_finite(_ratios(quantity, repeat, num) - first) for repeat in repeats]
     if min(len(shift) for shift in shifts) < MIN_WINDOWS:
-        return _too_few(quantity, f"{sides}: too few requests with this time, then or now")
+        return too_few(quantity, f"{sides}: too few requests with this time, then or now")
     return _judged(f"{quantity.name}, {sides}", quantity, shifts, MIN_MOOD, 0.0)
 
 
@@ -168,7 +171,7 @@ def _finite(shift: Logs) -> Logs:
     return shift[np.isfinite(shift)]
 
 
-def _too_few(quantity: Quantity, why: str) -> Check:
+def too_few(quantity: Quantity, why: str) -> Check:
     """A server that does not tell its phases has no engine time, and that is no fault of the run."""
     status: Status = "not compared" if quantity is ENGINE else "cannot tell"
     return Check("timing", quantity.name, status, why)
@@ -208,21 +211,33 @@ def _judged(
     name: str, quantity: Quantity, shifts: Sequence[Logs], mood: float, probes: float, explained: str = ""
 ) -> Check:
     """Args: probes: standard error of the speed that was taken out, log scale."""
-    means = [_centre(shift) for shift in shifts]
-    estimate, (error, degrees) = float(np.mean(means)), _error(shifts, mood, probes)
+    error, degrees = _error(shifts, mood, probes)
+    parts = f"{len(shifts)} x {len(shifts[0])} windows{explained}"
+    return judged(name, quantity, [_centre(shift) for shift in shifts], error, degrees, parts)
+
+
+def judged(
+    name: str, quantity: Quantity, shifts: Sequence[float], error: float, degrees: float, parts: str
+) -> Check:
+    """The verdict about one quantity.
+
+    Args: shifts: by how much it changed in each repeat, log scale.  error: standard error of their mean, with so many
+    degrees of freedom.  parts: what they are means of, for the reader.
+    """
+    estimate = float(np.mean(shifts))
     bound = math.log(1 + quantity.margin)
     reach = student_t.quantile(EQUIVALENT, degrees) * error
     status: Status = "cannot tell"
     if abs(estimate) + reach < bound:
         status = "same"
     elif abs(estimate) - student_t.quantile(DIFFERENT, degrees) * error > bound and all(
-        mean * estimate > 0 and abs(mean) > bound for mean in means
+        shift * estimate > 0 and abs(shift) > bound for shift in shifts
     ):
         status = "differs"
     ratio = f"x{math.exp(estimate):.3f}"
     interval = f"{ratio} [{math.exp(estimate - reach):.3f}, {math.exp(estimate + reach):.3f}]"
     changed = (Change(name, "x1", ratio),) if status == "differs" else ()
-    detail = f"{interval}, margin {quantity.margin:.0%}, {len(shifts)} x {len(shifts[0])} windows{explained}"
+    detail = f"{interval}, margin {quantity.margin:.0%}, {parts}"
     return Check("timing", name, status, detail, changed, once_more=status != "same")
 
 

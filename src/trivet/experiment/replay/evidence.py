@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 
 from trivet.catalog.core_speed import CORE_SPEED, decode
 from trivet.catalog.environment import Environment
@@ -56,12 +57,18 @@ def _timed(run: Run, store: RecordStore) -> Timed | None:
     if "rows" not in run.artifacts or "blocks" not in run.artifacts:
         return None
     blocks = unpack(store.rows(run.artifacts["rows"]), store.get(run.artifacts["blocks"]))
-    windows = [block.window for block in blocks if not block.invalid]
-    windows = [window for window in windows if window.num_rows]
-    if not windows:
+    measured = [block for block in blocks if not block.invalid and block.window.num_rows]
+    if not measured:
         return None
-    rows = concatenate(windows)
-    return Timed(rows, speed_of(run.environment), _pace(run, store, rows))
+    rows = concatenate([block.window for block in measured])
+    nums = [block.window.num_rows for block in measured]
+    return Timed(
+        rows,
+        speed_of(run.environment),
+        _pace(run, store, rows),
+        blocks=np.repeat([block.record.block for block in measured], nums),
+        starts=np.repeat([block.record.start for block in measured], nums),
+    )
 
 
 def _pace(run: Run, store: RecordStore, rows: RowColumns) -> Pace | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from trivet.catalog.records import Run
 from trivet.errors import UserError
+from trivet.experiment.replay.beside import check_beside
 from trivet.experiment.replay.check_answers import check_answers, check_decisions
 from trivet.experiment.replay.check_content import (
     check_content,
@@ -24,6 +25,7 @@ from trivet.experiment.replay.check_timing import Timed, check_ratio, check_timi
 from trivet.experiment.replay.checks import Change, Check, Verdict, changes, verdict
 from trivet.experiment.replay.evidence import Evidence, unrest
 from trivet.experiment.replay.windows import ENGINE, P50, P99, QUANTITIES, THROUGHPUT
+from trivet.experiment.yardstick import is_yardstick
 from trivet.spec.service import SMALLER_IS_BETTER
 
 ACCURACY_MARGIN = 0.005  # half a point: of the same rows and labels, so that it has no sampling error
@@ -80,19 +82,29 @@ def checks_of(
 ) -> list[Check]:
     """All checks of all runs; of a comparison on other hardware, of ratios instead of times."""
     found: list[Check] = []
+    yardstick = next((index for index, side in enumerate(then) if is_yardstick(side.run)), None)
     for index, side in enumerate(then):
         repeats = [sides[index] for sides in rounds]
-        checks = _checks_of_one(side, repeats, packages)
+        beside = None if yardstick is None else (then[yardstick], [sides[yardstick] for sides in rounds])
+        checks = _checks_of_one(side, repeats, packages, beside)
         label = f"{side.run.service} {side.run.id}: " if len(then) > 1 else ""
         found += [replace(check, name=label + check.name) for check in checks]
-    if len(then) > 1 and not is_same_hardware(then[0].run.environment, rounds[0][0].run.environment):
+    if (
+        yardstick is None
+        and len(then) > 1
+        and not is_same_hardware(then[0].run.environment, rounds[0][0].run.environment)
+    ):
         found += _ratios(then, rounds)
     return found
 
 
 def _checks_of_one(
-    then: Evidence, repeats: Sequence[Evidence], packages: Sequence[str] | None
+    then: Evidence,
+    repeats: Sequence[Evidence],
+    packages: Sequence[str] | None,
+    beside: tuple[Evidence, Sequence[Evidence]] | None,
 ) -> list[Check]:
+    """Args: beside: the yardstick that was measured in turn, then and each time now."""
     now = repeats[-1]
     environments = then.run.environment, now.run.environment
     answers = check_answers(then.answers, now.answers, bitwise=is_same_arithmetic(*environments, packages))
@@ -111,7 +123,7 @@ def _checks_of_one(
             then.decisions, now.decisions, answers_are_same=answers.status == "same"
         ),
         _accuracy(then.run, now.run, decisions),
-        *_times(then, repeats),
+        *_times(then, repeats, beside),
     ]
 
 
@@ -122,25 +134,39 @@ def _failed(repeats: Sequence[Evidence]) -> Check:
     )
 
 
-def _times(then: Evidence, repeats: Sequence[Evidence]) -> list[Check]:
+def _times(
+    then: Evidence, repeats: Sequence[Evidence], beside: tuple[Evidence, Sequence[Evidence]] | None
+) -> list[Check]:
     """(d) Of times and throughput."""
+    if is_yardstick(then.run):
+        return [Check("timing", "times", "not compared", "it is what the others' times are told by")]
     if not is_same_hardware(then.run.environment, repeats[0].run.environment):
         return [
             Check("timing", "times", "not compared", "other hardware: times of one run mean nothing there")
         ]
     invalid = [side.run for side in repeats if side.run.state == "invalid"]
-    usable = [side.timed for side in repeats if side.timed is not None and side.run.state == "complete"]
-    if then.timed is None or not usable:
+    sticks = [None] * len(repeats) if beside is None else [stick.timed for stick in beside[1]]
+    usable = [
+        (side.timed, stick)
+        for side, stick in zip(repeats, sticks, strict=True)
+        if side.timed is not None and side.run.state == "complete" and (beside is None or stick is not None)
+    ]
+    stick_then = None if beside is None else beside[0].timed
+    if then.timed is None or not usable or (beside is not None and stick_then is None):
         why = f": {invalid[0].reason}" if invalid else ""
         return [Check("timing", "times", "cannot tell", f"nothing valid was measured{why}", once_more=True)]
-    timed = then.timed
-    numbers = [timed.rows.num_rows, *(side.rows.num_rows for side in usable)]
+    timed, now = then.timed, [side for side, _ in usable]
+    numbers = [timed.rows.num_rows, *(side.rows.num_rows for side in now)]
     if not then.run.workload.get("users") and max(numbers) > MAX_OTHER_COURSE * min(numbers):
         detail = f"another course than then: {' and '.join(f'{num:,}' for num in numbers)} requests"
         return [Check("timing", "times", "cannot tell", detail)]
-    found = [check_timing(quantity, timed, usable) for quantity in QUANTITIES]
+    if stick_then is None:
+        found = [check_timing(quantity, timed, now) for quantity in QUANTITIES]
+    else:
+        pairs = [(side, stick) for side, stick in usable if stick is not None]
+        found = [check_beside(quantity, (timed, stick_then), pairs) for quantity in QUANTITIES]
     restless = [why for side in (then, *repeats) if (why := unrest(side.run.environment))]
-    return [_explained(check, timed, usable[-1], restless) for check in found]
+    return [_explained(check, timed, now[-1], restless) for check in found]
 
 
 def _explained(check: Check, then: Timed, now: Timed, restless: Sequence[str]) -> Check:
