@@ -1,5 +1,8 @@
 """Runs that were measured in turn with the yardstick, on simulated machines of other moods then and now."""
 
+from pathlib import Path
+from tempfile import mkdtemp
+
 import numpy as np
 import pytest
 
@@ -10,10 +13,18 @@ from trivet.experiment.replay.check_timing import Timed, check_timing
 from trivet.experiment.replay.evidence import Evidence
 from trivet.experiment.replay.replay import checks_of
 from trivet.experiment.replay.windows import ENGINE, P50, P99, QUANTITIES, THROUGHPUT
-from trivet.experiment.target import subject_of
-from trivet.experiment.workload import Workload
-from trivet.experiment.yardstick import MAX_ROUNDS, NAME, is_yardstick, with_yardstick, write
+from trivet.experiment.target import Subject, subject_of
+from trivet.experiment.workload import Asking, Workload
+from trivet.experiment.yardstick import (
+    MAX_ROUNDS,
+    NAME,
+    is_yardstick,
+    with_yardstick,
+    workload_of_side,
+    write,
+)
 from trivet.spec.row import concatenate
+from trivet.spec.service_file import load_configuration
 
 NUM_STARTS, NUM_ROWS = 8, 800
 
@@ -135,22 +146,42 @@ def test_a_yardstick_without_a_valid_block_tells_nothing() -> None:
 def test_it_does_less_work_where_more_is_asked(tmp_path: object) -> None:
     codes = [
         write(tmp_path / str(rate), rate).with_name("work.py").read_text() for rate in (1, 200, 1000, 1e6)
-    ]  # type: ignore[operator]
+    ]
     assert f"range({MAX_ROUNDS})" in codes[0]
     assert "range(10)" in codes[2]
     assert "range(1)" in codes[3]
-    configuration = subject_of(str(tmp_path / "200" / "service.yaml")).configuration  # type: ignore[operator]
+    configuration = subject_of(str(tmp_path / "200" / "service.yaml")).configuration
     assert configuration is not None
     assert is_yardstick(run(service=configuration.service.name))
 
 
-@pytest.mark.parametrize("options", [{"users": 4}, {"scenario": "soak", "rate_rps": 10.0}, {}])
-def test_it_is_for_a_steady_open_load(options: dict[str, object]) -> None:
-    with pytest.raises(UserError, match="--yardstick is for one target under a steady load"):
-        with_yardstick(Workload(duration_ns=10**9, **options), 1, has_blocks=False)  # type: ignore[arg-type]
+HERE = Subject("m.yaml", load_configuration(write(Path(mkdtemp()), 1.0)))
+
+
+@pytest.mark.parametrize(
+    ("options", "subjects"),
+    [
+        ({"users": 4}, [HERE]),
+        ({"scenario": "soak", "rate_rps": 10.0}, [HERE]),
+        ({}, [HERE]),
+        ({"rate_rps": 10.0}, [HERE, HERE]),
+        ({"rate_rps": 10.0}, [Subject("http://127.0.0.1:1", address="127.0.0.1:1")]),
+    ],
+)
+def test_it_is_for_a_steady_open_load_on_one_service_that_is_started(
+    options: dict[str, object], subjects: list[Subject]
+) -> None:
+    with pytest.raises(UserError, match="--yardstick is for one service or model that is started here"):
+        with_yardstick(Workload(duration_ns=10**9, **options), subjects, has_blocks=False)  # type: ignore[arg-type]
 
 
 def test_blocks_are_as_declared() -> None:
     workload = Workload(duration_ns=10**9, rate_rps=10, num_blocks=3)
-    assert with_yardstick(workload, 1, has_blocks=True) == workload
-    assert with_yardstick(workload, 1, has_blocks=False).num_blocks == 10
+    assert with_yardstick(workload, [HERE], has_blocks=True) == workload
+    assert with_yardstick(workload, [HERE], has_blocks=False).num_blocks == 10
+
+
+def test_it_is_asked_in_its_own_way(service: Path) -> None:
+    workload = Workload(duration_ns=10**9, rate_rps=10, asking=Asking(inputs="rows.csv", binary=True))
+    assert workload_of_side(workload, HERE.configuration).asking == Asking()
+    assert workload_of_side(workload, load_configuration(service)) is workload

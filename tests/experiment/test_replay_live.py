@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import onnx
 import pytest
 from click.testing import CliRunner
@@ -89,6 +90,32 @@ def test_a_bundle_is_served_from_what_is_in_it_and_answers_as_it_did(world: Worl
     (entry,) = catalog.audit.entries(1)
     details = json.loads(entry.details)
     assert (entry.action, entry.subject, details["verdict"]) == ("replay", world.run.id, found["verdict"])
+
+
+def test_a_run_beside_the_yardstick_is_replayed_beside_it(world: World, tmp_path: Path) -> None:
+    """Through the commands; it is served from what was kept, as its folder was a temporary one."""
+    kept = ["--catalog", str(tmp_path / "catalog"), "--json"]
+    arguments = ["bench", str(world.service), "--rate", "200", "--duration", "1s", "--max-send-lag", "5s"]
+    inputs = tmp_path / "inputs.npz"
+    np.savez(inputs, x=np.zeros((5, 30), np.float32))
+    arguments += ["--yardstick", "--blocks", "4", "--starts", "1", "--input", str(inputs)]
+    done = CliRunner().invoke(cli, [*arguments, *kept])
+    assert done.exit_code == 0, done.output
+    recorded = json.loads(done.stdout)
+    assert recorded["service"] == "tiny"
+    done = CliRunner().invoke(cli, ["replay", recorded["run"], *kept])
+    found = json.loads(done.stdout)
+    assert done.exit_code == {"reproduced": 0, "differs": 1, "cannot tell": 2}[found["verdict"]]
+    stick = next(
+        check["name"].removesuffix(": times")
+        for check in found["checks"]
+        if check["name"].endswith(": times")
+    )
+    assert re.fullmatch(r"trivet-yardstick \w+", stick)
+    checks = {check["name"]: (check["status"], check["detail"]) for check in found["checks"]}
+    assert checks[f"{stick}: times"] == ("not compared", "it is what the others' times are told by")
+    assert checks[f"{stick}: configuration"][0] == checks[f"{stick}: answers"][0] == "same"
+    assert "by the yardstick, 4 and " in checks[f"tiny {recorded['run']}: latency_p50_ms"][1]
 
 
 def test_a_changed_weight_is_named_and_seen_in_the_answers(world: World, tmp_path: Path) -> None:

@@ -34,8 +34,6 @@ def measure_targets(targets: Sequence[str], options: Mapping[str, Any]) -> list[
     Raises: UserError: options that make no sense, or nothing could be begun.
     """
     workload = workload_of(options, len(targets))
-    if options["yardstick"]:
-        workload = yardstick.with_yardstick(workload, len(targets), has_blocks=options["blocks"] is not None)
     settings = Settings(
         command=("trivet", *sys.argv[1:]),
         tags=tags_of(options["tags"]),
@@ -43,6 +41,8 @@ def measure_targets(targets: Sequence[str], options: Mapping[str, Any]) -> list[
         profile=_profile(targets, workload, options) if options["controlled"] else None,
     )
     subjects = [subject_of(text) for text in targets]
+    if options["yardstick"]:
+        workload = yardstick.with_yardstick(workload, subjects, has_blocks=options["blocks"] is not None)
     catalog = None if options["no_record"] else Catalog.open(options["catalog_url"])
     with LiveLine(sys.stderr) as line, tempfile.TemporaryDirectory(prefix="trivet-yardstick-") as folder:
         if options["yardstick"]:

@@ -67,10 +67,13 @@ def export(
 
 
 def group_of(catalog: "Catalog", run: "Run") -> "list[Run]":
-    """The runs that were measured in turn with `run`, in the order they began; only itself where there are none."""
+    """The runs that were measured in turn with `run`, in the order they began, the yardstick last; alone: only itself."""
     from trivet.catalog.records import RunFilter
+    from trivet.experiment.yardstick import is_yardstick
 
     if not run.group:
         return [run]
     ids = [summary.id for summary in catalog.runs(RunFilter(group=run.group))]
-    return sorted((catalog.run(run_id) for run_id in ids), key=lambda one: (one.begun, one.id))
+    return sorted(
+        (catalog.run(run_id) for run_id in ids), key=lambda one: (is_yardstick(one), one.begun, one.id)
+    )

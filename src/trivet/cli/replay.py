@@ -119,7 +119,8 @@ def _replay(
             workload,
             catalog,
             command=sys.argv,
-            num_alone=len(then[0].answers or ()) or 32,
+            num_alone=max(len(side.answers or ()) for side in then)
+            or 32,  # fewer where a side has no more inputs
             max_labelled=len(then[0].decisions or ()),
         )
         return [evidence(run, catalog) for run in found]

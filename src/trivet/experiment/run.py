@@ -48,6 +48,7 @@ from trivet.experiment.simulating.controlled import controlled_figure
 from trivet.experiment.streams import token_figures
 from trivet.experiment.target import Subject
 from trivet.experiment.workload import Workload
+from trivet.experiment.yardstick import workload_of_side
 from trivet.host import affinity
 from trivet.load.interrupt import wish_to_stop
 from trivet.load.process import offer_from
@@ -97,7 +98,8 @@ def run(
                 say(
                     f"starting {subject.text}"
                 )  # takes seconds where its models are profiled for the first time
-            made = stack.enter_context(side(subject, workload, session.placement))
+            offered = workload_of_side(workload, subject.configuration)
+            made = stack.enter_context(side(subject, offered, session.placement))
             session.recordings.append(Recording(made, catalog))
         _settle_workload(session)
         _begin(session)
@@ -152,7 +154,7 @@ def _begin(session: Session) -> None:
         recording.begin(
             draft_of(
                 recording.side,
-                session.workload,
+                workload_of_side(session.workload, recording.side.configuration),
                 session.environment,
                 command=session.settings.command,
                 group=group,
@@ -177,7 +179,7 @@ def _carry_out(session: Session) -> tuple[RunState, str]:
     try:
         for recording in session.recordings:
             recording.keep_configuration()
-            recording.keep_sources(session.workload)
+            recording.keep_sources(workload_of_side(session.workload, recording.side.configuration))
             _ask(session, recording)
             if not remembers(recording.side.configuration):
                 _judge(session, recording)

@@ -6,13 +6,16 @@ turn has shared all of that: not how long a request took then is compared with n
 Source: the control side of an interleaved comparison; Bulej et al. (2020), "Duet Benchmarking", ICPE.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from trivet.catalog.records import Run
 from trivet.errors import UserError
-from trivet.experiment.workload import Workload
+from trivet.experiment.target import Subject
+from trivet.experiment.workload import Asking, Workload
+from trivet.spec.configuration import Configuration
 
 NAME = "trivet-yardstick"
 NUM_BLOCKS = 10  # each on a start of its own where that takes no longer than the load: starts differ, too
@@ -61,12 +64,22 @@ def is_yardstick(run: Run) -> bool:
     return run.service == NAME
 
 
-def with_yardstick(workload: Workload, num_targets: int, *, has_blocks: bool) -> Workload:
+def with_yardstick(workload: Workload, subjects: Sequence[Subject], *, has_blocks: bool) -> Workload:
     """The load on both, in blocks.
 
     Args: has_blocks: their number is declared.
-    Raises: UserError: no steady open loop of one target.
+    Raises: UserError: no steady open loop, or not of one service that is started here.
     """
-    if num_targets != 1 or workload.scenario != "steady" or workload.rate_rps is None:
-        raise UserError("--yardstick is for one target under a steady load: name one, and its --rate")
+    is_steady = workload.scenario == "steady" and workload.rate_rps is not None
+    if len(subjects) != 1 or not subjects[0].is_ours or not is_steady:
+        raise UserError(
+            "--yardstick is for one service or model that is started here, under a steady load: name one, and its --rate"
+        )
     return workload if has_blocks else msgspec.structs.replace(workload, num_blocks=NUM_BLOCKS)
+
+
+def workload_of_side(workload: Workload, configuration: Configuration | None) -> Workload:
+    """What a side is offered: inputs, shapes and dialect are the measured service's, and nothing to the yardstick."""
+    if configuration is None or configuration.service.name != NAME:
+        return workload
+    return msgspec.structs.replace(workload, asking=Asking())
