@@ -57,7 +57,7 @@ CHANGES: Mapping[str, tuple[Change, str]] = {
 
 
 def main(args: Sequence[str] = ()) -> int:
-    made = parser("replays", QUESTION, blocks=4, seconds=30)
+    made = parser("replays", QUESTION, blocks=4, seconds=60)
     made.add_argument("--starts", type=int, default=10, help="of the service, and of the yardstick [10]")
     made.add_argument("--rate", type=float, default=400, help="requests a second [400]")
     made.add_argument(

@@ -103,6 +103,7 @@ def test_a_run_beside_the_yardstick_is_replayed_beside_it(world: World, tmp_path
     assert done.exit_code == 0, done.output
     recorded = json.loads(done.stdout)
     assert recorded["service"] == "tiny"
+    assert Catalog.open(str(tmp_path / "catalog")).runs()[0].id == recorded["run"]  # what `last` is
     done = CliRunner().invoke(cli, ["replay", recorded["run"], *kept])
     found = json.loads(done.stdout)
     assert done.exit_code == {"reproduced": 0, "differs": 1, "cannot tell": 2}[found["verdict"]]

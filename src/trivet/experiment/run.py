@@ -48,7 +48,7 @@ from trivet.experiment.simulating.controlled import controlled_figure
 from trivet.experiment.streams import token_figures
 from trivet.experiment.target import Subject
 from trivet.experiment.workload import Workload
-from trivet.experiment.yardstick import workload_of_side
+from trivet.experiment.yardstick import is_yardstick_service, workload_of_side
 from trivet.host import affinity
 from trivet.load.interrupt import wish_to_stop
 from trivet.load.process import offer_from
@@ -150,7 +150,10 @@ def _begin(session: Session) -> None:
     keep = session.catalog.put if session.catalog is not None else None
     session.environment = fingerprint(pinning=_pinning(session), noise=noise, keep=keep)
     group = session.settings.group or (secrets.token_hex(6) if len(session.recordings) > 1 else "")
-    for recording in session.recordings:
+    # The yardstick first, so that the last run is what was measured by it.
+    for recording in sorted(
+        session.recordings, key=lambda one: not is_yardstick_service(one.side.configuration)
+    ):
         recording.begin(
             draft_of(
                 recording.side,

@@ -1,7 +1,7 @@
 """The yardstick: a service of fixed work that is measured in turn with another, so that a later replay can tell its times.
 
 A machine that is shared changes its speed from minute to minute, and by how much depends on the work. What was measured in
-turn has shared all of that: not how long a request took then is compared with now, but how many times the yardstick's.
+turn has shared all of that: not how long a request took then is compared with now, but how long beside the yardstick's.
 
 Source: the control side of an interleaved comparison; Bulej et al. (2020), "Duet Benchmarking", ICPE.
 """
@@ -64,6 +64,11 @@ def is_yardstick(run: Run) -> bool:
     return run.service == NAME
 
 
+def is_yardstick_service(configuration: Configuration | None) -> bool:
+    """Whether it is the yardstick's. None: of a server that runs elsewhere."""
+    return configuration is not None and configuration.service.name == NAME
+
+
 def with_yardstick(workload: Workload, subjects: Sequence[Subject], *, has_blocks: bool) -> Workload:
     """The load on both, in blocks.
 
@@ -80,6 +85,8 @@ def with_yardstick(workload: Workload, subjects: Sequence[Subject], *, has_block
 
 def workload_of_side(workload: Workload, configuration: Configuration | None) -> Workload:
     """What a side is offered: inputs, shapes and dialect are the measured service's, and nothing to the yardstick."""
-    if configuration is None or configuration.service.name != NAME:
-        return workload
-    return msgspec.structs.replace(workload, asking=Asking())
+    return (
+        msgspec.structs.replace(workload, asking=Asking())
+        if is_yardstick_service(configuration)
+        else workload
+    )

@@ -1,9 +1,11 @@
-"""Check (d) of a run that was measured in turn with the yardstick: how many times its times are, then and now.
+"""Check (d) of a run that was measured in turn with the yardstick: its times by the yardstick's, then and now.
 
-What the machine did to both sides in their turns cancels within a start; what starts differ by does not, so starts are what
-is counted. A service that was started once (it has a cache) is counted by blocks, with that error put to it.
+What the machine does to both sides in their turns meets them in measures of their own: a service may become 8 % slower where
+the yardstick becomes 10. How much is learned from the starts of all runs, each run with a level of its own; what differs
+between the levels is the service's. Starts are what is counted, as what starts differ by does not cancel. A service that was
+started once (it has a cache) is counted by blocks, with that error put to it.
 
-Source: two-sample t-test with unequal variances, Welch (1947).
+Source: analysis of covariance, Cochran (1957); with a prior for the slope, Bishop (2006), section 3.3.
 """
 
 import math
@@ -18,6 +20,7 @@ from trivet.experiment.replay.windows import P50, P99, Quantity, commonest_batch
 
 MIN_PARTS = 4  # starts or blocks: of fewer the spread is a guess
 START_ERROR = 0.015  # log scale: standard deviation of what starts of one service differ by (docs/benchmarks/measuring.md)
+SLOPE, SLOPE_ERROR = 1.0, 0.3  # beforehand: both sides are slowed alike
 
 Pair = tuple[Timed, Timed]  # a run, and the yardstick's that was measured in turn with it
 Logs = NDArray[np.float64]
@@ -27,36 +30,49 @@ def check_beside(quantity: Quantity, then: Pair, repeats: Sequence[Pair]) -> Che
     """Equivalence of the recorded run and its repeats, each by its yardstick."""
     by_start = all(_num(timed.starts) >= MIN_PARTS for pair in (then, *repeats) for timed in pair)
     size = commonest_batch(then[0].rows)
-    first, *others = (_ratios(quantity, pair, size, by_start=by_start) for pair in (then, *repeats))
-    if min(map(len, (first, *others))) < MIN_PARTS:
+    runs = [_parts(quantity, pair, size, by_start=by_start) for pair in (then, *repeats)]
+    nums = [len(times) for times, _ in runs]
+    if min(nums) < MIN_PARTS:
         return too_few(
             quantity, f"fewer than {MIN_PARTS} parts in which both have enough requests with this time"
         )
-    shifts = [float(other.mean() - first.mean()) for other in others]
-    error, degrees = _error(first, others)
+    slope, slope_error, spread = _slope(runs)
+    levels = [float(times.mean() - slope * stick.mean()) for times, stick in runs]
+    sticks = [float(stick.mean()) for _, stick in runs]
+    apart = float(np.mean(sticks[1:])) - sticks[0]
+    num_repeats = len(repeats)
+    error = math.sqrt(
+        spread**2 * (1 / nums[0] + sum(1 / num for num in nums[1:]) / num_repeats**2)
+        + (slope_error * apart) ** 2
+    )
     if not by_start:
-        error = math.hypot(error, START_ERROR * math.sqrt(1 + 1 / len(others)))
-    parts = f"by the yardstick, {len(first)} and {sum(map(len, others))} {'starts' if by_start else 'blocks'}"
-    return judged(quantity.name, quantity, shifts, error, degrees, parts)
+        error = math.hypot(error, START_ERROR * math.sqrt(1 + 1 / num_repeats))
+    parts = f"by the yardstick, {nums[0]} and {sum(nums[1:])} {'starts' if by_start else 'blocks'}"
+    shifts = [level - levels[0] for level in levels[1:]]
+    return judged(quantity.name, quantity, shifts, error, sum(nums) - len(nums) - 1, parts)
 
 
 def _num(of: NDArray[np.int64] | None) -> int:
     return 1 if of is None else len(np.unique(of))
 
 
-def _ratios(quantity: Quantity, pair: Pair, size: int, *, by_start: bool) -> Logs:
-    """log(run / yardstick) in each part that both have. Args: size: batches of this size are the run's.
+def _parts(quantity: Quantity, pair: Pair, size: int, *, by_start: bool) -> tuple[Logs, Logs]:
+    """Logs of the run's times and of the yardstick's, in each part that both have: shapes (parts,).
 
-    A tail is told by the yardstick's median: how fast the machine was is known by that, and what else is in a tail, a
-    moment in which nobody ran, comes to one side or the other.
+    A tail stands beside the yardstick's median: that says how fast the machine was, and what else is in a tail, a moment in
+    which nobody ran, comes to one side or the other.
+
+    Args: size: batches of this size are the run's.
     """
     timed, stick = pair
-    values = _values(quantity, timed, size, by_start=by_start)
+    times = _values(quantity, timed, size, by_start=by_start)
     beside = _values(
         P50 if quantity is P99 else quantity, stick, commonest_batch(stick.rows), by_start=by_start
     )
-    found = np.array([math.log(values[part] / beside[part]) for part in values.keys() & beside.keys()])
-    return np.asarray(found[np.isfinite(found)], np.float64)
+    both = [(times[part], beside[part]) for part in sorted(times.keys() & beside.keys())]
+    found = np.log(np.array(both, np.float64).reshape(-1, 2))
+    found = found[np.isfinite(found).all(axis=1)]
+    return found[:, 0], found[:, 1]
 
 
 def _values(quantity: Quantity, timed: Timed, size: int, *, by_start: bool) -> dict[int, float]:
@@ -69,12 +85,14 @@ def _values(quantity: Quantity, timed: Timed, size: int, *, by_start: bool) -> d
     }
 
 
-def _error(first: Logs, others: Sequence[Logs]) -> tuple[float, float]:
-    """Standard error of the mean of the repeats less that of the recorded run, and its degrees of freedom."""
-    parts = [float(first.var(ddof=1)) / len(first)]
-    parts += [float(other.var(ddof=1)) / len(other) / len(others) ** 2 for other in others]
-    degrees = [len(logs) - 1 for logs in (first, *others)]
-    total = sum(parts)
-    if total == 0:
-        return 0.0, float(sum(degrees))
-    return math.sqrt(total), total**2 / sum(part**2 / num for part, num in zip(parts, degrees, strict=True))
+def _slope(runs: Sequence[tuple[Logs, Logs]]) -> tuple[float, float, float]:
+    """By how much times follow the yardstick's within the runs, its standard error, and the spread of what is left."""
+    y = np.concatenate([times - times.mean() for times, _ in runs])
+    x = np.concatenate([stick - stick.mean() for _, stick in runs])
+    degrees = len(y) - len(runs) - 1
+    slope, variance, precision = SLOPE, 0.0, 1 / SLOPE_ERROR**2
+    for _ in range(3):  # the noise is that of the fit, and the fit weighs the prior by the noise
+        variance = float(np.sum((y - slope * x) ** 2)) / degrees + 1e-12
+        precision = float(x @ x) / variance + 1 / SLOPE_ERROR**2
+        slope = (float(x @ y) / variance + SLOPE / SLOPE_ERROR**2) / precision
+    return slope, math.sqrt(1 / precision), math.sqrt(variance)

@@ -10,8 +10,10 @@ which is shared by all windows of a run and which no spread inside it shows. The
   and after a run are apart is the error of that division;
 - means over the windows are trimmed by a tenth at either end: what held the machine up in two windows of twenty
   decides nothing;
-- a share of the spread of the windows' medians (`MOOD`, `STEADIED_MOOD`), and never less than `MIN_MOOD`: a machine
-  whose windows wander by several per cent does not come back to the same place either.
+- a share of the spread of the windows' medians (`MOOD`, `STEADIED_MOOD`) or of what was taken out (`LEFT`), and never
+  less than `MIN_MOOD`: a machine that wanders by several per cent does not come back to the same place either.
+
+What tells more on such a machine is a run that was measured in turn with the yardstick (`beside`).
 
 The outcome is `same` where the quantities are equivalent within the margin (two one-sided tests at 5 %), `differs`
 where the 95 % interval lies beyond the margin and each repeat alone is beyond it too, and else `cannot tell`.
@@ -44,6 +46,9 @@ MIN_MOOD = 0.01  # log scale: between runs of an unchanged server on a quiet mac
 MOOD = 0.5  # of the spread of one run's windows
 # The same where the cores' speed is taken out: more of what is left is the windows' own noise.
 STEADIED_MOOD = 0.4
+# And of what is taken out of single seconds: a neighbour slows the service by another measure than the timed piece. Runs
+# of a minute of which 10 to 14 % were taken out differed by 1.6 to 4.5 % (decision 42).
+LEFT = 0.25
 TAIL_MOOD = 2.0  # a mood moves the p99 so many times as far as the median
 TRIMMED = 0.1  # of the windows at either end
 EQUIVALENT, DIFFERENT = 0.95, 0.975  # one-sided levels
@@ -93,9 +98,10 @@ def check_timing(quantity: Quantity, then: Timed, repeats: Sequence[Timed]) -> C
     # The windows' tails are too few requests each to show a mood: it is read off the medians.
     medians = _shifts(P50, then, repeats, cores) if quantity is P99 else shifts
     share = MOOD if cores is None else STEADIED_MOOD
-    mood = _mood(shifts if isinstance(medians, str) else medians, share) * (
-        TAIL_MOOD if quantity is P99 else 1
-    )
+    mood = _mood(shifts if isinstance(medians, str) else medians, share)
+    if cores is not None:
+        mood = max(mood, LEFT * cores.taken_out)
+    mood *= TAIL_MOOD if quantity is P99 else 1
     if cores is not None:
         explained = f"; its cores were x{math.exp(cores.explained):.3f} as slow, which is taken out"
         return _judged(quantity.name, quantity, shifts, mood, cores.error, explained)

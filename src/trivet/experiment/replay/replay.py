@@ -156,15 +156,15 @@ def _times(
         why = f": {invalid[0].reason}" if invalid else ""
         return [Check("timing", "times", "cannot tell", f"nothing valid was measured{why}", once_more=True)]
     timed, now = then.timed, [side for side, _ in usable]
-    numbers = [timed.rows.num_rows, *(side.rows.num_rows for side in now)]
-    if not then.run.workload.get("users") and max(numbers) > MAX_OTHER_COURSE * min(numbers):
-        detail = f"another course than then: {' and '.join(f'{num:,}' for num in numbers)} requests"
-        return [Check("timing", "times", "cannot tell", detail)]
-    if stick_then is None:
-        found = [check_timing(quantity, timed, now) for quantity in QUANTITIES]
-    else:
+    if stick_then is not None:
         pairs = [(side, stick) for side, stick in usable if stick is not None]
         found = [check_beside(quantity, (timed, stick_then), pairs) for quantity in QUANTITIES]
+    else:
+        numbers = [timed.rows.num_rows, *(side.rows.num_rows for side in now)]
+        if not then.run.workload.get("users") and max(numbers) > MAX_OTHER_COURSE * min(numbers):
+            detail = f"another course than then: {' and '.join(f'{num:,}' for num in numbers)} requests"
+            return [Check("timing", "times", "cannot tell", detail)]
+        found = [check_timing(quantity, timed, now) for quantity in QUANTITIES]
     restless = [why for side in (then, *repeats) if (why := unrest(side.run.environment))]
     return [_explained(check, timed, now[-1], restless) for check in found]
 

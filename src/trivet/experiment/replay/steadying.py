@@ -91,12 +91,14 @@ class Steadied:
     """What the cores' speed explains of one quantity in several runs, the first of them the recorded one.
 
     slowed: for each run, the log of how much each of its times was slowed, shape (rows,); 0 on average over all runs.
-    error: standard error of what is left between the recorded run and the mean of the others, log scale.
+    error: standard error of the slopes, in what is taken out between the recorded run and the mean of the others, log scale.
+    taken_out: standard deviation of what is taken out of single seconds, log scale.
     explained: log of how many times longer the others' times are, by their cores alone.
     """
 
     slowed: tuple[Floats, ...]
     error: float
+    taken_out: float
     explained: float
 
 
@@ -115,6 +117,7 @@ def steadied(quantity: Quantity, runs: Sequence[RowColumns], paces: Sequence[Pac
     return Steadied(
         tuple((one.logs - means.mean(axis=0)) @ slopes for one in known),
         float(np.sqrt(change @ covariance @ change)),
+        float(np.std(np.concatenate([around for _, around in binned]) @ slopes)),
         float(change @ slopes),
     )
 
