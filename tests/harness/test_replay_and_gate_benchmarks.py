@@ -22,7 +22,7 @@ def test_every_change_but_the_engines_speed_is_another_configuration(tmp_path: P
     assert load_configuration(service.changed(max_batch_size=4).path).hash != plain
     assert load_configuration(service.changed(rounds=130).path).hash != plain
     assert load_configuration(service.changed().path).hash == plain
-    assert replays.slower_engine(service, Namespace()) == {"WORK_FACTOR": "1.1"}
+    assert replays.slower_engine(service, Namespace()) == {"WORK_FACTOR": "1.15"}
     assert load_configuration(service.path).hash == plain
 
 

@@ -39,7 +39,8 @@ def steadiness(sight: Sight) -> Finding:
         what="steadiness",
         measured=measured,
         why="the same work takes different times: differences of a few percent drown in it",
-        fix="stop other programs and timers on these cores (see load, steal, governor), then look again",
+        fix="stop other programs and timers on these cores (see load, steal, governor), then look again; what others share "
+        "is told by turns: trivet bench A B, and --yardstick before a replay",
         severity="warning",
     )
 

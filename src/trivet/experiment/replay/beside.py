@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from trivet.experiment.replay.check_timing import Timed, judged, too_few
 from trivet.experiment.replay.checks import Check
-from trivet.experiment.replay.windows import P50, P99, Quantity, commonest_batch, window_values
+from trivet.experiment.replay.windows import P99, Quantity, commonest_batch, window_values
 
 MIN_PARTS = 4  # starts or blocks: of fewer the spread is a guess
 START_ERROR = 0.015  # log scale: standard deviation of what starts of one service differ by (docs/benchmarks/measuring.md)
 SLOPE, SLOPE_ERROR = 1.0, 0.3  # beforehand: both sides are slowed alike
+
+STICK_TAIL = Quantity("latency_p95_ms", P99.margin, P99.min_rows, p=0.95)
 
 Pair = tuple[Timed, Timed]  # a run, and the yardstick's that was measured in turn with it
 Logs = NDArray[np.float64]
@@ -59,15 +61,15 @@ def _num(of: NDArray[np.int64] | None) -> int:
 def _parts(quantity: Quantity, pair: Pair, size: int, *, by_start: bool) -> tuple[Logs, Logs]:
     """Logs of the run's times and of the yardstick's, in each part that both have: shapes (parts,).
 
-    A tail stands beside the yardstick's median: that says how fast the machine was, and what else is in a tail, a moment in
-    which nobody ran, comes to one side or the other.
+    A p99 stands beside the yardstick's p95: what else is in a tail, a moment in which nobody ran, comes to one side or the
+    other, and two p99 have the chance of both.
 
     Args: size: batches of this size are the run's.
     """
     timed, stick = pair
     times = _values(quantity, timed, size, by_start=by_start)
     beside = _values(
-        P50 if quantity is P99 else quantity, stick, commonest_batch(stick.rows), by_start=by_start
+        STICK_TAIL if quantity is P99 else quantity, stick, commonest_batch(stick.rows), by_start=by_start
     )
     both = [(times[part], beside[part]) for part in sorted(times.keys() & beside.keys())]
     found = np.log(np.array(both, np.float64).reshape(-1, 2))

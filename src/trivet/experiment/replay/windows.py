@@ -32,11 +32,12 @@ class Quantity:
     margin: float
     min_rows: int  # of a window, for the quantity to mean anything
     is_time: bool = True  # grows when the machine is slower
+    p: float = 0.5  # of times
 
 
 ENGINE = Quantity("engine time", 0.05, 10)
 P50 = Quantity("latency_p50_ms", 0.05, 10)
-P99 = Quantity("latency_p99_ms", 0.20, 200)
+P99 = Quantity("latency_p99_ms", 0.20, 200, p=0.99)
 THROUGHPUT = Quantity("throughput_rps", 0.05, 10, is_time=False)
 QUANTITIES = (ENGINE, P50, P99, THROUGHPUT)
 
@@ -80,12 +81,11 @@ def window_values(
     if slowed is not None:
         times = np.round(times / np.exp(slowed)).astype(np.int64)
     usable, times = usable[order], times[order]
-    p = 0.99 if quantity is P99 else 0.5
     found = np.full(num, np.nan)
     for window, chosen in enumerate(np.array_split(np.arange(rows.num_rows), num)):
         sample = times[chosen][usable[chosen]]
         if len(sample) >= max(2, quantity.min_rows // 2):
-            found[window] = percentile_ns(sample, p)
+            found[window] = percentile_ns(sample, quantity.p)
     return found
 
 
