@@ -33,7 +33,7 @@ class CoreSpeed(msgspec.Struct, frozen=True):
 
 @contextlib.contextmanager
 def watching(cores: Collection[int]) -> Iterator[dict[int, CoreSpeed]]:
-    """Times a fixed piece of work on each core, twenty-five times a second, while nobody else wants it. Filled at the end.
+    """Times a fixed piece of work on each core, ten times a second, while nobody else wants it. Filled at the end.
 
     Raises: UserError: a core that this process may not use.
     """

@@ -1,4 +1,4 @@
-"""`python -m trivet.catalog.speed_probe CORE`: times a piece of work on a core, twenty-five a second, until stdin ends.
+"""`python -m trivet.catalog.speed_probe CORE`: times a piece of work on a core, ten a second, until stdin ends.
 
 It runs only while nobody else wants the core, and counts its own processor time: what it finds is how fast the core is,
 not how busy. A byte goes to stdout when it is on its core; at the end all it found, as native int64: the instants of
@@ -21,8 +21,8 @@ os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THR
 import numpy as np
 
 # Between pieces: drawn, so that no load keeps step with them. A request right behind a piece finds the caches cold.
-PERIODS_S = (0.02, 0.06)
-# Of a piece: 0.2 ms where it finds the caches warm, up to 0.6 where not; the core is asked for 1 % of its time.
+PERIODS_S = (0.05, 0.15)
+# Of a piece: 0.2 ms where it finds the caches warm, up to 0.6 where not; the core is asked for 0.5 % of its time.
 SIDE, NUM_PRODUCTS = 64, 8
 NUM_ROWS = 16
 
@@ -36,11 +36,13 @@ def main(core: int) -> None:
     out = sys.stdout.buffer
     out.write(b"+")
     out.flush()
-    while not select.select([0], [], [], random.uniform(*PERIODS_S))[0]:
+    has_ended = False
+    while not has_ended:
         instants.append(time.monotonic_ns())
         before = time.thread_time_ns()
         piece()
         pieces.append(time.thread_time_ns() - before)
+        has_ended = bool(select.select([0], [], [], random.uniform(*PERIODS_S))[0])
     out.write(instants.tobytes() + pieces.tobytes())
     out.flush()
 

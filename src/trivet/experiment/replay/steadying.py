@@ -19,7 +19,7 @@ from trivet.catalog.core_speed import CoreSpeed
 from trivet.experiment.replay.windows import ENGINE, Quantity, times_of
 from trivet.spec.row import RowColumns
 
-AROUND_NS = 100_000_000  # on either side of a request: what five pieces say
+AROUND_NS = 200_000_000  # on either side of a request: what four pieces say
 EXTREMES = 0.02  # of the pieces at either end: of those that were cold or interrupted
 BIN_NS = 1_000_000_000  # in which times and speeds are averaged: a piece more or less is no error of it then
 MIN_IN_BIN = 5
