@@ -163,9 +163,9 @@ def _duration_ns(option: str, text: str) -> int:
 
 
 def _text(found: Sequence[Finished], beside: Sequence[Finished]) -> list[str]:
-    """Args: beside: the yardstick, where there was one."""
+    """Args: beside: the yardstick, where there was one; it is of interest where it went wrong."""
     lines: list[str] = []
-    for finished in found:
+    for finished in (*found, *(one for one in beside if one.state != "complete")):
         offered = _offered(finished.workload)
         lines += [f"{finished.name} ({finished.label}), {offered}: {_MOODS[finished.state]}"]
         lines += [f"  {finished.reason}"] if finished.reason else []
