@@ -103,7 +103,7 @@ def measure(name: str, seed: int, *, options: argparse.Namespace) -> Measurement
     if code:
         return Measurement(values={}, invalid=f"the recorded run ended with {code}")
     change, named = CHANGES[name]
-    for kind in random.Random(seed).sample(KINDS, len(KINDS)):
+    for kind in random.Random(f"{seed} {name}").sample(KINDS, len(KINDS)):
         service.write()
         variables = change(service, options) if kind == CHANGED else {}
         began = time.monotonic()

@@ -89,6 +89,12 @@ def test_options_that_make_no_sense_are_named(
     assert complaint in result.output
 
 
+@pytest.mark.parametrize("option", ["--no-record", "--controlled"])
+def test_a_yardstick_is_for_what_is_replayed(option: str, tmp_path: Path) -> None:
+    result = bench("127.0.0.1:1", tmp_path, "--yardstick", "--rate", "10", option)
+    assert (result.exit_code, "--yardstick is for a later replay: leave out" in result.output) == (1, True)
+
+
 def test_a_run_that_says_nothing_of_the_server_is_told_and_exits_2(tmp_path: Path) -> None:
     with ScriptedTarget(always(ok(b'{"y": 1}'))) as target:
         result = bench(target.name, tmp_path, *BRIEF, "--max-send-lag", "1ns")

@@ -47,7 +47,7 @@ _EXIT_CODES = {"complete": 0, "failed": 1, "invalid": 2, "partial": 130}
 @click.option(
     "--turn",
     metavar="TIME",
-    help="Of each target in a block; 0s: a block each.  [default: by the load, 50ms or more]",
+    help="Of each target in a block; 0s: a block each.  [default: by the load, 20ms or more]",
 )
 @click.option(
     "--yardstick",
@@ -55,7 +55,9 @@ _EXIT_CODES = {"complete": 0, "failed": 1, "invalid": 2, "partial": 130}
     help="In turn with a service of fixed work: a later replay tells times by it, whatever mood the machine is in.",
 )
 @click.option(
-    "--until-decided", is_flag=True, help="Stop when p50 and p99 of two targets have been told apart."
+    "--until-decided",
+    is_flag=True,
+    help="Stop when a figure of two targets is told apart, or p50 and p99 are equivalent.",
 )
 @click.option(
     "--input", "inputs", metavar="FILE", help="Rows of inputs: CSV, Parquet, npz, Perf Analyzer's JSON."

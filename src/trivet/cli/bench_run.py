@@ -34,15 +34,17 @@ def measure_targets(targets: Sequence[str], options: Mapping[str, Any]) -> list[
     Raises: UserError: options that make no sense, or nothing could be begun.
     """
     workload = workload_of(options, len(targets))
+    subjects = [subject_of(text) for text in targets]
+    if options["yardstick"]:
+        if options["no_record"] or options["controlled"]:
+            raise UserError("--yardstick is for a later replay: leave out --no-record and --controlled")
+        workload = yardstick.with_yardstick(workload, subjects, has_blocks=options["blocks"] is not None)
     settings = Settings(
         command=("trivet", *sys.argv[1:]),
         tags=tags_of(options["tags"]),
         max_labelled=options["labelled"],
         profile=_profile(targets, workload, options) if options["controlled"] else None,
     )
-    subjects = [subject_of(text) for text in targets]
-    if options["yardstick"]:
-        workload = yardstick.with_yardstick(workload, subjects, has_blocks=options["blocks"] is not None)
     catalog = None if options["no_record"] else Catalog.open(options["catalog_url"])
     with LiveLine(sys.stderr) as line, tempfile.TemporaryDirectory(prefix="trivet-yardstick-") as folder:
         if options["yardstick"]:
@@ -52,6 +54,10 @@ def measure_targets(targets: Sequence[str], options: Mapping[str, Any]) -> list[
         )
     asked, beside = found[: len(targets)], found[len(targets) :]
     click.echo(_json(asked) if options["as_json"] else "\n".join(_text(asked, beside)))
+    for finished in beside:
+        if finished.state != "complete":
+            why = f"{finished.state}: {finished.reason}; a replay can tell no times by it: measure again"
+            click.echo(f"the yardstick's run {finished.run_id} is {why}", err=True)
     return [finished.state for finished in found]
 
 
@@ -163,9 +169,9 @@ def _duration_ns(option: str, text: str) -> int:
 
 
 def _text(found: Sequence[Finished], beside: Sequence[Finished]) -> list[str]:
-    """Args: beside: the yardstick, where there was one; it is of interest where it went wrong."""
+    """Args: beside: the yardstick, where there was one."""
     lines: list[str] = []
-    for finished in (*found, *(one for one in beside if one.state != "complete")):
+    for finished in found:
         offered = _offered(finished.workload)
         lines += [f"{finished.name} ({finished.label}), {offered}: {_MOODS[finished.state]}"]
         lines += [f"  {finished.reason}"] if finished.reason else []

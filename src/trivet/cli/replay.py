@@ -119,8 +119,7 @@ def _replay(
             workload,
             catalog,
             command=sys.argv,
-            num_alone=max(len(side.answers or ()) for side in then)
-            or 32,  # fewer where a side has no more inputs
+            num_alone=max(len(side.answers or ()) for side in then) or 32,
             max_labelled=len(then[0].decisions or ()),
         )
         return [evidence(run, catalog) for run in found]

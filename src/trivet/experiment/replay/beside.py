@@ -36,7 +36,8 @@ def check_beside(quantity: Quantity, then: Pair, repeats: Sequence[Pair]) -> Che
     nums = [len(times) for times, _ in runs]
     if min(nums) < MIN_PARTS:
         return too_few(
-            quantity, f"fewer than {MIN_PARTS} parts in which both have enough requests with this time"
+            quantity,
+            f"fewer than {MIN_PARTS} parts in which both have enough requests; measure longer, in more --blocks",
         )
     slope, slope_error, spread = _slope(runs)
     levels = [float(times.mean() - slope * stick.mean()) for times, stick in runs]

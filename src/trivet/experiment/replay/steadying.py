@@ -4,7 +4,7 @@ While a run was measured, a fixed piece of work was timed on its cores again and
 of a time follows it is learned from the runs themselves: where the cores were slower for a moment, the times of that moment
 say by how much they were. It is a regression within the runs, so that what differs between them has no part in it, with
 a prior that says what holds on any machine: times are in proportion to the server's cores. On a machine of two speeds,
-engine times of a minute varied by 10 to 14 % from run to run, and by 1.6 to 2.3 % with that taken out (decision 42).
+engine times of a minute varied by 10 to 14 % from run to run, and by 1.6 to 4.5 % with that taken out (decision 42).
 
 Source: analysis of covariance; Bayesian linear regression, Bishop (2006), section 3.3.
 """

@@ -23,7 +23,7 @@ PAUSE = (
 class Quantity:
     """Something of a window that is compared. `margin`: the relative change that still counts as the same.
 
-    5 % of a median: beyond what unchanged runs on one machine wander once the machine's speed is taken out, below any
+    5 % of a median: beyond what unchanged runs wander on a quiet machine, or beside a yardstick, below any
     change worth a search. 20 % of a p99: on a shared machine the tail of an unchanged server
     moves by 10 % from one minute to the next.
     """
