@@ -29,6 +29,7 @@ from trivet.spec.levers import Slo
 QUESTION = "Does the simulator forecast the p99 and attainment of live runs?"
 SHORT = False
 WARMUP_NS = NS
+MOST_REQUESTS = 60_000  # of a quick model, in so many seconds: each is simulated dozens of times
 Kept = TypeVar("Kept", bound=msgspec.Struct)
 SLO_OF_ONE = 5.0  # the latency that attainment counts by, in times of a batch of one
 # Of the sends 99 % are less late than this part of that latency: it counts from the intended send, so that a late one
@@ -40,6 +41,9 @@ def main(args: Sequence[str] = ()) -> int:
     made = argparse.ArgumentParser(prog="python -m benchmarks simulator_truth --", description=QUESTION)
     made.add_argument("--requests", type=int, default=5_000, help="of each run [5000]")
     made.add_argument("--repeats", type=int, default=3)
+    made.add_argument(
+        "--least-seconds", type=float, default=20, help="of one run: a hiccup is to be one of many [20]"
+    )
     made.add_argument(
         "--most-seconds", type=float, default=180, help="of one run, whatever it has then [180]"
     )
@@ -124,7 +128,8 @@ def measured(cell: Cell, repeat: int, profile: ServiceProfile, options: argparse
     one_ms = max(1.0, round(SLO_OF_ONE * profile_one_ms(profile, plain.stages[0].key), 1))
     configuration = configuration_of(cell, slo=f"{one_ms:g}ms")
     setup = setup_of(configuration, profile, workers=1, num_cores=num_cores)
-    num = min(options.requests, max(1_000, int(rate * options.most_seconds)))
+    num = max(options.requests, min(MOST_REQUESTS, int(rate * options.least_seconds)))
+    num = min(num, max(1_000, int(rate * options.most_seconds)))
     instants = instants_of(cell, rate, num + int(rate * WARMUP_NS / NS), options.seed)
     with served(configuration, placement, asked()) as made:
         job = Job(

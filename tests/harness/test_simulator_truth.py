@@ -33,10 +33,11 @@ def a_record(live: float, predicted: float, repeat: int = 0, invalid: str = "") 
                 "latency_p99_ms": (predicted, 0.95 * predicted, 1.05 * predicted),
                 "slo_attainment": (0.98, 0.97, 0.99),
             },
+            level=1.1,
+            at_level={"latency_p99_ms": (1.02 * live, live, 1.1 * live)},
             invalid=invalid,
         ),
         mean_rows=2.0,
-        engine_ratio=1.0,
         formula_p99_ms=2 * live,
         machine="here",
         kernel="6",
@@ -57,6 +58,9 @@ def test_goals_count_valid_runs_only() -> None:
     assert values["error of p99, worst"] == pytest.approx(0.1)
     assert values["live p99 inside the 95 % interval"] == 0.5
     assert values["beside it: the same error of M/G/k, median"] == pytest.approx(1.0)
+    known = "beside it: error of p99 had the profile known how fast the engines were, median"
+    assert values[known] == pytest.approx(0.02)
+    assert "engines at 1.10 of the profile: +2.0%" in records[0].words()
     text = page(
         [*records, a_record(10, 99, 2, "late")],
         [RateRecord(model="quick", slo_ms=5, live=(100, 90, 110), forecast=(98, 95, 101))],

@@ -193,7 +193,7 @@ def test_who_comes_alone_is_served_as_everybody_is(
         observed_ns=900,
         busy_factors={1: 1.2},
         idle_factor=1.5,
-        idle_after_ns=200,
+        cooling_ns=200,
     )
     profile = ServiceProfile(
         service="s", models={"m": ModelTimes(samples={0: {1: times, 4: [2 * ns for ns in times]}})}, host=host

@@ -198,13 +198,13 @@ def test_two_remote_models_are_called_one_after_the_other() -> None:
 def test_each_remote_model_has_retries_and_a_breaker_of_its_own() -> None:
     """The first fails half of the time and is tried again; the second always does, and is left alone after five times."""
     rules = Failures(breaker=NEVER_OPEN, retry=RetryRule(budget=1.0, max=5, backoff_ns=MS))
-    rows = run(two(HALF, DEAD), named("one", "a", rules=rules), far("b", instead="one"), num=400)
+    rows = run(two(HALF, DEAD), named("one", "a", rules=rules), far("b", instead="one"), num=1600)
     answered = rows["status"] == 200
     assert answered.mean() > 0.95  # 1 - 0.5**6
     assert set(rows.words["instead"].decode()[answered]) == {"fallback:one"}
     assert set(rows.words["upstream"].decode()[answered]) == {"a"}
     tries = rows["attempts"][answered]
-    assert 1.8 < tries.mean() < 2.3  # two on average at the first, five in all at the second
+    assert 1.8 < tries.mean() < 2.0  # at the first, of those that got an answer: 1.9 of at most 6
     assert set(rows.words["reason"].decode()[~answered]) == {"upstream"}
 
 

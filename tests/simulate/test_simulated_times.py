@@ -1,5 +1,7 @@
 """Drawing recorded times again: means between what was measured, blocks that stay together, hiccups from one place only."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from trivet.simulate.hiccups import NEVER, Hiccups
 from trivet.simulate.host import Host
-from trivet.simulate.profile import HostCosts, ModelTimes
+from trivet.simulate.profile import COOLING_NS, HostCosts, ModelTimes
 from trivet.simulate.times import StageTimes, blocks, mean_ns, seeds, sizes_up_to
 
 TIMES = ModelTimes(samples={16: {1: [100], 2: [150], 8: [450]}, 64: {1: [300], 2: [500], 8: [1_700]}})
@@ -107,7 +109,16 @@ def test_without_hiccups_nothing_is_held_up() -> None:
 def test_waking_is_drawn_without_the_way_itself_and_by_the_length_of_the_pause() -> None:
     host = Host(HostCosts(per_wake_ns=[500], short_wake_ns=[100, 300], travel_ns=120), rng())
     assert {host.wake_ns(1_000) for _ in range(100)} == {0, 180}
-    assert host.wake_ns(2_000_000) == 380
+    assert host.wake_ns(1_000_000_000) == 380
+    # Half of it is cold after 0.7 times the cooling time: between 0 or 180 and 380.
+    assert {host.wake_ns(round(COOLING_NS * math.log(2))) for _ in range(100)} == {190, 280}
+
+
+def test_an_engine_that_rested_takes_longer_by_how_cold_it_is() -> None:
+    host = Host(HostCosts(idle_factor=1.5, busy_factors={1: 1.1, 8: 1.0}), rng())
+    assert host.cold_factor(0) == 0
+    assert host.cold_factor(COOLING_NS) == pytest.approx(0.4 * (1 - math.exp(-1)))
+    assert host.cold_factor(1_000 * COOLING_NS) == pytest.approx(0.4)
     assert host.hand_over_ns() == 0
     assert Host(HostCosts(interference={2: 1.3}), rng()).interference(5) == 1.3
 

@@ -224,12 +224,19 @@ def _text(
 def _checked_lines(checked: Check) -> list[str]:
     if checked.invalid:
         return [f"  INVALID: {checked.invalid}"]
-    return [
+    lines = [
         f"  {name}: {live:.4g} live, {checked.predicted[name][0]:.4g} forecast"
         f" ({checked.error(name):+.1%}{'' if checked.covers(name) else ', outside the interval'})"
         for name, live in checked.live.items()
         if name in checked.predicted
     ]
+    known = checked.error_at_level()
+    if known is not None:
+        lines.append(
+            f"  batches took {checked.level:.2f} times as long as the profile says; knowing that, p99 would have been off "
+            f"by {known:+.1%}"
+        )
+    return lines
 
 
 def _figure(name: str, one: Interval) -> Figure:

@@ -41,10 +41,10 @@ class Engines:
         """How long a batch that begins now takes, if nothing holds it up."""
         times, host, rows = stage.known[batch.queue], self._host, batch.rows
         residuals = times.residuals[rows]
-        drawn = times.medians[rows] * (residuals.pool or residuals.refill()).pop()
-        if now - self.end_ns > host.idle_after_ns:
-            return drawn * host.idle_factor
-        return drawn * stage.busy_factors[rows]
+        medians = times.medians
+        warm_ns = medians[rows] * stage.busy_factors[rows]
+        cold_ns = medians[1] * host.cold_factor(now - self.end_ns)
+        return (warm_ns + cold_ns) * (residuals.pool or residuals.refill()).pop()
 
     def start(self, batch: Batch, stage: ModelStage, now: int) -> int:
         """Hand a batch to a thread; the core time that it takes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from trivet.simulate.profile import HostCosts
 
 _POOL: Final = 512
+_NUM_QUANTILES: Final = 1_000
+_WARM: Final = 0.005  # of the cooling time: so short a pause costs nothing
 
 
 class Host:
@@ -21,19 +24,18 @@ class Host:
 
     __slots__ = (
         "_busy_factors",
+        "_cold_factor",
+        "_cooling_ns",
         "_hand_over",
         "_hand_overs",
         "_interference",
         "_rng",
-        "_short_wakes",
         "_wakes",
+        "_warm_ns",
         "answer_ns",
         "batch_ns",
         "hand_back_ns",
-        "idle_after_ns",
-        "idle_factor",
         "read_ns",
-        "short_wakes",
         "travel_ns",
         "wake_core_ns",
         "wakes",
@@ -53,27 +55,32 @@ class Host:
         self.travel_ns = costs.travel_ns
         self.wake_core_ns = costs.wake_core_ns
         self._busy_factors = costs.busy_factors or {1: 1.0}
-        self.idle_factor = costs.idle_factor
-        self.idle_after_ns = costs.idle_after_ns
+        self._cooling_ns, self._warm_ns = costs.cooling_ns, costs.cooling_ns * _WARM
+        self._cold_factor = max(0.0, costs.idle_factor - self._busy_factors[min(self._busy_factors)])
         self._interference = {1: 1.0, **costs.interference}
         self._rng = rng
-        self._wakes = np.maximum(np.array(costs.per_wake_ns or [0], np.int64) - costs.travel_ns, 0)
-        short = costs.short_wake_ns or costs.per_wake_ns or [0]
-        self._short_wakes = np.maximum(np.array(short, np.int64) - costs.travel_ns, 0)
+        long = costs.per_wake_ns or [0]
+        # The same quantile of both: what came when everything was warm, and when everything was cold.
+        self._wakes = np.stack([_quantiles(costs.short_wake_ns or long), _quantiles(long)], axis=1)
+        self._wakes = np.maximum(self._wakes - costs.travel_ns, 0)
         self._hand_overs = np.array(costs.hand_over_ns or [0], np.int64)
-        self.wakes: list[int] = []  # drawn and not used yet
-        self.short_wakes: list[int] = []
+        self.wakes: list[list[float]] = []  # drawn and not used yet
         self._hand_over: list[int] = []
+
+    def cold(self, pause_ns: int) -> float:
+        """The share of what was warm that is cold after so long a pause."""
+        return -math.expm1(-pause_ns / self._cooling_ns) if pause_ns > self._warm_ns else 0.0
 
     def wake_ns(self, pause_ns: int) -> int:
         """From an arrival at a server that was idle for so long until its loop runs."""
-        if pause_ns > self.idle_after_ns:
-            if not self.wakes:
-                self.wakes = self._drawn(self._wakes)
-            return self.wakes.pop()
-        if not self.short_wakes:
-            self.short_wakes = self._drawn(self._short_wakes)
-        return self.short_wakes.pop()
+        if not self.wakes:
+            self.wakes = self._wakes[self._rng.integers(len(self._wakes), size=_POOL)].tolist()
+        short, long = self.wakes.pop()
+        return int(short + (long - short) * self.cold(pause_ns))
+
+    def cold_factor(self, pause_ns: int) -> float:
+        """What an engine that did nothing for so long takes on top, in times of a batch of one row."""
+        return self._cold_factor * self.cold(pause_ns)
 
     def busy_factors(self, max_rows: int) -> list[float]:
         """Factors of the times of 0..max_rows rows: in straight lines between the measured ones, level beyond them."""
@@ -102,6 +109,13 @@ class Host:
     def _drawn(self, values: NDArray[np.int64]) -> list[int]:
         drawn: list[int] = values[self._rng.integers(len(values), size=_POOL)].tolist()
         return drawn
+
+
+def _quantiles(values: Sequence[int]) -> NDArray[np.float64]:
+    """Those of a fixed number of equal parts."""
+    return np.quantile(
+        values, (np.arange(_NUM_QUANTILES) + 0.5) / _NUM_QUANTILES, method="inverted_cdf"
+    ).astype(np.float64)
 
 
 def _mean(values: Sequence[int], rng: np.random.Generator | None) -> float:

@@ -19,6 +19,7 @@ from trivet.simulate.setup import FrontsSetup, RemoteSetup, Setup, StageSetup
 
 NO_LENGTH = 0  # the bucket of a model without free sizes
 _ABOUT = 1.25
+COOLING_NS = 5_000_000  # where nothing tells
 
 
 class ModelTimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,8 +41,9 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     per_request_ns: of the event loop, for reading, decoding, encoding and writing one request; answer_share of it
         after the engine.
     per_batch_ns: of the event loop, for forming and starting one batch.
-    per_wake_ns: between sending and reading a request after a pause of idle_after_ns or more, and back: kernel, network,
-        wake-up.  short_wake_ns: the same after a shorter pause.
+    short_wake_ns: between sending and reading a request, and back: kernel, network, wake-up.  per_wake_ns: the same after
+        so long a pause that everything is cold.
+    cooling_ns: after a pause p a share of 1 - exp(-p / cooling_ns) of what was warm is cold.
     travel_ns: the part of both that a busy server costs, too.
     wake_core_ns: core time of the loop for a lone request on top of all that, as after a pause everything is cold.
     housekeeping: share of a core that an idle server uses.
@@ -49,7 +51,7 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     process_hand_over_ns: the same for an engine in a process of its own, beyond what its times hold.
     interference: engines busy at once -> factor of their times.
     busy_factors: rows -> of a service time in the server, where the work of requests shares caches with the engine.
-    idle_factor: of one row after a pause of idle_after_ns or more, when caches and clocks are cold.
+    idle_factor: of one row after so long a pause that caches and clocks are cold; larger batches take as much more.
     speeds: of the machine, relative times of the same work at different moments; 1 is usual.
     hiccups: [start, length] of intervals in which an idle loop on the server's core did not run, within observed_ns.
     """
@@ -68,7 +70,7 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     interference: dict[int, float] = {}
     busy_factors: dict[int, float] = {}
     idle_factor: float = 1.0
-    idle_after_ns: int = 1_000_000
+    cooling_ns: int = COOLING_NS
     speeds: list[float] = []
     hiccups: list[tuple[int, int]] = []
     observed_ns: int = 0

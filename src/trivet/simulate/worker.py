@@ -159,8 +159,7 @@ class Worker:
             if wake == due:
                 host, pause_ns = self._host, wake - self._now
                 now += host.wake_ns(pause_ns)
-                if pause_ns > host.idle_after_ns:
-                    self.busy_ns += host.wake_core_ns
+                self.busy_ns += host.wake_core_ns * host.cold(pause_ns)
             self._now = self._hiccups.skip_to(now) if now >= self._hiccups.start_ns else now
         return True
 
@@ -304,8 +303,11 @@ class Worker:
         hand_over_ns = 0 if stage.inline else host.next_hand_over_ns()
         times = stage.known[queue]
         pool = times.residuals[1].pool or times.residuals[1].refill()
-        cold = ready - self._engines.end_ns > host.idle_after_ns
-        drawn = times.medians[1] * pool[-1] * (host.idle_factor if cold else stage.busy_factors[1])
+        warm_ns, cold_ns = (
+            times.medians[1] * stage.busy_factors[1],
+            times.medians[1] * host.cold_factor(ready - self._engines.end_ns),
+        )
+        drawn = (warm_ns + cold_ns) * pool[-1]
         began, woken = ready, 0
         if stage.inline:
             end = began + max(1, int(drawn))

@@ -144,35 +144,58 @@ def _times(
         return [
             Check("timing", "times", "not compared", "other hardware: times of one run mean nothing there")
         ]
-    invalid = [side.run for side in repeats if side.run.state == "invalid"]
-    sticks = [None] * len(repeats) if beside is None else [stick.timed for stick in beside[1]]
-    usable = [
-        (side.timed, stick)
+    if beside is None:
+        return _times_alone(then, repeats)
+    return _times_beside(then, repeats, *beside)
+
+
+def _times_alone(then: Evidence, repeats: Sequence[Evidence]) -> list[Check]:
+    now = [timed for side in repeats if (timed := _valid(side)) is not None]
+    if then.timed is None or not now:
+        return [_nothing_valid(repeats)]
+    numbers = [then.timed.rows.num_rows, *(timed.rows.num_rows for timed in now)]
+    if not then.run.workload.get("users") and max(numbers) > MAX_OTHER_COURSE * min(numbers):
+        detail = f"another course than then: {' and '.join(f'{num:,}' for num in numbers)} requests"
+        return [Check("timing", "times", "cannot tell", detail)]
+    found = [check_timing(quantity, then.timed, now) for quantity in QUANTITIES]
+    return _explained(found, (then.timed, now[-1]), [then, *repeats])
+
+
+def _times_beside(
+    then: Evidence, repeats: Sequence[Evidence], stick_then: Evidence, sticks: Sequence[Evidence]
+) -> list[Check]:
+    now = [
+        (timed, stick.timed)
         for side, stick in zip(repeats, sticks, strict=True)
-        if side.timed is not None and side.run.state == "complete" and (beside is None or stick is not None)
+        if (timed := _valid(side)) is not None and stick.timed is not None
     ]
-    stick_then = None if beside is None else beside[0].timed
-    if then.timed is None or not usable or (beside is not None and stick_then is None):
-        why = f": {invalid[0].reason}" if invalid else ""
-        return [Check("timing", "times", "cannot tell", f"nothing valid was measured{why}", once_more=True)]
-    timed, now = then.timed, [side for side, _ in usable]
-    if stick_then is not None:
-        pairs = [(side, stick) for side, stick in usable if stick is not None]
-        found = [check_beside(quantity, (timed, stick_then), pairs) for quantity in QUANTITIES]
-    else:
-        numbers = [timed.rows.num_rows, *(side.rows.num_rows for side in now)]
-        if not then.run.workload.get("users") and max(numbers) > MAX_OTHER_COURSE * min(numbers):
-            detail = f"another course than then: {' and '.join(f'{num:,}' for num in numbers)} requests"
-            return [Check("timing", "times", "cannot tell", detail)]
-        found = [check_timing(quantity, timed, now) for quantity in QUANTITIES]
-    restless = [why for side in (then, *repeats) if (why := unrest(side.run.environment))]
-    return [_explained(check, timed, now[-1], restless) for check in found]
+    if then.timed is None or stick_then.timed is None or not now:
+        return [_nothing_valid(repeats)]
+    found = [check_beside(quantity, (then.timed, stick_then.timed), now) for quantity in QUANTITIES]
+    return _explained(found, (then.timed, now[-1][0]), [then, *repeats])
 
 
-def _explained(check: Check, then: Timed, now: Timed, restless: Sequence[str]) -> Check:
-    """A time that differs with its cause: the engine, another phase; or nobody's, where others were at work."""
-    if check.status != "differs":
-        return check
+def _valid(side: Evidence) -> Timed | None:
+    return side.timed if side.run.state == "complete" else None
+
+
+def _nothing_valid(repeats: Sequence[Evidence]) -> Check:
+    why = next((f": {side.run.reason}" for side in repeats if side.run.state == "invalid"), "")
+    return Check("timing", "times", "cannot tell", f"nothing valid was measured{why}", once_more=True)
+
+
+def _explained(found: Sequence[Check], timed: tuple[Timed, Timed], sides: Sequence[Evidence]) -> list[Check]:
+    """A time that differs with its cause: the engine, another phase; or nobody's, where others were at work.
+
+    Args: timed: then, and now.  sides: what was measured then and now, each of which may have had others at work.
+    """
+    restless = [why for side in sides if (why := unrest(side.run.environment))]
+    return [
+        _explained_one(check, *timed, restless) if check.status == "differs" else check for check in found
+    ]
+
+
+def _explained_one(check: Check, then: Timed, now: Timed, restless: Sequence[str]) -> Check:
     if restless:
         return replace(check, status="cannot tell", detail=f"{check.detail}; but {restless[0]}", changes=())
     phase = slowest_phase(then.rows, now.rows) if check.name != ENGINE.name else None

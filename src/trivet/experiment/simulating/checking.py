@@ -14,7 +14,9 @@ from trivet.simulate.asked import EVENLY, Asked
 from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.forecast import Forecast, forecast
 from trivet.simulate.profile import ServiceProfile
+from trivet.simulate.server import simulate_service
 from trivet.simulate.setup import Setup
+from trivet.simulate.times import mean_ns
 from trivet.spec.row import RowColumns
 from trivet.stats.percentile import percentile_ns
 
@@ -28,6 +30,9 @@ _LEAST_REQUESTS = 200  # a p99 of fewer is one request's latency
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One live run beside its forecast. predicted: estimate, low and high by figure; units as in simulate/forecast.py.
 
+    level: how many times as long the live run's batches took as batches of as many rows in the simulation: what the
+        machine changed since it was profiled.  at_level: what would have been predicted, had the profile known that.
+        Both only of services with one model, which runs here.
     date: ISO 8601, UTC; written by who keeps it.
     """
 
@@ -37,18 +42,29 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     rate_rps: float
     live: dict[str, float]
     predicted: dict[str, tuple[float, float, float]]
+    level: float | None = None
+    at_level: dict[str, tuple[float, float, float]] = {}
     invalid: str = ""
     date: str = ""
 
     def error(self, figure: str = "latency_p99_ms") -> float:
         """Relative: of a share, the difference itself."""
-        live, estimate = self.live[figure], self.predicted[figure][0]
-        return estimate - live if figure in _SHARES else estimate / live - 1
+        return _error(figure, self.live[figure], self.predicted[figure][0])
+
+    def error_at_level(self, figure: str = "latency_p99_ms") -> float | None:
+        """The simulator's own: without what the machine changed. None: not known."""
+        if figure not in self.at_level:
+            return None
+        return _error(figure, self.live[figure], self.at_level[figure][0])
 
     def covers(self, figure: str = "latency_p99_ms") -> bool:
         """Whether the live value lies in the forecast's interval."""
         _, low, high = self.predicted[figure]
         return low <= self.live[figure] <= high
+
+
+def _error(figure: str, live: float, estimate: float) -> float:
+    return estimate - live if figure in _SHARES else estimate / live - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,20 +106,25 @@ def check(
             f"{num} requests are too few to check a forecast: at least {_LEAST_REQUESTS}; measure longer"
         )
     given = replayed(measured, profile)
-    found = forecast(
-        profile,
-        setup,
-        given.arrivals_ns,
-        replications=replications,
-        seed=seed,
-        lengths=given.lengths,
-        warmup_ns=given.warmup_ns,
-        error=error,
-        asked=given.asked,
-    )
-    if found.refused:
-        raise NotProfiledError(f"not simulated: {found.refused}")
+
+    def forecast_of(known: ServiceProfile) -> dict[str, tuple[float, float, float]]:
+        found = forecast(
+            known,
+            setup,
+            given.arrivals_ns,
+            replications=replications,
+            seed=seed,
+            lengths=given.lengths,
+            warmup_ns=given.warmup_ns,
+            error=error,
+            asked=given.asked,
+        )
+        if found.refused:
+            raise NotProfiledError(f"not simulated: {found.refused}")
+        return _triples(found)
+
     window = measured.window
+    level = level_of(window, profile, setup, given, seed)
     span_s = max(1, int(window["intended_ns"].max()) - measured.record.measured_from_ns) / NS_PER_S
     return Check(
         service=setup.service,
@@ -111,9 +132,45 @@ def check(
         num_requests=num,
         rate_rps=num / span_s,
         live=live_figures(window, setup.slo_latency_ns),
-        predicted=_triples(found),
+        predicted=forecast_of(profile),
+        level=level,
+        at_level={} if level is None else forecast_of(as_fast_as(profile, level)),
         invalid=measured.invalid,
     )
+
+
+def as_fast_as(profile: ServiceProfile, level: float) -> ServiceProfile:
+    """The same of a machine on which everything takes so many times as long."""
+    return msgspec.structs.replace(profile, host=msgspec.structs.replace(profile.host, speeds=[level]))
+
+
+def level_of(
+    window: RowColumns, profile: ServiceProfile, setup: Setup, given: Replayed, seed: int
+) -> float | None:
+    """Engine time of the live run's requests over that of simulated ones in batches of as many rows."""
+    models = [stage for stage in setup.stages if stage.kind == "model"]
+    if len(models) != 1 or models[0].remote is not None:
+        return None
+    rows = simulate_service(profile, setup, given.arrivals_ns, given.lengths, seed=seed, asked=given.asked)
+    simulated, live = (_batches(one) for one in (rows, window))
+    if not len(simulated[0]) or not len(live[0]):
+        return None
+    times = profile.models[models[0].key]
+    known = {int(size): float(simulated[1][simulated[0] == size].mean()) for size in np.unique(simulated[0])}
+
+    def expected(size: int) -> float:
+        near = min(known, key=lambda one: abs(one - size))
+        return known[near] * mean_ns(times, size) / mean_ns(times, near)
+
+    sizes, compute_ns = live
+    expected_ns = np.array([expected(int(size)) for size in sizes])
+    return float((compute_ns / sizes).sum() / (expected_ns / sizes).sum())
+
+
+def _batches(rows: RowColumns) -> tuple[Ints, Ints]:
+    """Of each request that an engine ran: the rows of its batch, and how long that took."""
+    ran = (rows["batch_size"] > 0) & (rows["compute_ns"] > 0)
+    return rows["batch_size"][ran], rows["compute_ns"][ran]
 
 
 def live_figures(window: RowColumns, slo_latency_ns: int | None) -> dict[str, float]:

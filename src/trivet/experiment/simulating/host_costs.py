@@ -5,22 +5,31 @@ With r for a request and t for a batch, L1 = r + t and Lb = r + t / b. Answers o
 other, so that the k-th waits k answers: their mean gives what one answer takes. What is left of the latency of a user's
 only request, when its phases and the loop's work are taken away, is the way there and back; what a request takes longer
 that finds everybody asleep is the waking.
+
+What a pause has made cold grows with the pause, as 1 - exp(-pause / cooling): requests that came after pauses of all lengths
+tell how fast.
+
+How much longer a batch takes in the server than alone is a ratio of two times, and a machine that is shared may change by
+as much from one second to the next: both are measured in turn, in rounds, and the ratio is that of each round.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from trivet.experiment.simulating.live_points import LivePoint
-from trivet.simulate.profile import NO_LENGTH, HostCosts, ModelTimes, ServiceProfile
+from trivet.experiment.simulating.live_points import LivePoint, together
+from trivet.simulate.profile import COOLING_NS, NO_LENGTH, HostCosts, ModelTimes, ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.simulate.times import median_ns
 
 Ints = NDArray[np.int64]
 _MAX_KEPT = 1000  # samples of one cost
+_COOLINGS = (1.0, 2.0, 0.5, 4.0, 0.25, 8.0)  # times the usual one, the likelier ones first
+_LEAST_COLD = 0.2  # on average: of less nothing is told of what all would be
+_LEAST_POWER = 1e-6
 _TRAVEL = 0.05  # quantile of a request's rest that is the way itself; the others had to wake somebody
 _FACTORS = (
     0.5,
@@ -30,42 +39,112 @@ _FACTORS = (
 
 @dataclass(frozen=True, slots=True)
 class LivePoints:
-    """lone: each request finds the server asleep.  one: a user who waits for each answer.  full: many of them."""
+    """One round. lone: each request finds the server asleep.  one: a user who waits for each answer.  full: many of them.
+    alone: times of the engines just before and after, by key, as in ServiceProfile.models."""
 
     lone: LivePoint
     one: LivePoint
     full: LivePoint
+    alone: Mapping[str, ModelTimes]
 
 
-def costs_of(profile: ServiceProfile, setup: Setup, points: LivePoints) -> HostCosts:
-    """Points that have nothing to say leave the costs as they were."""
-    stage = next((one for one in setup.stages if one.kind == "model"), setup.stages[0])
-    times, inline = profile.models[stage.key], stage.execution == "inline"
-    lone, one, full = points.lone, points.one, points.full
-    if not all(len(point.column("batch_size")) for point in (lone, one, full)):
+def costs_of(profile: ServiceProfile, setup: Setup, rounds: Sequence[LivePoints]) -> HostCosts:
+    """Rounds with a point that has nothing to say are left out; without any, costs are as they were."""
+    rounds = [
+        points
+        for points in rounds
+        if all(len(point.column("batch_size")) for point in (points.lone, points.one, points.full))
+    ]
+    if not rounds:
         return profile.host
+    stage = next((one for one in setup.stages if one.kind == "model"), setup.stages[0])
+    inline = stage.execution == "inline"
+    lones, ones, fulls = zip(*((points.lone, points.one, points.full) for points in rounds), strict=True)
+    lone, one, full = together(lones), together(ones), together(fulls)
+    alone = [_alone(points.alone[stage.key], profile) for points in rounds]
     request_ns, batch_ns = _loop_work(one, full, inline=inline)
     answer_ns = _answer_ns(full)
     hand_over = np.zeros(1, np.int64) if inline else _hand_over(one, batch_ns)
     known_ns = round(request_ns + batch_ns) + int(np.median(hand_over))
-    short, long = (
-        np.maximum(_latency(point) - point.column("compute_ns") - known_ns, 0) for point in (one, lone)
-    )
+    waking = _waking(one, lones, known_ns)
+    busy, idle = _factor(ones, alone, inline=inline), _factor(lones, alone, inline=True)
     return msgspec.structs.replace(
         profile.host,
         per_request_ns=[round(request_ns)],
         answer_share=float(np.clip(answer_ns / request_ns, 0.1, 0.9)) if answer_ns else 0.5,
         per_batch_ns=[round(batch_ns)],
-        per_wake_ns=_kept(long),
-        short_wake_ns=_kept(short),
-        travel_ns=int(np.quantile(short, _TRAVEL)),
-        wake_core_ns=max(0, round(_loop_ns(lone, inline=inline) - request_ns - batch_ns)),
+        per_wake_ns=_kept(waking.long),
+        short_wake_ns=_kept(waking.short),
+        travel_ns=int(np.quantile(waking.short, _TRAVEL)),
+        wake_core_ns=max(0, round((_loop_ns(lone, inline=inline) - request_ns - batch_ns) / waking.cold)),
+        cooling_ns=waking.cooling_ns,
         hand_over_ns=profile.host.hand_over_ns if inline else _kept(hand_over),
-        idle_factor=_factor(lone, times, profile, inline=True)[1],
-        busy_factors=dict(
-            [_factor(one, times, profile, inline=inline), _factor(full, times, profile, inline=inline)]
-        ),
+        idle_factor=float(np.clip(busy + max(0.0, idle - busy) / waking.cold, *_FACTORS)),
+        busy_factors={
+            _usual_rows(one): busy,
+            _usual_rows(full): _factor(fulls, alone, inline=inline),
+        },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Waking:
+    """short, long: what is left of a request's time beside its work, when everything is warm and when all is cold, in ns.
+    cooling_ns: as in HostCosts.  cold: how cold the nearly idle server was on average, of 1."""
+
+    short: Ints
+    long: Ints
+    cooling_ns: int
+    cold: float
+
+
+def _waking(one: LivePoint, lones: Sequence[LivePoint], known_ns: int) -> _Waking:
+    """Args: known_ns: of the loop, in each request."""
+    pauses = [_pauses(point) for point in lones]
+    cooling_ns = _cooling_ns(lones, pauses)
+    every = np.concatenate(pauses)
+    found_idle = every > 0 if every.any() else np.ones(len(every), bool)  # the others waited for each other
+    short, rest = (
+        np.maximum(_latency(point) - point.column("compute_ns") - known_ns, 0)
+        for point in (one, together(lones))
+    )
+    rest, cold = rest[found_idle], _cold(every[found_idle], cooling_ns)
+    usual = max(_LEAST_COLD, float(cold.mean()))
+    # Each of the nearly idle server's requests as it would have been after a pause that leaves nothing warm.
+    colder_ns = max(0.0, float(np.median(rest) - np.median(short))) / usual
+    return _Waking(short, np.asarray(rest + (1 - cold) * colder_ns, np.int64), cooling_ns, usual)
+
+
+def _pauses(point: LivePoint) -> Ints:
+    """For how long the server had nothing to do before each request; 0 where it had. Of the first nobody knows: the mean."""
+    order = np.argsort(point.column("sent_ns"), kind="stable")
+    sent, done = point.column("sent_ns")[order], np.maximum.accumulate(point.column("done_ns")[order])
+    pauses = np.maximum(sent[1:] - done[:-1], 0)
+    found = np.zeros(len(order), np.int64)
+    found[order] = [round(float(pauses.mean())) if len(pauses) else COOLING_NS, *pauses]
+    return found
+
+
+def _cold(pauses_ns: Ints, cooling_ns: float) -> NDArray[np.float64]:
+    return np.asarray(-np.expm1(-pauses_ns / cooling_ns), np.float64)
+
+
+def _cooling_ns(points: Sequence[LivePoint], pauses: Sequence[Ints]) -> int:
+    """The time that explains best how much longer requests took after longer pauses; each round has a level of its own."""
+    latencies = [np.log(np.maximum(_latency(point), 1)) for point in points]
+    # A hiccup is no matter of pauses.
+    latencies = [np.minimum(one, np.median(one) + np.log(2)) for one in latencies]
+    y = np.concatenate([one - one.mean() for one in latencies])
+
+    def left(cooling_ns: float) -> float:
+        x = np.concatenate([(cold := _cold(one, cooling_ns)) - cold.mean() for one in pauses])
+        power = float(x @ x)
+        slope = max(0.0, float(x @ y) / power) if power > _LEAST_POWER * len(x) else 0.0
+        return float(np.sum((y - slope * x) ** 2))
+
+    coolings = [factor * COOLING_NS for factor in _COOLINGS]
+    best: float = min(coolings, key=left)
+    return round(best)
 
 
 def _loop_work(one: LivePoint, full: LivePoint, *, inline: bool) -> tuple[float, float]:
@@ -102,20 +181,34 @@ def _answer_ns(point: LivePoint) -> float:
     return float(np.maximum(point.column("encode_ns"), 0).mean()) / ahead if ahead > 0.5 else 0.0
 
 
-def _factor(
-    point: LivePoint, times: ModelTimes, profile: ServiceProfile, *, inline: bool
-) -> tuple[int, float]:
-    """Rows of the server's usual batch, and its time over that of the same batch of the engine alone.
+def _usual_rows(point: LivePoint) -> int:
+    """Rows of the server's usual batch."""
+    return round(1 / float((1 / point.column("batch_size")).mean()))
+
+
+def _factor(points: Sequence[LivePoint], alone: Sequence[Callable[[int], float]], *, inline: bool) -> float:
+    """A batch's time in the server over that of the same batch of the engine alone: the geometric mean over rounds.
 
     Of an engine thread by its processor time, as the loop may interrupt it; of the inline ones by their median.
     """
-    rows, expected = point.column("batch_size"), _alone(times, profile)
-    usual = round(1 / float((1 / rows).mean()))
-    if inline:
-        ratios = point.column("compute_ns") / np.array([expected(int(one)) for one in rows])
-        return usual, float(np.clip(np.median(ratios), *_FACTORS))
+    ratio = _inline_ratio if inline else _thread_ratio
+    found = float(
+        np.exp(
+            np.mean([np.log(ratio(point, expected)) for point, expected in zip(points, alone, strict=True)])
+        )
+    )
+    return float(np.clip(found, *_FACTORS))
+
+
+def _inline_ratio(point: LivePoint, expected: Callable[[int], float]) -> float:
+    times = np.maximum(point.column("compute_ns"), 1)
+    return float(np.median(times / np.array([expected(int(rows)) for rows in point.column("batch_size")])))
+
+
+def _thread_ratio(point: LivePoint, expected: Callable[[int], float]) -> float:
+    rows = point.column("batch_size")
     alone_ns = float(np.array([expected(int(one)) / one for one in rows]).mean()) * point.num_done
-    return usual, float(np.clip(point.engine_ns / alone_ns, *_FACTORS))
+    return max(1, point.engine_ns) / alone_ns
 
 
 def _alone(times: ModelTimes, profile: ServiceProfile) -> Callable[[int], float]:

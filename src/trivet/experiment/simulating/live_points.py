@@ -26,7 +26,7 @@ from trivet.load.arrivals import NS, Poisson
 from trivet.load.job import ClosedLoop, Job, OpenLoop
 from trivet.load.process import offer_from
 from trivet.spec.configuration import Configuration, with_service
-from trivet.spec.row import RowColumns
+from trivet.spec.row import RowColumns, concatenate
 from trivet.spec.service import Model, Stage
 from trivet.spec.service_file import load_configuration
 from trivet.spec.sources import is_target, resolve_target
@@ -53,6 +53,16 @@ class LivePoint:
         """Of the requests that got a result and ran in a batch; what the server did not say is left out."""
         ran = self.rows.words["outcome"].equal("ok", "late") & (self.rows["batch_size"] > 0)
         return np.asarray(self.rows[name][ran])
+
+
+def together(points: Sequence[LivePoint]) -> LivePoint:
+    """Several runs of one kind as one."""
+    return LivePoint(
+        concatenate([point.rows for point in points]),
+        sum(point.num_done for point in points),
+        sum(point.loop_ns for point in points),
+        sum(point.engine_ns for point in points),
+    )
 
 
 def patient(configuration: Configuration) -> Configuration:

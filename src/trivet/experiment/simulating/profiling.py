@@ -1,6 +1,6 @@
 """The profile that a simulation starts from: at most 20 short points on the machine that will serve.
 
-Engines are measured alone, on the server's cores, before and after a live server has shown what everything else costs; each
+Engines are measured alone, on the server's cores, and in turn with a live server that shows what everything else costs; each
 point is kept in a file as soon as it is there, so that a profile that was stopped goes on.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 from trivet import host
 from trivet.experiment.data_parts import why_no_data
 from trivet.experiment.placement import Placement
+from trivet.experiment.side import Side
 from trivet.experiment.simulating.engine_points import EngineJob, EngineTimes
 from trivet.experiment.simulating.engine_process import EngineProcess, ProfilingError
 from trivet.experiment.simulating.front_points import FrontPoints, num_front_points
@@ -24,6 +25,7 @@ from trivet.experiment.simulating.hiccup_probe import Seen
 from trivet.experiment.simulating.host_costs import LivePoints, costs_of
 from trivet.experiment.simulating.live_points import (
     NUM_USERS,
+    LivePoint,
     asked,
     closed,
     nearly_idle,
@@ -54,7 +56,10 @@ from trivet.spec.units import format_duration
 MAX_POINTS = 20
 POINT_S = 1.5
 _LIVE_POINTS = 3  # nearly idle, full, and the idle core's hiccups
-_PASSES = 2  # of the engines: before the live points and after them
+_ROUNDS = 3  # in which each of the live points is visited, with the engines alone in between
+_LONG_SHARE = 20  # a point holds fewer runs of one row than that: then there is one round
+_LIVE_TOLD = 2  # the hiccups, and the rounds
+_PASSES = 2  # of the engines: before the live points, and in between or after them
 _EXIT_POINTS = 4  # as long: rows of data through a pipeline with early exits
 _FEWEST_USERS, _TIMES_EACH = 4, 3
 _MUCH = 0.02  # of the server's core, that others had meanwhile
@@ -126,9 +131,9 @@ class _Profiling:
         self._on_progress = on_progress
         self._num_cores = len(placement.server)
         self._lengths = max(1, (max_points - _LIVE_POINTS) // num_visits)
-        self._num_done = 0
+        self._num_done = self._num_visits = 0
         num_remote = len({key for one in configurations for key in remote_keys(one).values()})
-        self._num_all = _LIVE_POINTS + num_visits + num_remote * len(USERS) + num_front_points(fronts)
+        self._num_all = _LIVE_TOLD + num_visits + num_remote * len(USERS) + num_front_points(fronts)
         self._process = EngineProcess(placement)
         self._profile = msgspec.structs.replace(self._begun(), longest_ns=longest_ns)
 
@@ -140,18 +145,21 @@ class _Profiling:
         passes: dict[str, list[EngineTimes]] = {}
         missing = [one for one in self._configurations if not self._is_known(one)]
         for one in missing:
-            passes[one.hash] = [self._engines(one, with_exits=True)]
+            passes[one.hash] = [self._engines(one, self._engine_ns, with_exits=True)]
+            self._told_engines(one)
             self._keep(one, passes[one.hash])
         if not self._profile.host.per_request_ns:
             local = local_alone(self._configurations[0])
             if local is not None:
-                self._live(local)
+                self._live(local, passes.setdefault(local.hash, []))
         for one in self._configurations:
             for place in remote_keys(one):
                 self._upstreams(one, place)
         self._fronts()
         for one in missing:
-            passes[one.hash].append(self._engines(one))
+            if len(passes[one.hash]) < _PASSES:
+                passes[one.hash].append(self._engines(one, self._engine_ns))
+            self._told_engines(one)
             self._keep(one, passes[one.hash])
         return self._profile
 
@@ -199,32 +207,35 @@ class _Profiling:
 
     # --- engines ------------------------------------------------------------------------------------------------
 
-    def _engines(self, configuration: Configuration, *, with_exits: bool = False) -> EngineTimes:
+    def _engines(
+        self, configuration: Configuration, point_ns: int, *, with_exits: bool = False
+    ) -> EngineTimes:
         job = EngineJob(
             configuration=configuration,
             num_cores=self._num_cores,
-            point_ns=self._engine_ns,
+            point_ns=point_ns,
             longest_ns=self._longest_ns(configuration),
             lengths=self._lengths,
             parallel=max(1, self._num_cores - 1),
             exits_ns=_EXIT_POINTS * self._point_ns if with_exits and self._wants_exits(configuration) else 0,
             asks_far=self._asks_far,
-            seed=self._seed + self._num_done,
+            seed=self._seed + self._num_visits,
         )
+        self._num_visits += 1
         with self._generator_busy():
-            found = self._process.measure(job)
+            return self._process.measure(job)
+
+    def _told_engines(self, configuration: Configuration) -> None:
         self._told(f"engines of {configuration.short_hash} alone")
-        return found
 
     def _keep(self, configuration: Configuration, passes: Sequence[EngineTimes]) -> None:
         found, speeds = joined(configuration, passes)
         costs = self._profile.host
-        at_once = {
-            num: factor
-            for one in passes
-            for stage in one.stages.values()
-            for num, factor in stage.at_once.items()
-        }
+        at_once: dict[int, list[float]] = {}
+        for stage in (stage for one in passes for stage in one.stages.values()):
+            for num, factor in stage.at_once.items():
+                at_once.setdefault(num, []).append(factor)
+        interference = {num: float(np.exp(np.mean(np.log(factors)))) for num, factors in at_once.items()}
         tables = [one.exits for one in passes if one.exits is not None]
         exits = {table_key(configuration): tables[0]} if tables else {}
         ways = [one.route for one in passes if one.route is not None]
@@ -235,7 +246,7 @@ class _Profiling:
                 self._profile,
                 models={**self._profile.models, **found},
                 host=msgspec.structs.replace(
-                    costs, interference={**costs.interference, **at_once}, speeds=speeds or costs.speeds
+                    costs, interference={**costs.interference, **interference}, speeds=speeds or costs.speeds
                 ),
                 lengths=buckets or self._profile.lengths,
                 measured_on=passes[0].told,
@@ -254,26 +265,38 @@ class _Profiling:
 
     # --- the live server ----------------------------------------------------------------------------------------
 
-    def _live(self, configuration: Configuration) -> None:
+    def _live(self, configuration: Configuration, passes: list[EngineTimes]) -> None:
+        """Costs of the host. Args: passes: get what the engines did before each round and after the last one."""
         setup = setup_of(configuration, self._profile, workers=1, num_cores=self._num_cores)
         one_ns = round(sum([mean_ns(self._profile.models[stage.key], 1) for stage in setup.stages]))
+        num = _ROUNDS if _LONG_SHARE * one_ns <= self._point_ns else 1
+        rounds = []
         with served(patient(configuration), self._placement, asked()) as made:
             before = used(made)
             seen = self._hiccups()
             idle = before.shares(used(made))
             self._told("hiccups of the server's core")
-            lone = nearly_idle(made, self._placement, one_ns, 2 * self._point_ns, self._seed, idle)
-            self._told("the server, nearly idle")
-            one, full = (
-                closed(made, self._placement, users, duration_ns, self._seed, idle)
-                for users, duration_ns in ((1, self._point_ns), _many(self._point_ns, one_ns))
-            )
-            self._told("the server, with one user and with many")
-        costs = costs_of(self._profile, setup, LivePoints(lone, one, full))
+            passes.append(self._engines(configuration, self._engine_ns // num))
+            for number in range(num):
+                points = self._round(made, one_ns, num, self._seed + number, idle)
+                passes.append(self._engines(configuration, self._engine_ns // num))
+                rounds.append(LivePoints(*points, alone=joined(configuration, passes[-2:])[0]))
+            self._told("the server in turn with its engines")
+        costs = costs_of(self._profile, setup, rounds)
         costs = msgspec.structs.replace(
             costs, hiccups=seen.hiccups, observed_ns=seen.observed_ns, housekeeping=sum(idle)
         )
         self._save(msgspec.structs.replace(self._profile, host=costs, notes=_notes(seen, self._bound_ns)))
+
+    def _round(
+        self, made: Side, one_ns: int, num: int, seed: int, idle: tuple[float, float]
+    ) -> tuple[LivePoint, LivePoint, LivePoint]:
+        """The `num`-th part of each live point: the server nearly idle, with one user, and with many."""
+        users, whole_ns = _many(self._point_ns, one_ns)
+        lone = nearly_idle(made, self._placement, one_ns, 2 * self._point_ns // num, seed, idle)
+        one = closed(made, self._placement, 1, self._point_ns // num, seed, idle)
+        full = closed(made, self._placement, users, whole_ns // num, seed, idle)
+        return lone, one, full
 
     def _fronts(self) -> None:
         """Of the configuration that has any, where they are not known yet."""
