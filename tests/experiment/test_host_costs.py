@@ -3,13 +3,15 @@
 import math
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
 from tests.simulate.simulated_support import constant, lone
 from trivet.experiment.simulating.host_costs import LivePoints, costs_of
 from trivet.experiment.simulating.live_points import LivePoint
-from trivet.simulate.profile import COOLING_NS, HostCosts, ServiceProfile
+from trivet.simulate.profile import COOLING_NS, HostCosts, ModelTimes, ServiceProfile
+from trivet.simulate.setup import StageSetup
 from trivet.spec.row import RowColumns, RowsHeader
 
 REQUEST, ANSWER, BATCH, WAY = 60_000, 20_000, 15_000, 90_000
@@ -72,6 +74,19 @@ def test_what_was_put_in_comes_out(execution: str) -> None:
     assert found.idle_factor == pytest.approx(1.1 + 0.2 / cold(1_300_000, inline=inline))
     assert found.busy_factors == pytest.approx({1: 1.1, 8: 1.0})
     assert found.hand_over_ns == ([] if inline else [40_000 - BATCH] * 64)
+
+
+def test_what_steps_take_is_no_cost_of_the_host() -> None:
+    step = 30_000
+    profile = msgspec.structs.replace(
+        PROFILE, models={**PROFILE.models, "s": ModelTimes(samples={0: {1: [step] * 9}})}
+    )
+    plain = lone(execution="inline", max_batch_size=8)
+    setup = replace(plain, stages=(StageSetup("s", "step", "inline"), *plain.stages))
+    points = measured(1_300_000, 1_100_000, 4_500_000, inline=True, alone=profile)
+    found = costs_of(profile, setup, [points])
+    assert found.per_request_ns == [REQUEST - step]
+    assert found.travel_ns == pytest.approx(WAY, abs=2)  # a latency as long, of which the step is a part
 
 
 @pytest.mark.parametrize("execution", ["inline", "thread"])

@@ -15,7 +15,7 @@ from trivet.experiment.simulating.checking import Check
 from trivet.experiment.simulating.hiccup_probe import watch
 from trivet.experiment.simulating.live_points import NUM_USERS, absolute
 from trivet.experiment.simulating.profiling import _many, distinct, profile_service
-from trivet.experiment.simulating.simulated import setup_of, stage_key
+from trivet.experiment.simulating.simulated import one_alone, setup_of, stage_key
 from trivet.experiment.simulating.simulator_errors import (
     UNCHECKED,
     Errors,
@@ -221,6 +221,46 @@ def test_what_cannot_be_simulated_is_said(
     result = CliRunner().invoke(cli, ["simulate", str(service), "--profile", str(profiled[0]), *options])
     assert result.exit_code == 1
     assert message in result.output
+
+
+TWO = """
+name: two
+models:
+  first: {file: first.onnx, levers: {execution: inline, max_batch_size: 4}}
+  second: {file: second.onnx, levers: {execution: thread, max_batch_size: 4}}
+pipeline: [{model: first}, {model: second, inputs: {x: y}}]
+slo: {deadline: 1s}
+"""
+
+
+def test_the_hosts_costs_are_those_of_requests_with_one_engine(models: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.onnx").write_bytes((models / "matmul.onnx").read_bytes())
+    path = tmp_path / "service.yaml"
+    path.write_text(TWO)
+    both = load_configuration(path)
+    times = ModelTimes(samples={0: {1: [MS] * 4, 4: [2 * MS] * 4}})
+    known = ServiceProfile(service="two", models={stage_key(both, index): times for index in (0, 1)})
+    alone = one_alone(both, setup_of(both, known, workers=1, num_cores=1))
+    assert [stage.target for stage in alone.service.pipeline] == ["first"]
+    assert alone.service.models["first"].levers.execution == "thread"  # what handing over costs is seen there
+    assert stage_key(alone, 0) == stage_key(both, 0)
+    assert one_alone(alone, setup_of(alone, known, workers=1, num_cores=1)) is alone
+    path.write_text(TWO.replace("execution: thread", "execution: inline"))
+    inline = load_configuration(path)
+    alone = one_alone(inline, setup_of(inline, known, workers=1, num_cores=1))
+    assert alone.service.models["first"].levers.execution == "inline"
+
+
+def test_a_pipeline_of_two_models_is_profiled_whole(models: Path, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.onnx").write_bytes((models / "matmul.onnx").read_bytes())
+    (tmp_path / "service.yaml").write_text(TWO)
+    both = load_configuration(tmp_path / "service.yaml")
+    profile = profile_service([both], place(), point_s=0.08)
+    setup = setup_of(both, profile, workers=1, num_cores=profile.cores)
+    assert profile.covers(setup) == ""
+    assert profile.host.hand_over_ns
 
 
 def test_larger_batches_than_a_lever_let_be_measured_are_not_forecast(models: Path, tmp_path: Path) -> None:

@@ -60,13 +60,15 @@ def costs_of(profile: ServiceProfile, setup: Setup, rounds: Sequence[LivePoints]
     stage = next((one for one in setup.stages if one.kind == "model"), setup.stages[0])
     inline = stage.execution == "inline"
     lones, ones, fulls = zip(*((points.lone, points.one, points.full) for points in rounds), strict=True)
-    lone, one, full = together(lones), together(ones), together(fulls)
+    one, full = together(ones), together(fulls)
     alone = [_alone(points.alone[stage.key], profile) for points in rounds]
-    request_ns, batch_ns = _loop_work(one, full, inline=inline)
+    steps_ns = sum(_alone(profile.models[one.key], profile)(1) for one in setup.stages if one.kind == "step")
+    request_ns, batch_ns = _loop_work(one, full, steps_ns, inline=inline)
     answer_ns = _answer_ns(full)
     hand_over = np.zeros(1, np.int64) if inline else _hand_over(one, batch_ns)
-    known_ns = round(request_ns + batch_ns) + int(np.median(hand_over))
+    known_ns = round(request_ns + batch_ns + steps_ns) + int(np.median(hand_over))
     waking = _waking(one, lones, known_ns)
+    lone_ns = _loop_ns(together(lones), steps_ns, inline=inline)
     busy, idle = _factor(ones, alone, inline=inline), _factor(lones, alone, inline=True)
     return msgspec.structs.replace(
         profile.host,
@@ -76,7 +78,7 @@ def costs_of(profile: ServiceProfile, setup: Setup, rounds: Sequence[LivePoints]
         per_wake_ns=_kept(waking.long),
         short_wake_ns=_kept(waking.short),
         travel_ns=int(np.quantile(waking.short, _TRAVEL)),
-        wake_core_ns=max(0, round((_loop_ns(lone, inline=inline) - request_ns - batch_ns) / waking.cold)),
+        wake_core_ns=max(0, round((lone_ns - request_ns - batch_ns) / waking.cold)),
         cooling_ns=waking.cooling_ns,
         hand_over_ns=profile.host.hand_over_ns if inline else _kept(hand_over),
         idle_factor=float(np.clip(busy + max(0.0, idle - busy) / waking.cold, *_FACTORS)),
@@ -147,9 +149,9 @@ def _cooling_ns(points: Sequence[LivePoint], pauses: Sequence[Ints]) -> int:
     return round(best)
 
 
-def _loop_work(one: LivePoint, full: LivePoint, *, inline: bool) -> tuple[float, float]:
+def _loop_work(one: LivePoint, full: LivePoint, steps_ns: float, *, inline: bool) -> tuple[float, float]:
     """Core time of the loop for a request and for a batch, while it is awake."""
-    single, shared = _loop_ns(one, inline=inline), _loop_ns(full, inline=inline)
+    single, shared = _loop_ns(one, steps_ns, inline=inline), _loop_ns(full, steps_ns, inline=inline)
     # Rows of a batch as a request sees them are weighted by their number: the mean over batches is the harmonic one.
     mean_rows = 1 / float((1 / full.column("batch_size")).mean())
     batch_ns = 0.0
@@ -167,11 +169,11 @@ def _latency(point: LivePoint) -> Ints:
     return point.column("done_ns") - point.column("sent_ns")
 
 
-def _loop_ns(point: LivePoint, *, inline: bool) -> float:
-    """Processor time of the event loop for one request, without the batches that it ran itself."""
-    compute = 0.0
+def _loop_ns(point: LivePoint, steps_ns: float, *, inline: bool) -> float:
+    """Processor time of the event loop for one request, without the steps and the batches that it ran itself."""
+    compute = steps_ns
     if inline:
-        compute = float((point.column("compute_ns") / point.column("batch_size")).mean())
+        compute += float((point.column("compute_ns") / point.column("batch_size")).mean())
     return max(1.0, point.loop_ns / max(1, point.num_done) - compute)
 
 

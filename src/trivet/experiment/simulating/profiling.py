@@ -39,6 +39,7 @@ from trivet.experiment.simulating.simulated import (
     front_key,
     has_exits,
     local_alone,
+    one_alone,
     remote_keys,
     rung_configurations,
     setup_of,
@@ -49,6 +50,7 @@ from trivet.experiment.simulating.simulated import (
 from trivet.host import affinity
 from trivet.runtime.preparing.engines import wanted_batch_size
 from trivet.simulate.profile import ModelTimes, ServiceProfile, reaches, read_profile, write_profile
+from trivet.simulate.setup import Setup
 from trivet.simulate.times import mean_ns
 from trivet.spec.configuration import Configuration
 from trivet.spec.units import format_duration
@@ -151,7 +153,8 @@ class _Profiling:
         if not self._profile.host.per_request_ns:
             local = local_alone(self._configurations[0])
             if local is not None:
-                self._live(local, passes.setdefault(local.hash, []))
+                alone = one_alone(local, self._setup(local))
+                self._live(alone, passes.setdefault(alone.hash, []))
         for one in self._configurations:
             for place in remote_keys(one):
                 self._upstreams(one, place)
@@ -267,7 +270,7 @@ class _Profiling:
 
     def _live(self, configuration: Configuration, passes: list[EngineTimes]) -> None:
         """Costs of the host. Args: passes: get what the engines did before each round and after the last one."""
-        setup = setup_of(configuration, self._profile, workers=1, num_cores=self._num_cores)
+        setup = self._setup(configuration)
         one_ns = round(sum([mean_ns(self._profile.models[stage.key], 1) for stage in setup.stages]))
         num = _ROUNDS if _LONG_SHARE * one_ns <= self._point_ns else 1
         rounds = []
@@ -288,6 +291,9 @@ class _Profiling:
         )
         self._save(msgspec.structs.replace(self._profile, host=costs, notes=_notes(seen, self._bound_ns)))
 
+    def _setup(self, configuration: Configuration) -> Setup:
+        return setup_of(configuration, self._profile, workers=1, num_cores=self._num_cores)
+
     def _round(
         self, made: Side, one_ns: int, num: int, seed: int, idle: tuple[float, float]
     ) -> tuple[LivePoint, LivePoint, LivePoint]:
@@ -303,7 +309,7 @@ class _Profiling:
         configuration = self._with_fronts
         if not has_fronts(configuration.service) or self._knows_fronts(configuration):
             return
-        setup = setup_of(without_fronts(configuration), self._profile, workers=1, num_cores=self._num_cores)
+        setup = self._setup(without_fronts(configuration))
         points = FrontPoints(
             configuration,
             patient(configuration),

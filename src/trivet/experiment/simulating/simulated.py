@@ -191,6 +191,27 @@ def local_alone(configuration: Configuration) -> Configuration | None:
     return with_service(configuration, changed)
 
 
+def one_alone(configuration: Configuration, setup: Setup) -> Configuration:
+    """The service that ends with the first of its models, where it has several; else as it is.
+
+    What is left when a live server's engine is subtracted from its requests' times tells of the host only where one
+    engine works for each. Where any model runs in a thread this one does: only there is seen what handing over costs.
+    """
+    models = [place for place, stage in enumerate(setup.stages) if stage.kind == "model"]
+    if len(models) <= 1:
+        return configuration
+    service = configuration.service
+    first = service.pipeline[models[0]]
+    if first.model is not None and any(setup.stages[place].execution != "inline" for place in models):
+        model = service.models[first.model]
+        if setup.stages[models[0]].execution == "inline":
+            model = msgspec.structs.replace(
+                model, levers=msgspec.structs.replace(model.levers, execution="thread")
+            )
+        service = msgspec.structs.replace(service, models={**service.models, first.model: model})
+    return cut_to(service, service.pipeline[: models[0] + 1], configuration)
+
+
 def remote_keys(configuration: Configuration) -> dict[int, str]:
     """The keys of the tries of its remote models in a profile, by their places; empty: all models run here."""
     return {place: stage_key(configuration, place) for place in remote_places(configuration)}
