@@ -1,11 +1,12 @@
 """What a run costs beside its load: the generator's rate while everything is recorded, and the time after the window."""
 
+import contextlib
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -40,20 +41,25 @@ def main(args: Sequence[str] = ()) -> int:
     options = parser("recording_cost", QUESTION, seconds=3).parse_args(args)
     server_core, client_core = server_and_client_core()
     load = ClosedLoop(num_users=NUM_USERS, duration_ns=WARMUP_NS + int(options.seconds * NS_PER_S))
-    with null_target(server_core) as target, tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
 
-        def job(seed: int) -> Job:
-            return Job(target=target, requests=[REQUEST], load=load, seed=seed, warmup_ns=WARMUP_NS)
+        @contextlib.contextmanager
+        def job(seed: int) -> Iterator[Job]:
+            # Started anew each time: it never sleeps, and `trivet bench` has its server on the same core.
+            with null_target(server_core) as target:
+                yield Job(target=target, requests=[REQUEST], load=load, seed=seed, warmup_ns=WARMUP_NS)
 
         def bare(seed: int) -> Measurement:
-            return measurement_of(offer_from(client_core, job(seed)))
+            with job(seed) as wanted:
+                return measurement_of(offer_from(client_core, wanted))
 
         def recorded(seed: int) -> Measurement:
-            wanted = msgspec.structs.replace(job(seed), keep_answers=True)
-            side = Weighed(
-                job=wanted, on_progress=lambda progress: None, labels={"service": "null"}, is_pinned=True
-            )
-            ((_, result),) = measure_together([side], client_core)
+            with job(seed) as plain:
+                wanted = msgspec.structs.replace(plain, keep_answers=True)
+                side = Weighed(
+                    job=wanted, on_progress=lambda progress: None, labels={"service": "null"}, is_pinned=True
+                )
+                ((_, result),) = measure_together([side], client_core)
             return _usable(measurement_of(result))
 
         sides: dict[str, Callable[[int], Measurement]] = {

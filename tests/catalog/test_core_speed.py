@@ -24,6 +24,23 @@ def test_each_core_tells_when_its_pieces_began_and_how_long_they_took() -> None:
         assert (speed.pieces_ns > 10_000).all()
 
 
+def test_a_probe_may_end_on_another_core_than_the_one_that_others_keep_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has what nobody else wants of its core: that may be nothing for seconds."""
+    ours, allowed = os.sched_getaffinity(0), list[set[int]]()
+    move = os.sched_setaffinity
+
+    def moved(pid: int, cores: set[int]) -> None:
+        move(pid, cores)
+        allowed.append(os.sched_getaffinity(pid))
+
+    monkeypatch.setattr(os, "sched_setaffinity", moved)
+    with watching([min(ours)]):
+        pass
+    assert allowed == [ours]
+
+
 def test_a_core_that_is_not_ours_is_told() -> None:
     with (
         pytest.raises(UserError, match=r"core 100000: its speed cannot be probed: .*--no-record"),

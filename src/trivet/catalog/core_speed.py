@@ -7,6 +7,7 @@ can be compared only if each says how fast its cores were.
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
 import zipfile
@@ -50,7 +51,11 @@ def watching(cores: Collection[int]) -> Iterator[dict[int, CoreSpeed]]:
         try:
             yield found
         finally:
-            found.update({core: _found(probe.communicate()[0]) for core, probe in probes.items()})
+            for core, probe in probes.items():
+                # It runs only while nobody else wants its core: it may be long before it could end there.
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(probe.pid, {core, *os.sched_getaffinity(0)})
+                found[core] = _found(probe.communicate()[0])
 
 
 @contextlib.contextmanager
