@@ -1,12 +1,12 @@
 """What a run costs beside its load: the generator's rate while everything is recorded, and the time after the window."""
 
-import contextlib
+import argparse
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -38,55 +38,64 @@ _BARE, _RECORDED, _COMMAND = "bare", "recorded", "trivet bench"
 
 
 def main(args: Sequence[str] = ()) -> int:
-    options = parser("recording_cost", QUESTION, seconds=3).parse_args(args)
-    server_core, client_core = server_and_client_core()
-    load = ClosedLoop(num_users=NUM_USERS, duration_ns=WARMUP_NS + int(options.seconds * NS_PER_S))
-    with tempfile.TemporaryDirectory() as folder:
-
-        @contextlib.contextmanager
-        def job(seed: int) -> Iterator[Job]:
-            # Started anew each time: it never sleeps, and `trivet bench` has its server on the same core.
-            with null_target(server_core) as target:
-                yield Job(target=target, requests=[REQUEST], load=load, seed=seed, warmup_ns=WARMUP_NS)
-
-        def bare(seed: int) -> Measurement:
-            with job(seed) as wanted:
-                return measurement_of(offer_from(client_core, wanted))
-
-        def recorded(seed: int) -> Measurement:
-            with job(seed) as plain:
-                wanted = msgspec.structs.replace(plain, keep_answers=True)
-                side = Weighed(
-                    job=wanted, on_progress=lambda progress: None, labels={"service": "null"}, is_pinned=True
-                )
-                ((_, result),) = measure_together([side], client_core)
-            return _usable(measurement_of(result))
-
-        sides: dict[str, Callable[[int], Measurement]] = {
-            _BARE: lambda seed: _usable(bare(seed)),
-            _RECORDED: recorded,
-            _COMMAND: lambda seed: _command(Path(folder), seed),
-        }
-        comparison = compare(
-            "recording_cost",
-            sides,
-            num_blocks=options.blocks,
-            seed=options.seed,
-            settings={"users": NUM_USERS, "window": WINDOW},
-            resume=options.resume,
-        )
-    print(f"# {QUESTION}\n\n{comparison.preface()}\n")
-    print(table(comparison))
-    print(f"\n{goal_table(goals(comparison))}")
+    made = parser("recording_cost", QUESTION, blocks=40, seconds=1)
+    made.add_argument("--commands", type=int, default=10, help="runs of `trivet bench` [10]")
+    options = made.parse_args(args)
+    rates, commands = _rates(options), _commands(options)
+    print(f"# {QUESTION}\n\n{rates.preface()}\n\n{table(rates)}\n")
+    print(f"{commands.preface()}\n\n{table(commands)}\n\n{goal_table(goals(rates, commands))}")
     return 0
 
 
-def goals(comparison: Comparison) -> list[Goal]:
-    after = comparison.values(_COMMAND, "after_s")
+def _rates(options: argparse.Namespace) -> Comparison:
+    """Short windows in turn: a machine that is shared changes from one second to the next."""
+    server_core, client_core = server_and_client_core()
+    load = ClosedLoop(num_users=NUM_USERS, duration_ns=WARMUP_NS + int(options.seconds * NS_PER_S))
+    with null_target(server_core) as target:
+
+        def job(seed: int) -> Job:
+            return Job(target=target, requests=[REQUEST], load=load, seed=seed, warmup_ns=WARMUP_NS)
+
+        def bare(seed: int) -> Measurement:
+            return _usable(measurement_of(offer_from(client_core, job(seed))))
+
+        def recorded(seed: int) -> Measurement:
+            wanted = msgspec.structs.replace(job(seed), keep_answers=True)
+            side = Weighed(
+                job=wanted, on_progress=lambda progress: None, labels={"service": "null"}, is_pinned=True
+            )
+            ((_, result),) = measure_together([side], client_core)
+            return _usable(measurement_of(result))
+
+        return compare(
+            "recording_cost",
+            {_BARE: bare, _RECORDED: recorded},
+            num_blocks=options.blocks,
+            seed=options.seed,
+            settings={"users": NUM_USERS, "seconds": options.seconds},
+            resume=options.resume,
+        )
+
+
+def _commands(options: argparse.Namespace) -> Comparison:
+    """After the null target has ended: that never sleeps, and the command has a server on the same core."""
+    with tempfile.TemporaryDirectory() as folder:
+        return compare(
+            "recording_cost-command",
+            {_COMMAND: lambda seed: _command(Path(folder), seed)},
+            num_blocks=options.commands,
+            seed=options.seed,
+            settings={"window": WINDOW},
+            resume=options.resume,
+        )
+
+
+def goals(rates: Comparison, commands: Comparison) -> list[Goal]:
+    after = commands.values(_COMMAND, "after_s")
     return [
         Goal(
             "the generator's highest rate while everything is recorded / without",
-            comparison.ratio(_RECORDED, _BARE, "throughput_rps"),
+            rates.ratio(_RECORDED, _BARE, "throughput_rps"),
             at_least=0.95,
         ),
         Goal(
