@@ -28,13 +28,16 @@ def a_record(live: float, predicted: float, repeat: int = 0, invalid: str = "") 
             setup={},
             num_requests=5_000,
             rate_rps=100,
-            live={"latency_p99_ms": live, "slo_attainment": 0.99},
+            live={"latency_p99_ms": live, "latency_p50_ms": 5.0, "slo_attainment": 0.99},
             predicted={
                 "latency_p99_ms": (predicted, 0.95 * predicted, 1.05 * predicted),
                 "slo_attainment": (0.98, 0.97, 0.99),
             },
             level=1.1,
-            at_level={"latency_p99_ms": (1.02 * live, live, 1.1 * live)},
+            at_level={
+                "latency_p99_ms": (1.02 * live, live, 1.1 * live),
+                "latency_p50_ms": (5.2, 5.0, 5.4),
+            },
             invalid=invalid,
         ),
         mean_rows=2.0,
@@ -60,6 +63,7 @@ def test_goals_count_valid_runs_only() -> None:
     assert values["beside it: the same error of M/G/k, median"] == pytest.approx(1.0)
     known = "beside it: error of p99 had the profile known how fast the engines were, median"
     assert values[known] == pytest.approx(0.02)
+    assert values["the same of p50, median"] == pytest.approx(0.04)
     assert "engines at 1.10 of the profile: +2.0%" in records[0].words()
     text = page(
         [*records, a_record(10, 99, 2, "late")],

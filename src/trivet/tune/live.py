@@ -48,6 +48,7 @@ from trivet.tune.space import Space
 LIVE_POINTS, PASSES = 3, 2  # of a profile: the server's own, and how often each engine is visited
 MAX_SEND_LAG_NS = 1_000_000  # of a block that counts, at the 99th percentile
 START_S = 1.0  # of an engine, beside the time of its points
+LIVE_START_S = 4.0  # of the load generators in all rounds of the live points
 NUM_OF_BUDGET = 30  # points as long as one that a profile's budget would have room for
 _ORDER = 1  # the purpose of a seed: who goes first in a block
 
@@ -104,7 +105,7 @@ class LiveBench:
         seconds = budget_ns / 1e9
         point_s = min(POINT_S, seconds / NUM_OF_BUDGET)
         seconds -= len(remote_keys(self._space.base)) * (len(USERS) * point_s + START_S)
-        fitting = int((seconds - LIVE_POINTS * 2 * point_s) / (point_s + START_S))
+        fitting = int((seconds - LIVE_POINTS * 2 * point_s - LIVE_START_S) / (point_s + START_S))
         most = max(1, min((MAX_POINTS - LIVE_POINTS) // PASSES, fitting, len(choices)))
         first = self._with_thread(choices[0])
         configurations = [self._space.configuration(choice)[0] for choice in (first, *choices[1:most])]

@@ -194,12 +194,8 @@ def _factor(points: Sequence[LivePoint], alone: Sequence[Callable[[int], float]]
     Of an engine thread by its processor time, as the loop may interrupt it; of the inline ones by their median.
     """
     ratio = _inline_ratio if inline else _thread_ratio
-    found = float(
-        np.exp(
-            np.mean([np.log(ratio(point, expected)) for point, expected in zip(points, alone, strict=True)])
-        )
-    )
-    return float(np.clip(found, *_FACTORS))
+    logs = [np.log(ratio(point, expected)) for point, expected in zip(points, alone, strict=True)]
+    return float(np.clip(np.exp(np.mean(logs)), *_FACTORS))
 
 
 def _inline_ratio(point: LivePoint, expected: Callable[[int], float]) -> float:

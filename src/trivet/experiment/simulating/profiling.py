@@ -59,7 +59,7 @@ MAX_POINTS = 20
 POINT_S = 1.5
 _LIVE_POINTS = 3  # nearly idle, full, and the idle core's hiccups
 _ROUNDS = 3  # in which each of the live points is visited, with the engines alone in between
-_LONG_SHARE = 20  # a point holds fewer runs of one row than that: then there is one round
+_LEAST_RUNS = 20  # of one row within a point; slower models have one round
 _LIVE_TOLD = 2  # the hiccups, and the rounds
 _PASSES = 2  # of the engines: before the live points, and in between or after them
 _EXIT_POINTS = 4  # as long: rows of data through a pipeline with early exits
@@ -272,7 +272,7 @@ class _Profiling:
         """Costs of the host. Args: passes: get what the engines did before each round and after the last one."""
         setup = self._setup(configuration)
         one_ns = round(sum([mean_ns(self._profile.models[stage.key], 1) for stage in setup.stages]))
-        num = _ROUNDS if _LONG_SHARE * one_ns <= self._point_ns else 1
+        num = _ROUNDS if _LEAST_RUNS * one_ns <= self._point_ns else 1
         rounds = []
         with served(patient(configuration), self._placement, asked()) as made:
             before = used(made)
