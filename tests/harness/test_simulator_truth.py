@@ -79,7 +79,8 @@ def test_repeats_of_a_cell_show_how_well_the_machine_repeats_itself() -> None:
     assert repeats([a_record(10, 10), a_record(12, 10, 1), a_record(11, 10, 2)]) == pytest.approx(
         [1 / 11, 1 / 11, 0]
     )
-    assert repeats([a_record(10, 10)]) == [0.0]
+    assert repeats([a_record(10, 10)]) == []
+    assert "cannot tell: one repeat" in page([a_record(10, 10)])
 
 
 def test_capacity_is_that_of_the_best_batch_with_the_loops_work() -> None:
