@@ -5,6 +5,7 @@ import pytest
 
 from tests.simulate.simulated_support import constant, lone
 from trivet.experiment.simulating.checking import Check, Replayed, as_fast_as, level_of
+from trivet.simulate.forecast import forecast
 from trivet.simulate.profile import HostCosts
 from trivet.simulate.server import simulate_service
 
@@ -27,10 +28,12 @@ def test_the_level_is_how_much_slower_the_machine_was_whatever_batches_formed(
 
 
 def test_a_profile_as_fast_as_a_run_was_forecasts_its_times() -> None:
-    setup = lone(max_batch_size=4)
-    times = simulate_service(as_fast_as(PROFILE, 1.3), setup, ARRIVALS, seed=2)
-    assert times["compute_ns"].min() == 2 * MS  # draws without `resample` are the profile's own
-    assert as_fast_as(PROFILE, 1.3).host.speeds == [1.3]
+    setup, apart = lone(max_batch_size=4), np.arange(50) * 100 * MS
+    usual, slower = (
+        forecast(one, setup, apart, replications=3, seed=2).figures["latency_p50_ms"].estimate
+        for one in (PROFILE, as_fast_as(PROFILE, 1.3))
+    )
+    assert slower / usual == pytest.approx(1.3, rel=0.01)
 
 
 def test_of_nothing_that_ran_here_no_level_is_known() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from tests.simulate.simulated_support import constant, lone
 from trivet.experiment.simulating.host_costs import LivePoints, costs_of
@@ -19,6 +20,7 @@ PROFILE = constant({1: 1_000_000, 8: 4_500_000}, HostCosts())
 
 
 EVERY_NS = 10_000_000
+Ints = NDArray[np.int64]
 
 
 def cold(compute_ns: int, *, inline: bool) -> float:
@@ -27,23 +29,27 @@ def cold(compute_ns: int, *, inline: bool) -> float:
     return 1 - math.exp(-(EVERY_NS - latency_ns) / COOLING_NS)
 
 
-def point(size: int, compute_ns: int, *, inline: bool, queue_ns: int, num: int = 64) -> LivePoint:
-    """Batches of `size`, each answer behind those before it; the loop's time is what its work takes."""
-    place = np.arange(num) % size
-    sent = np.arange(num) * EVERY_NS
-    latency = compute_ns + REQUEST + BATCH + WAY + (0 if inline else queue_ns - BATCH) + place * ANSWER
-    rows = RowColumns.of(
+def rows_of(sent: Ints, latency: Ints, **phases: Ints | int) -> RowColumns:
+    """Requests with an answer. Args: phases: the other columns, in ns."""
+    return RowColumns.of(
         RowsHeader(writer="test"),
-        num,
+        len(sent),
         intended_ns=sent,
         sent_ns=sent,
         first_byte_ns=sent + latency,
         done_ns=sent + latency,
         status=200,
-        queue_ns=queue_ns,
-        compute_ns=compute_ns,
-        encode_ns=place * ANSWER,
-        batch_size=size,
+        **phases,
+    )
+
+
+def point(size: int, compute_ns: int, *, inline: bool, queue_ns: int, num: int = 64) -> LivePoint:
+    """Batches of `size`, each answer behind those before it; the loop's time is what its work takes."""
+    place = np.arange(num) % size
+    sent = np.arange(num) * EVERY_NS
+    latency = compute_ns + REQUEST + BATCH + WAY + (0 if inline else queue_ns - BATCH) + place * ANSWER
+    rows = rows_of(
+        sent, latency, queue_ns=queue_ns, compute_ns=compute_ns, encode_ns=place * ANSWER, batch_size=size
     )
     loop_ns = num * REQUEST + num // size * (BATCH + (compute_ns if inline else 0))
     return LivePoint(rows, num, loop_ns, 0 if inline else num // size * compute_ns)
@@ -116,19 +122,7 @@ def test_requests_after_pauses_of_all_lengths_tell_how_fast_a_server_cools(cooli
     compute = (1_000_000 * (1 + 0.4 * colder) * np.exp(0.03 * rng.standard_normal(150))).astype(np.int64)
     latency = compute + REQUEST + BATCH + WAY + (200_000 * colder).astype(np.int64)
     sent = np.cumsum(pauses) + np.concatenate([[0], np.cumsum(latency)[:-1]])
-    rows = RowColumns.of(
-        RowsHeader(writer="test"),
-        150,
-        intended_ns=sent,
-        sent_ns=sent,
-        first_byte_ns=sent + latency,
-        done_ns=sent + latency,
-        status=200,
-        queue_ns=BATCH,
-        compute_ns=compute,
-        encode_ns=0,
-        batch_size=1,
-    )
+    rows = rows_of(sent, latency, queue_ns=BATCH, compute_ns=compute, encode_ns=0, batch_size=1)
     lone_point = LivePoint(rows, 150, 150 * (REQUEST + BATCH) + int(compute.sum()), 0)
     setup = lone(execution="inline", max_batch_size=8)
     found = costs_of(PROFILE, setup, [replace(warm, lone=lone_point)])

@@ -23,7 +23,7 @@ from trivet.experiment.simulating.simulator_errors import (
     keep_checks,
     read_errors,
 )
-from trivet.simulate.profile import HostCosts, ModelTimes, ServiceProfile
+from trivet.simulate.profile import HostCosts, ModelTimes, ServiceProfile, write_profile
 from trivet.spec.configuration import Configuration
 from trivet.spec.service_file import load_configuration
 
@@ -169,6 +169,21 @@ def test_a_profile_covers_the_service_that_it_was_made_of(
         [configuration], place(), path=path, on_progress=lambda *_: pytest.fail("measured again")
     )
     assert again == profile
+
+
+def test_costs_that_an_earlier_version_measured_are_measured_anew(
+    profiled: tuple[Path, ServiceProfile, list[str]], service: Path, tmp_path: Path
+) -> None:
+    class MeasuredError(Exception):
+        pass
+
+    def told(*_: object) -> None:
+        raise MeasuredError
+
+    path = tmp_path / "profile.json"
+    write_profile(msgspec.structs.replace(profiled[1], version=0), path)
+    with pytest.raises(MeasuredError):
+        profile_service([load_configuration(service)], place(), point_s=0.08, path=path, on_progress=told)
 
 
 def test_the_command_forecasts_and_checks(

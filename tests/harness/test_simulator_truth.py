@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -81,6 +82,15 @@ def test_repeats_of_a_cell_show_how_well_the_machine_repeats_itself() -> None:
     )
     assert repeats([a_record(10, 10)]) == []
     assert "cannot tell: one repeat" in page([a_record(10, 10)])
+
+
+def test_a_level_that_nobody_knows_is_no_level_of_one() -> None:
+    record = a_record(10, 10)
+    record = msgspec.structs.replace(
+        record, check=msgspec.structs.replace(record.check, level=None, at_level={})
+    )
+    assert "engines at - of the profile: -" in record.words()
+    assert "cannot tell: not known" in page([record])
 
 
 def test_capacity_is_that_of_the_best_batch_with_the_loops_work() -> None:

@@ -19,6 +19,7 @@ from trivet.simulate.setup import FrontsSetup, RemoteSetup, Setup, StageSetup
 
 NO_LENGTH = 0  # the bucket of a model without free sizes
 _ABOUT = 1.25
+VERSION = 1  # pauses cool gradually; one engine a request, and no steps, in the host's costs
 COOLING_NS = 5_000_000  # where nothing tells
 
 
@@ -86,6 +87,7 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
     exits: what the early exits of a pipeline do with the data, by the key of the pipeline.  routes: what
         routes do, likewise.  remotes: tries at the upstreams of remote models, by the key of the stage.
     fronts: what caches and tables before a pipeline do with the data; None: not measured.
+    version: of what its costs mean; another one's is not gone on with.
     """
 
     service: str
@@ -101,6 +103,7 @@ class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):
     routes: dict[str, RouteTable] = {}
     remotes: dict[str, RemoteTimes] = {}
     fronts: FrontTable | None = None
+    version: int = 0
 
     def doubts(self) -> str:
         """What is to be known of the profile, behind an error that rests on it; empty: nothing."""

@@ -30,8 +30,8 @@ _LEAST_REQUESTS = 200  # a p99 of fewer is one request's latency
 class Check(msgspec.Struct, frozen=True, kw_only=True):
     """One live run beside its forecast. predicted: estimate, low and high by figure; units as in simulate/forecast.py.
 
-    level: how many times as long the live run's batches took as batches of as many rows in the simulation: what the
-        machine changed since it was profiled.  at_level: what would have been predicted, had the profile known that.
+    level: how many times as long the live run's batches took as batches of as many rows in the simulation: the machine
+        may have changed, and the profile is a sample.  at_level: what would have been predicted, had the profile known that.
         Both only of services with one model, which runs here.
     date: ISO 8601, UTC; written by who keeps it.
     """
@@ -52,7 +52,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
         return _error(figure, self.live[figure], self.predicted[figure][0])
 
     def error_at_level(self, figure: str = "latency_p99_ms") -> float | None:
-        """The simulator's own: without what the machine changed. None: not known."""
+        """What is left of the error where the engines' speed in the live run is given. None: not known."""
         if figure not in self.at_level:
             return None
         return _error(figure, self.live[figure], self.at_level[figure][0])

@@ -49,7 +49,14 @@ from trivet.experiment.simulating.simulated import (
 )
 from trivet.host import affinity
 from trivet.runtime.preparing.engines import wanted_batch_size
-from trivet.simulate.profile import ModelTimes, ServiceProfile, reaches, read_profile, write_profile
+from trivet.simulate.profile import (
+    VERSION,
+    ModelTimes,
+    ServiceProfile,
+    reaches,
+    read_profile,
+    write_profile,
+)
 from trivet.simulate.setup import Setup
 from trivet.simulate.times import mean_ns
 from trivet.spec.configuration import Configuration
@@ -170,9 +177,12 @@ class _Profiling:
         name = self._configurations[0].service.name
         if self._path is not None and self._path.exists():
             known = read_profile(self._path)
-            if (known.service, known.machine, known.cores) == (name, host.digest(), self._num_cores):
+            found = (known.service, known.machine, known.cores, known.version)
+            if found == (name, host.digest(), self._num_cores, VERSION):
                 return known
-        return ServiceProfile(service=name, models={}, machine=host.digest(), cores=self._num_cores)
+        return ServiceProfile(
+            service=name, models={}, machine=host.digest(), cores=self._num_cores, version=VERSION
+        )
 
     def _is_known(self, configuration: Configuration) -> bool:
         """Whether all that it needs was measured already, batches as large as it allows included."""
