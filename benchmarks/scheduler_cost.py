@@ -91,6 +91,41 @@ def refusing(num_waiting: int) -> Callable[[], float]:
     return run
 
 
+def standing(num_waiting: int, num_models: int = 1) -> Callable[[], float]:
+    """Batches of one while `num_waiting` wait, all in time, at a load just under what can be served."""
+    service_ns, gap_ns, num = 100_000, 102_000, 2_000
+    budget_ns = num_waiting * gap_ns + 5 * MS
+
+    def run() -> float:
+        scheduler = Scheduler(1)
+        queues = []
+        for number in range(num_models):
+            service_time = ServiceTime(1)
+            service_time.seed(None, {1: [service_ns] * 10})
+            model = scheduler.add_model(f"m{number}", max_batch_size=1, service_time=service_time, cores=0)
+            queues.append(scheduler.queue(model))
+        now = 0
+        for number in range(num_waiting):
+            now += gap_ns
+            scheduler.offer(Job(queues[number % num_models], 1, now, now + budget_ns), now)
+        for queue in queues:
+            queue.rate = 1 / (num_models * gap_ns)  # as it is known after a while
+        jobs = [
+            Job(queues[number % num_models], 1, at, at + budget_ns)
+            for number, at in enumerate(range(now + gap_ns, now + (num + 1) * gap_ns, gap_ns))
+        ]
+        begin = time.perf_counter_ns()
+        for job in jobs:
+            now = job.arrival_ns
+            scheduler.offer(job, now)
+            batch = scheduler.poll(now)[0]
+            assert isinstance(batch, Batch)
+            scheduler.finished(batch, now + service_ns, service_ns)
+        return (time.perf_counter_ns() - begin) / num
+
+    return run
+
+
 def main(args: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=QUESTION)
     parser.add_argument("--repeats", type=int, default=15)
@@ -103,6 +138,8 @@ def main(args: Sequence[str]) -> int:
     cases: list[tuple[str, Callable[[], float]]] = [("offer", uncongested(16, "offer"))]
     cases += [(f"poll + finished, batch of {num}", uncongested(num, "decide")) for num in (1, 4, 16, 64)]
     cases += [("refusal, 5,000 waiting", refusing(5_000))]
+    cases += [(f"offer + poll + finished, batch of 1, {num} waiting", standing(num)) for num in (5, 500)]
+    cases += [("the same, of two models", standing(500, 2))]
     for name, run in cases:
         median, fastest = per_call_us(run, repeats)
         print(f"| {name} | {median:.2f} | {fastest:.2f} | {GOALS_US.get(name, '')} |")

@@ -87,6 +87,76 @@ def test_a_backlog_is_feasible_if_earliest_deadline_first_serves_all(
     assert is_feasible([queue], 0, 1) == in_time
 
 
+@given(
+    SHAPES,
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.integers(-2, 40),
+    st.lists(st.integers(0, 60), max_size=300),
+)
+def test_a_long_backlog_is_judged_as_by_a_walk_over_all_of_it(
+    shape: tuple[int, int], instances: int, slower: int, spare: int, jitter: list[int]
+) -> None:
+    """Deadlines that ascend about as fast as batches are served: where many places have little slack."""
+    scheduler = Scheduler(4)
+    times = ServiceTime(8)
+    times.seed(None, {size: [shape[0] + shape[1] * size] for size in range(1, 9)})
+    model = scheduler.add_model("m", max_batch_size=8, service_time=times, instances=instances)
+    queue = scheduler.queue(model)
+    start = times.curve(None).upper[8] + spare
+    for number, late in enumerate(jitter or [0]):
+        deadline = start + late + number * times.curve(None).unit_ns // (instances * slower)
+        queue.insert(Job(queue, 1, 0, deadline))
+    assert is_feasible([queue], 0, 4) == _walked(queue)
+
+
+def _walked(queue: Queue) -> bool:
+    curve, now, place, num = queue.curve, 0, 0, len(queue.deadlines)
+    while place < num:
+        most = curve.best[min(num, curve.limit)]
+        sizes = [
+            size
+            for size in range(1, min(most, num - place) + 1)
+            if now + curve.upper[size] <= queue.deadlines[place]
+        ]
+        if not sizes:
+            return False
+        now += curve.mean[max(sizes)] // queue.model.parallel
+        place += max(sizes)
+    return True
+
+
+@given(
+    st.lists(
+        st.tuples(SHAPES, st.integers(1, 2), st.lists(st.integers(0, 1500), min_size=1, max_size=30)),
+        min_size=2,
+        max_size=4,
+    ),
+    st.integers(2, 4),
+)
+def test_backlogs_of_several_models_are_judged_by_the_work_that_is_due_by_each_deadline(
+    backlogs: list[tuple[tuple[int, int], int, list[int]]], num_cores: int
+) -> None:
+    scheduler = Scheduler(num_cores)
+    queues, chunks = [], []
+    for number, (shape, cores, deadlines) in enumerate(backlogs):
+        times = ServiceTime(8)
+        times.seed(None, {size: [shape[0] + shape[1] * size] for size in range(1, 9)})
+        model = scheduler.add_model(f"m{number}", max_batch_size=8, service_time=times, cores=cores)
+        queue = scheduler.queue(model)
+        for deadline in deadlines:
+            queue.insert(Job(queue, 1, 0, deadline))
+        step = queue.curve.best[min(queue.rows, 8)]
+        cost = queue.curve.mean[step] * cores // num_cores
+        chunks += [
+            (queue.deadlines[place], cost * min(step, len(deadlines) - place) // step)
+            for place in range(0, len(deadlines), step)
+        ]
+        queues.append(queue)
+    in_time = all(sum(cost for due, cost in chunks if due <= at) <= at for at, _ in chunks)
+    assert is_feasible(queues, 0, num_cores) == in_time
+
+
 def test_the_sustainable_batch_leaves_room_for_who_just_missed_one() -> None:
     queue = queue_of((40, 10), [0])
     queue.budget_ns = 200

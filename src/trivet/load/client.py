@@ -148,7 +148,7 @@ class Client:
             yield
         record.end_ns = now_ns()
         if self._monitor is not None:
-            self._monitor.tell(record.end_ns, self._next)
+            self._tell(self._monitor, record.end_ns)
 
     def _close(self) -> None:
         for connection in self._by_fd.values():
@@ -162,7 +162,10 @@ class Client:
         if self._stop is not None and self._stop.is_set():
             self._wind_up(now)
         if self._monitor is not None and self._monitor.is_due(now):
-            self._monitor.tell(now, self._next)
+            self._tell(self._monitor, now)
+
+    def _tell(self, monitor: Monitor, now: int) -> None:
+        monitor.tell(now, self._record, num_sent=self._next, num_done=self._num_done, oldest=self._oldest)
 
     def _send_due(self, now: int) -> None:
         intended = self._record.intended_ns
@@ -259,9 +262,8 @@ class Client:
             self._idle.append(connection)
         else:
             self._drop(connection)
-        if self._monitor is not None:
-            is_result = 200 <= head.status < 300
-            self._monitor.ended(now - record.intended_ns[request], is_result=is_result)
+        if not 200 <= head.status < 300 and self._monitor is not None:
+            self._monitor.num_errors += 1
         self._ended(request, now)
 
     def _ended(self, request: int, now: int) -> None:
@@ -322,7 +324,7 @@ class Client:
         self._record.done_ns[request] = now
         self._record.failures[request] = (outcome, reason)
         if self._monitor is not None:
-            self._monitor.ended(now - self._record.intended_ns[request], is_result=False)
+            self._monitor.num_errors += 1
         self._ended(request, now)
 
     def _watch(self, connection: Connection, mask: int) -> None:

@@ -142,7 +142,9 @@ class AnswerReader:
         return until_close or len(self._buffer) == self._end
 
     def body(self) -> bytes:
-        if self.head.length == CHUNKED:
+        """Of the answer, once `feed` has said True."""
+        head = self._head or self.head  # the property alone costs a call, on the way of every answer
+        if head.length == CHUNKED:
             return b"".join(self._chunks)
         return self._buffer[self._head_end :]
 

@@ -1,18 +1,22 @@
-"""What a run looks like while it lasts. Costs an addition for each answer, and a glance twice a second."""
+"""What a run looks like while it lasts. Costs nothing for an answer, and a glance at the record twice a second."""
 
-from collections.abc import Callable
-from typing import Protocol
+import math
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 import msgspec
+import numpy as np
 
+from trivet.load.record import Record
 from trivet.spec.row import ABSENT
 
 PERIOD_NS = 500_000_000
 NS = 1_000_000_000
-# 32 buckets for each doubling: a percentile is at most 1/32 (3 %) under the true one. Everyone's sorted latencies
-# would take longer than a send may be late.
-_BITS = 5
-_NUM_BUCKETS = (64 - _BITS) << _BITS
+# So many latencies are sorted in less than half of the millisecond that a send may be late.
+_MOST_SAMPLED: Final = 2048
+_PLACES: Final = (
+    np.arange(_MOST_SAMPLED) * ((5**0.5 - 1) / 2) % 1
+)  # the golden section's: even, without a period
 
 
 class Stop(Protocol):
@@ -24,7 +28,8 @@ class Stop(Protocol):
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Since the start: `elapsed_ns`, and requests `sent`, `done` and among these without a result, `errors`.
 
-    Since the last one: `rate_rps`, results a second, and their latencies, ABSENT where there was none.
+    Since the last one: `rate_rps`, results a second, and their latencies (beyond 2,048 of them of so many, spread
+    evenly), ABSENT where there was none.
     """
 
     elapsed_ns: int
@@ -50,80 +55,60 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 OnProgress = Callable[[Progress], None]
 
 
-class Histogram:
-    """Counts of durations in buckets whose width grows with them."""
-
-    __slots__ = ("_counts",)
-
-    def __init__(self) -> None:
-        self._counts = [0] * _NUM_BUCKETS
-
-    def add(self, duration_ns: int) -> None:
-        """Args: duration_ns: from 0 to 2**63 - 1."""
-        shift = duration_ns.bit_length() - _BITS - 1
-        if shift <= 0:
-            self._counts[duration_ns] += 1
-        else:
-            self._counts[(shift << _BITS) + (duration_ns >> shift)] += 1
-
-    def percentiles(self, *shares: float) -> list[int]:
-        """The smallest duration of the bucket of each share's rank; ABSENT where nothing was added."""
-        total = sum(self._counts)
-        if not total:
-            return [ABSENT] * len(shares)
-        found: list[int] = []
-        running = 0
-        for bucket, count in enumerate(self._counts):
-            running += count
-            while len(found) < len(shares) and running >= shares[len(found)] * total:
-                found.append(_least(bucket))
-            if len(found) == len(shares):
-                break
-        return found
-
-    def clear(self) -> None:
-        self._counts = [0] * _NUM_BUCKETS
-
-
-def _least(bucket: int) -> int:
-    shift = max(0, (bucket >> _BITS) - 1)
-    return (bucket - (shift << _BITS)) << shift
-
-
 class Monitor:
-    """Told of every request that ends; tells `on_progress` about twice a second, when the client has a moment."""
+    """Tells `on_progress` about twice a second, when the client has a moment, what it reads from the record then.
+
+    Invariant: nothing is done for a request that ends well, which is what keeps the generator's rate.
+    """
 
     def __init__(self, on_progress: OnProgress) -> None:
+        self.num_errors = 0  # requests that ended without a result; the client counts them
         self._on_progress = on_progress
-        self._recent = Histogram()
-        self._num_recent = self._num_done = self._num_errors = 0
+        self._num_results = 0  # when it was told last
+        self._first = 0  # no request before it was in flight then
         self._start_ns = self._told_ns = 0
 
     def start(self, now_ns: int) -> None:
         self._start_ns = self._told_ns = now_ns
 
-    def ended(self, latency_ns: int, *, is_result: bool) -> None:
-        self._num_done += 1
-        if is_result:
-            self._num_recent += 1
-            self._recent.add(latency_ns)
-        else:
-            self._num_errors += 1
-
     def is_due(self, now_ns: int) -> bool:
         return now_ns - self._told_ns >= PERIOD_NS
 
-    def tell(self, now_ns: int, num_sent: int) -> None:
-        p50_ns, p99_ns = self._recent.percentiles(0.5, 0.99)
+    def tell(self, now_ns: int, record: Record, *, num_sent: int, num_done: int, oldest: int) -> None:
+        """Args: num_sent, num_done: requests.  oldest: no request before it is in flight."""
+        num_results = num_done - self.num_errors
+        latencies = self._latencies_ns(record, num_sent) if num_results > self._num_results else []
         progress = Progress(
             elapsed_ns=max(0, now_ns - self._start_ns),
             sent=num_sent,
-            done=self._num_done,
-            errors=self._num_errors,
-            p50_ns=p50_ns,
-            p99_ns=p99_ns,
-            rate_rps=self._num_recent / max(1, now_ns - self._told_ns) * NS,
+            done=num_done,
+            errors=self.num_errors,
+            p50_ns=_percentile_ns(latencies, 0.5),
+            p99_ns=_percentile_ns(latencies, 0.99),
+            rate_rps=(num_results - self._num_results) / max(1, now_ns - self._told_ns) * NS,
         )
-        self._recent.clear()
-        self._num_recent, self._told_ns = 0, now_ns
+        self._num_results, self._first, self._told_ns = num_results, oldest, now_ns
         self._on_progress(progress)
+
+    def _latencies_ns(self, record: Record, num_sent: int) -> list[int]:
+        """Of results since it was told last, ascending; of a sample where there are many."""
+        done, status, intended, told = record.done_ns, record.status, record.intended_ns, self._told_ns
+        found = [
+            done[request] - intended[request]
+            for request in _spread(self._first, num_sent)
+            if done[request] > told and 200 <= status[request] < 300
+        ]
+        found.sort()
+        return found
+
+
+def _spread(first: int, stop: int) -> Sequence[int]:
+    """All of [first, stop), or _MOST_SAMPLED of it, evenly but in no step: inputs that come in turn have one."""
+    if stop - first <= _MOST_SAMPLED:
+        return range(first, stop)
+    found: list[int] = (first + (_PLACES * (stop - first)).astype(np.int64)).tolist()
+    return found
+
+
+def _percentile_ns(ascending: Sequence[int], share: float) -> int:
+    return ascending[math.ceil(share * len(ascending)) - 1] if ascending else ABSENT

@@ -182,22 +182,57 @@ def fits_whole(queue: Queue, now_ns: int) -> bool:
 
 
 def is_feasible(queues: Sequence[Queue], now_ns: int, num_cores: int) -> bool:
-    """Whether earliest deadline first would keep every deadline of the backlog, as far as is known now."""
+    """Whether earliest deadline first would keep every deadline of the backlog, as far as is known now.
+
+    Asked at every start while jobs wait, so it must not cost more because more of them do. It looks at few deadlines:
+    the slack at one says how many batches further nobody can be late (several queues: from the last deadline back,
+    Zhang and Burns, Schedulability Analysis for Real-Time Systems with EDF Scheduling, IEEE Trans. Computers 2009).
+    """
     if len(queues) == 1:
         return _is_feasible_alone(queues[0], now_ns)
-    chunks: list[tuple[int, int]] = []
-    for queue in queues:
-        curve, step = queue.curve, queue.curve.best[min(queue.rows, queue.curve.limit)]
-        cost_ns = curve.mean[step] * queue.model.lane_cores // num_cores
-        for place in range(0, len(queue.jobs), step):
-            rows = min(step, len(queue.jobs) - place)
-            chunks.append((queue.deadlines[place], cost_ns if rows == step else cost_ns * rows // step))
-    chunks.sort()
-    for deadline_ns, cost_ns in chunks:
-        now_ns += cost_ns
-        if now_ns > deadline_ns:
+    backlogs = [_Backlog(queue, num_cores) for queue in queues]
+    first_ns = min([queue.deadlines[0] for queue in queues])
+    at_ns = max([backlog.last_ns for backlog in backlogs])
+    while True:
+        end_ns = now_ns + sum([backlog.due_ns(at_ns) for backlog in backlogs])
+        if end_ns > at_ns:
             return False
-    return True
+        if end_ns < first_ns:
+            return True
+        # Who is due between that end and here is due after work that is no more than this.
+        if end_ns == at_ns:
+            earlier = [due for backlog in backlogs if (due := backlog.before_ns(at_ns)) is not None]
+            if not earlier:
+                return True
+            end_ns = max(earlier)
+        at_ns = end_ns
+
+
+class _Backlog:
+    """A queue cut into batches of the best size, each due with its first job."""
+
+    __slots__ = ("cost_ns", "deadlines", "last_cost_ns", "last_ns", "step")
+
+    def __init__(self, queue: Queue, num_cores: int) -> None:
+        curve, num = queue.curve, len(queue.jobs)
+        self.deadlines = queue.deadlines
+        self.step = step = curve.best[min(queue.rows, curve.limit)]
+        self.cost_ns = curve.mean[step] * queue.model.lane_cores // num_cores  # core time of a batch
+        last = (num - 1) // step * step
+        self.last_ns = queue.deadlines[last]
+        self.last_cost_ns = self.cost_ns * (num - last) // step
+
+    def due_ns(self, deadline_ns: int) -> int:
+        """Work that is due no later."""
+        num = -(-bisect_right(self.deadlines, deadline_ns) // self.step)
+        if num and deadline_ns >= self.last_ns:
+            return (num - 1) * self.cost_ns + self.last_cost_ns
+        return num * self.cost_ns
+
+    def before_ns(self, deadline_ns: int) -> int | None:
+        """When the last batch is due that is due earlier."""
+        num = -(-bisect_left(self.deadlines, deadline_ns) // self.step)
+        return self.deadlines[(num - 1) * self.step] if num else None
 
 
 def _is_feasible_alone(queue: Queue, now_ns: int) -> bool:
@@ -205,15 +240,21 @@ def _is_feasible_alone(queue: Queue, now_ns: int) -> bool:
     num = len(deadlines)
     step = curve.best[min(num, curve.limit)]
     parallel = queue.model.parallel
+    upper_ns, batch_ns = curve.upper[step], curve.mean[step] // parallel
     place = 0
     while place < num:
         slack_ns = deadlines[place] - now_ns
+        if upper_ns <= slack_ns:
+            # Nobody behind is due earlier, so as many batches on as the slack holds nobody is late, either.
+            batches = 1 + (slack_ns - upper_ns) // (batch_ns or 1)
+            now_ns += batches * batch_ns
+            place += batches * step
+            continue
         size = min(step, num - place)
-        if curve.upper[size] > slack_ns:
-            # An old head allows only a smaller batch: this is where head-anchored batching begins to lose.
-            size = bisect_right(curve.upper, slack_ns, 1, size + 1) - 1
-            if size == 0:
-                return False
+        # An old head allows only a smaller batch: this is where head-anchored batching begins to lose.
+        size = bisect_right(curve.upper, slack_ns, 1, size + 1) - 1
+        if size == 0:
+            return False
         now_ns += curve.mean[size] // parallel
         place += size
     return True
