@@ -16,7 +16,7 @@ from trivet.experiment.simulating.controlled import NAME, check_controllable, co
 from trivet.experiment.simulating.simulated import setup_of, stage_key
 from trivet.experiment.workload import Workload
 from trivet.load.result import Generator
-from trivet.simulate.profile import ModelTimes, ServiceProfile, write_profile
+from trivet.simulate.profile import VERSION, ModelTimes, ServiceProfile, write_profile
 from trivet.simulate.server import simulate_service
 from trivet.spec.configuration import Configuration
 from trivet.spec.service_file import load_configuration
@@ -100,5 +100,9 @@ def test_a_profile_is_found_by_its_name_or_asked_for(configuration: Configuratio
     service = Path(configuration.source)
     with pytest.raises(UserError, match="run once:  trivet simulate"):
         kept_profile(service, None, str(tmp_path))
-    write_profile(profile_of(configuration, 10.0), tmp_path / "mine.json")
+    measured = profile_of(configuration, 10.0)
+    write_profile(measured, tmp_path / "mine.json")
+    with pytest.raises(UserError, match="--again"):  # of another version
+        kept_profile(service, tmp_path / "mine.json", None)
+    write_profile(msgspec.structs.replace(measured, version=VERSION), tmp_path / "mine.json")
     assert kept_profile(service, tmp_path / "mine.json", None).service == "known"

@@ -14,11 +14,13 @@ from trivet.load.arrivals import Constant, Poisson, Recorded
 from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.forecast import NoRateError, figures_of, forecast, largest_rate, prediction_interval
 from trivet.simulate.profile import (
+    VERSION,
     HostCosts,
     ModelTimes,
     ServiceProfile,
     model_key,
     read_profile,
+    usable_profile,
     write_profile,
 )
 from trivet.simulate.server import simulate_service
@@ -103,6 +105,10 @@ def test_a_profile_survives_its_file(tmp_path: Path) -> None:
     path = tmp_path / "kept" / "profile.json"
     write_profile(PROFILE, path)
     assert read_profile(path) == PROFILE
+    with pytest.raises(SpecError, match=f"another version.*this one needs {VERSION}.*--again"):
+        usable_profile(path)
+    write_profile(msgspec.structs.replace(PROFILE, version=VERSION), path)
+    assert usable_profile(path).models == PROFILE.models
     path.write_text("{}")
     with pytest.raises(SpecError, match="not a profile of a service"):
         read_profile(path)

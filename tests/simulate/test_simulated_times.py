@@ -68,11 +68,23 @@ def test_a_sample_drawn_again_has_another_mean() -> None:
     assert np.mean(list(means)) == pytest.approx(np.mean(recorded), rel=0.02)
 
 
-def test_the_speed_of_the_machine_is_in_every_time() -> None:
-    assert StageTimes(TIMES, 8, rng(), speed=1.5).bucket(16).medians[1] == 150
-    costs = HostCosts(per_request_ns=[100], answer_share=0.3, per_batch_ns=[50])
-    host = Host(costs, rng(), speed=2.0)
-    assert (host.read_ns, host.answer_ns, host.batch_ns) == (140, 60, 100)
+def test_what_was_slow_with_the_machine_is_no_residual_of_the_engine() -> None:
+    """Half of the runs were measured while everything took twice as long."""
+    recorded = [100] * 40 + [200] * 40
+    known = ModelTimes(samples={0: {1: recorded}}, paces={0: {1: [2 / 3] * 40 + [4 / 3] * 40}})
+    bucket = StageTimes(known, 1, rng()).bucket(0)
+    assert {round(bucket.draw(1)) for _ in range(1_000)} == {150}
+    unknown = StageTimes(ModelTimes(samples={0: {1: recorded}}), 1, rng()).bucket(0)
+    assert {round(unknown.draw(1)) for _ in range(1_000)} == {100, 200}
+
+
+def test_the_pace_of_the_machine_is_in_every_cost_of_the_loop() -> None:
+    costs = HostCosts(per_request_ns=[100], answer_share=0.3, per_batch_ns=[50], hand_back_ns=[10])
+    host = Host(costs, rng())
+    host.keep_pace(2.0)
+    assert (host.read_ns, host.answer_ns, host.batch_ns, host.hand_back_ns) == (140, 60, 100, 20)
+    host.keep_pace(1.0)
+    assert (host.read_ns, host.answer_ns, host.batch_ns, host.hand_back_ns) == (70, 30, 50, 10)
 
 
 def test_a_schedulers_seed_has_the_sizes_that_its_own_profile_would_have() -> None:

@@ -36,7 +36,7 @@ from trivet.report.text import figures_text
 from trivet.simulate.asked import Asked
 from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.forecast import UNITS, Forecast, forecast, largest_rate
-from trivet.simulate.profile import ServiceProfile, read_profile
+from trivet.simulate.profile import ServiceProfile, usable_profile
 from trivet.simulate.server import simulated
 from trivet.simulate.setup import Setup
 from trivet.spec.configuration import Configuration
@@ -149,7 +149,7 @@ def _profile(
     """The named file as it is; else the one beside the catalog, completed where something is missing."""
     named: Path | None = options["profile"]
     if named is not None and named.exists() and not options["again"]:
-        return read_profile(named)
+        return usable_profile(named)
     kept = folder(options["catalog_url"]) / "simulator"
     path = named or kept / f"{configuration.service.name}-{host.digest()}.json"
     if options["again"]:

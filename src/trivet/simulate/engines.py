@@ -44,7 +44,7 @@ class Engines:
         medians = times.medians
         warm_ns = medians[rows] * stage.busy_factors[rows]
         cold_ns = medians[1] * host.cold_factor(now - self.end_ns)
-        return (warm_ns + cold_ns) * (residuals.pool or residuals.refill()).pop()
+        return (warm_ns + cold_ns) * host.factor * (residuals.pool or residuals.refill()).pop()
 
     def start(self, batch: Batch, stage: ModelStage, now: int) -> int:
         """Hand a batch to a thread; the core time that it takes."""

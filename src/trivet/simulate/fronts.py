@@ -34,14 +34,17 @@ Admit = Callable[[int, int, int], int]
 
 
 class Costs:
-    """Of the event loop, in ns, as one replication has them. answer: the part of a hit behind the lookup."""
+    """Of the event loop, in ns, at one pace of the machine. answer: the part of a hit behind the lookup."""
 
-    __slots__ = ("answer", "hit", "miss", "semantic")
+    __slots__ = ("_means", "answer", "hit", "miss", "semantic")
 
-    def __init__(self, table: FrontTable, speed: float, answer_ns: int) -> None:
-        self.hit = round(speed * _mean(table.hit_ns))
-        self.miss = round(speed * _mean(table.miss_ns))
-        self.semantic = round(speed * _mean(table.semantic_ns))
+    def __init__(self, table: FrontTable, answer_ns: int) -> None:
+        self._means = (_mean(table.hit_ns), _mean(table.miss_ns), _mean(table.semantic_ns))
+        self.keep_pace(1.0, answer_ns)
+
+    def keep_pace(self, factor: float, answer_ns: int) -> None:
+        """Everything takes so many times as long as usual. Args: answer_ns: of a request at that pace."""
+        self.hit, self.miss, self.semantic = (round(factor * mean) for mean in self._means)
         self.answer = min(self.hit, answer_ns)
 
 
@@ -52,6 +55,7 @@ class SimulatedFronts:
         self, setup: FrontsSetup, table: FrontTable, costs: Costs, items: Ints, arrivals_ns: Ints
     ) -> None:
         self._setup, self._costs = setup, costs
+        self.keep_pace = costs.keep_pace
         self._keys = np.array(table.keys, np.int64)[items].tolist()
         self._tabled = np.array(setup.tabled, np.bool_)[items].tolist() if setup.tabled else None
         exact = setup.exact

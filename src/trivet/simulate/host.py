@@ -1,4 +1,4 @@
-"""What the host takes beside the engines, as one replication of a simulation has it."""
+"""What the host takes beside the engines, as one replication of a simulation has it at one moment."""
 
 from __future__ import annotations
 
@@ -17,23 +17,29 @@ _WARM: Final = 0.005  # of the cooling time: so short a pause costs nothing
 
 
 class Host:
-    """Costs of the loop in ns, the same for each request; latencies of waking and handing over, drawn anew each time.
+    """Costs of the loop in ns, the same for each request at one pace of the machine; latencies of waking and handing over,
+    drawn anew each time.
 
-    Args: speed: factor of all of them.  resample: means are those of a sample drawn again.
+    Args: resample: means are those of a sample drawn again.
     """
 
     __slots__ = (
+        "_answer_share",
+        "_batch_ns",
         "_busy_factors",
         "_cold_factor",
         "_cooling_ns",
+        "_hand_back_ns",
         "_hand_over",
         "_hand_overs",
         "_interference",
+        "_request_ns",
         "_rng",
         "_wakes",
         "_warm_ns",
         "answer_ns",
         "batch_ns",
+        "factor",
         "hand_back_ns",
         "read_ns",
         "travel_ns",
@@ -41,17 +47,13 @@ class Host:
         "wakes",
     )
 
-    def __init__(
-        self, costs: HostCosts, rng: np.random.Generator, *, speed: float = 1.0, resample: bool = False
-    ) -> None:
+    def __init__(self, costs: HostCosts, rng: np.random.Generator, *, resample: bool = False) -> None:
         def mean(values: Sequence[int]) -> float:
-            return speed * _mean(values, rng if resample else None)
+            return _mean(values, rng if resample else None)
 
-        request_ns = mean(costs.per_request_ns)
-        self.answer_ns = round(costs.answer_share * request_ns)
-        self.read_ns = round(request_ns) - self.answer_ns
-        self.batch_ns = round(mean(costs.per_batch_ns))
-        self.hand_back_ns = round(mean(costs.hand_back_ns))
+        self._request_ns, self._answer_share = mean(costs.per_request_ns), costs.answer_share
+        self._batch_ns, self._hand_back_ns = mean(costs.per_batch_ns), mean(costs.hand_back_ns)
+        self.keep_pace(1.0)
         self.travel_ns = costs.travel_ns
         self.wake_core_ns = costs.wake_core_ns
         self._busy_factors = costs.busy_factors or {1: 1.0}
@@ -66,6 +68,15 @@ class Host:
         self._hand_overs = np.array(costs.hand_over_ns or [0], np.int64)
         self.wakes: list[list[float]] = []  # drawn and not used yet
         self._hand_over: list[int] = []
+
+    def keep_pace(self, factor: float) -> None:
+        """All that the loop does takes so many times as long as usual."""
+        self.factor = factor
+        request_ns = factor * self._request_ns
+        self.answer_ns = round(self._answer_share * request_ns)
+        self.read_ns = round(request_ns) - self.answer_ns
+        self.batch_ns = round(factor * self._batch_ns)
+        self.hand_back_ns = round(factor * self._hand_back_ns)
 
     def cold(self, pause_ns: int) -> float:
         """The share of what was warm that is cold after so long a pause."""

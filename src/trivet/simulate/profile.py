@@ -19,7 +19,7 @@ from trivet.simulate.setup import FrontsSetup, RemoteSetup, Setup, StageSetup
 
 NO_LENGTH = 0  # the bucket of a model without free sizes
 _ABOUT = 1.25
-VERSION = 1  # pauses cool gradually; one engine a request, and no steps, in the host's costs
+VERSION = 2  # the machine's pace from moment to moment, apart from the engines' residuals
 COOLING_NS = 5_000_000  # where nothing tells
 
 
@@ -27,11 +27,13 @@ class ModelTimes(msgspec.Struct, frozen=True, kw_only=True):
     """Service times of one engine alone on the server's cores, in ns.
 
     samples: length bucket (0: none) -> rows -> times in the order measured: their dependence is kept.
+    paces: of the machine at each of them, as in HostCosts; empty: 1, or not known.
     same: batched answers are the same as single ones, so that requests may share a batch.  batches: the model has a
     batch axis at all.
     """
 
     samples: dict[int, dict[int, list[int]]]
+    paces: dict[int, dict[int, list[float]]] = {}
     same: bool = True
     batches: bool = True
 
@@ -53,7 +55,9 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     interference: engines busy at once -> factor of their times.
     busy_factors: rows -> of a service time in the server, where the work of requests shares caches with the engine.
     idle_factor: of one row after so long a pause that caches and clocks are cold; larger batches take as much more.
-    speeds: of the machine, relative times of the same work at different moments; 1 is usual.
+    speeds: of the machine at different times, relative: a whole run may be so many times as slow; 1 is usual.
+    paces: how many times as long as usual the same work took from moment to moment: stretches in the order measured, each
+        value for pace_ns.
     hiccups: [start, length] of intervals in which an idle loop on the server's core did not run, within observed_ns.
     """
 
@@ -73,6 +77,8 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     idle_factor: float = 1.0
     cooling_ns: int = COOLING_NS
     speeds: list[float] = []
+    paces: list[list[float]] = []
+    pace_ns: int = 10_000_000
     hiccups: list[tuple[int, int]] = []
     observed_ns: int = 0
 
@@ -199,3 +205,15 @@ def read_profile(path: Path) -> ServiceProfile:
         raise SpecError(f"the profile cannot be read: {error.strerror}", str(path)) from None
     except msgspec.MsgspecError as error:
         raise SpecError(f"not a profile of a service: {error}", str(path)) from None
+
+
+def usable_profile(path: Path) -> ServiceProfile:
+    """The same, to forecast from. Raises: SpecError: also one of another version: its costs mean something else."""
+    found = read_profile(path)
+    if found.version != VERSION:
+        raise SpecError(
+            f"the profile was measured by another version of trivet ({found.version}, this one needs {VERSION}), whose "
+            "times mean something else: measure it anew with  trivet simulate ... --again",
+            str(path),
+        )
+    return found

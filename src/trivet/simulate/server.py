@@ -20,7 +20,8 @@ from trivet.simulate.fronts import Costs, SimulatedFronts
 from trivet.simulate.hiccups import Hiccups
 from trivet.simulate.host import Host
 from trivet.simulate.lateness import Lateness
-from trivet.simulate.profile import ServiceProfile
+from trivet.simulate.pace import Pace
+from trivet.simulate.profile import HostCosts, ServiceProfile
 from trivet.simulate.record import (
     DROPPED,
     FAILED,
@@ -107,27 +108,27 @@ def simulated(
     items = items_of(profile, setup, asked, len(arrivals_ns), rng)
     if lengths is None:
         lengths = drawn_lengths(profile, setup, len(arrivals_ns), rng, items)
-    speeds = profile.host.speeds
-    speed = float(rng.choice(speeds)) if resample and speeds else 1.0
     exits = np.array(setup.exits if setup.route is None else setup.route.ways, np.int64)
     inputs = _inputs(len(exits), asked.items if items is None else items, len(arrivals_ns), rng)
     exits_of = None if inputs is None else exits[inputs]
-    host = Host(profile.host, rng, speed=speed, resample=resample)
+    host = Host(profile.host, rng, resample=resample)
+    paces = _paces(profile.host, rng) if resample else profile.host.paces
     there_ns = host.travel_ns // 2
     lateness = None
     if slo is not None:
         from_ns = int(arrivals_ns[slo.first]) + there_ns if slo.first < len(arrivals_ns) else 0
         lateness = Lateness(slo.budget_ns - host.travel_ns, slo.most_late, from_ns)
-    fronts_of = partial(_fronts, profile, setup, asked, items, arrivals_ns, speed, host.answer_ns)
+    fronts_of = partial(_fronts, profile, setup, asked, items, arrivals_ns, host.answer_ns)
     records, guards, used, busy_ns = [], [], list[StageUse](), 0.0
     for index in range(setup.workers):
         mine = slice(index, None, setup.workers)
         guard = None if inputs is None else _audits(setup, inputs[mine])
         guards += [] if guard is None else [guard]
-        stages = stages_of(profile, setup, rng, speed=speed, resample=resample)
+        stages = stages_of(profile, setup, rng, resample=resample)
         worker = Worker(
             stages,
             host,
+            Pace(paces, profile.host.pace_ns, rng.spawn(1)[0]),
             Hiccups(profile.host.hiccups, profile.host.observed_ns, rng),
             setup.cores / setup.workers,
             setup.deadline_ns,
@@ -145,6 +146,13 @@ def simulated(
         busy_ns += profile.host.housekeeping * float(arrivals_ns[-1] - arrivals_ns[0])
     run = gathered(arrivals_ns, records, setup.workers, host.travel_ns - there_ns, busy_ns)
     return replace(run, guards=guards, used=used)
+
+
+def _paces(costs: HostCosts, rng: np.random.Generator) -> list[list[float]]:
+    """Those of one run: its machine has a speed of its own, and which stretches were recorded was chance."""
+    speed = float(rng.choice(costs.speeds)) if costs.speeds else 1.0
+    drawn = rng.integers(len(costs.paces), size=len(costs.paces)).tolist() if costs.paces else []
+    return [[speed * factor for factor in costs.paces[place]] for place in drawn] or [[speed]]
 
 
 def _inputs(num_known: int, items: Ints | None, num: int, rng: np.random.Generator) -> Ints | None:
@@ -169,14 +177,13 @@ def _fronts(
     asked: Asked,
     items: Ints | None,
     arrivals_ns: Ints,
-    speed: float,
     answer_ns: int,
     mine: slice,
 ) -> SimulatedFronts | None:
     """Of one worker. Args: mine: its requests."""
     if setup.fronts is None or profile.fronts is None or items is None:
         return None
-    costs = Costs(profile.fronts, speed, answer_ns)
+    costs = Costs(profile.fronts, answer_ns)
     fronts = SimulatedFronts(setup.fronts, profile.fronts, costs, items[mine], arrivals_ns[mine])
     if setup.fronts.exact is not None:
         fronts.know(profile.fronts.keys[: asked.num_known][mine])

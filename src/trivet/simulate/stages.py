@@ -151,19 +151,16 @@ def stages_of(
     setup: Setup,
     rng: np.random.Generator,
     *,
-    speed: float = 1.0,
     resample: bool = False,
 ) -> Stages:
     """A worker's stages, its scheduler seeded as by the server's own profile at load.
 
-    Args: speed, resample: of the realised times, not of what the scheduler expects.
+    Args: resample: of the realised times, not of what the scheduler expects.
     """
     scheduler = Scheduler(setup.engine_cores)
 
     def make(stage: StageSetup, place: int) -> ModelStage | Step:
-        times = StageTimes(
-            profile.models[stage.key], stage.max_batch_size, rng, speed=speed, resample=resample
-        )
+        times = StageTimes(profile.models[stage.key], stage.max_batch_size, rng, resample=resample)
         longest = max(profile.models[stage.key].samples)
         expected = round(mean_ns(profile.models[stage.key], 1, longest))
         if stage.kind == "step" and stage.execution == "inline":

@@ -61,7 +61,7 @@ class BucketTimes:
 class StageTimes:
     """Times of one stage, by length bucket.
 
-    Args: max_rows: of its batches.  speed: factor of all times.  resample: as if the profile had been made again.
+    Args: max_rows: of its batches.  resample: as if the profile had been made again.
     """
 
     def __init__(
@@ -70,18 +70,18 @@ class StageTimes:
         max_rows: int,
         rng: np.random.Generator,
         *,
-        speed: float = 1.0,
         resample: bool = False,
     ) -> None:
         self._max_rows = max_rows
         self._known: dict[int, BucketTimes] = {}
         for length, by_rows in sorted(times.samples.items()):
             cells = {
-                rows: _drawn_again(values, rng) if resample else np.asarray(values, np.float64)
+                rows: _cell(values, times.paces.get(length, {}).get(rows), rng if resample else None)
                 for rows, values in sorted(by_rows.items())
             }
-            medians = {rows: max(1.0, float(np.median(values))) * speed for rows, values in cells.items()}
-            streams = {rows: Residuals(_ratios(cells, rows), rng) for rows in cells}
+            medians = {rows: median for rows, (median, _) in cells.items()}
+            ratios = {rows: found for rows, (_, found) in cells.items()}
+            streams = {rows: Residuals(_borrowed(ratios, rows), rng) for rows in cells}
             self._known[length] = BucketTimes(
                 [0.0, *(_between(medians, rows) for rows in range(1, max_rows + 1))],
                 [streams[_nearest(streams, rows)] for rows in range(max_rows + 1)],
@@ -114,9 +114,10 @@ def seeds(times: ModelTimes, max_rows: int) -> dict[int | None, dict[int, list[i
     """What a server's own profile at load would hold: 1, 2, 4, ... and `max_rows`, some runs of each."""
     found: dict[int | None, dict[int, list[int]]] = {}
     for length, by_rows in times.samples.items():
-        cells = {rows: np.asarray(values, np.float64) for rows, values in by_rows.items()}
-        medians = {rows: float(np.median(values)) for rows, values in cells.items()}
-        ratios = {rows: _ratios(cells, rows)[:_PROFILE_RUNS] for rows in cells}
+        cells = {rows: _cell(values, None, None) for rows, values in by_rows.items()}
+        medians = {rows: median for rows, (median, _) in cells.items()}
+        every = {rows: found for rows, (_, found) in cells.items()}
+        ratios = {rows: _borrowed(every, rows)[:_PROFILE_RUNS] for rows in cells}
         found[length or None] = {
             rows: [
                 max(1, round(_between(medians, rows) * ratio))
@@ -160,16 +161,24 @@ def blocks(num: int, wanted: int, block: int, rng: np.random.Generator) -> NDArr
     return places
 
 
-def _drawn_again(values: Sequence[int], rng: np.random.Generator) -> Floats:
+def _cell(
+    values: Sequence[int], paces: Sequence[float] | None, rng: np.random.Generator | None
+) -> tuple[float, Floats]:
+    """The median of a size in ns, and its residuals over that and over the machine's pace. Args: rng: drawn again by it."""
     times = np.asarray(values, np.float64)
-    return times[blocks(len(times), len(times), min(_LONGEST_BLOCK, max(1, len(times) // 8)), rng)]
+    usual = np.ones(len(times)) if paces is None else np.asarray(paces, np.float64)
+    if rng is not None:
+        places = blocks(len(times), len(times), min(_LONGEST_BLOCK, max(1, len(times) // 8)), rng)
+        times, usual = times[places], usual[places]
+    median = max(1.0, float(np.median(times)))
+    return median, times / (median * usual)
 
 
-def _ratios(cells: Mapping[int, Floats], rows: int) -> Floats:
-    """Residuals of a size, over its median; with those of the nearest others where it was run too seldom."""
+def _borrowed(ratios: Mapping[int, Floats], rows: int) -> Floats:
+    """Residuals of a size; with those of the nearest others where it was run too seldom."""
     found: list[Floats] = []
-    for size in sorted(cells, key=lambda one: abs(one - rows)):
-        found.append(cells[size] / max(1.0, float(np.median(cells[size]))))
+    for size in sorted(ratios, key=lambda one: abs(one - rows)):
+        found.append(ratios[size])
         if sum(map(len, found)) >= _ENOUGH:
             break
     return np.concatenate(found)

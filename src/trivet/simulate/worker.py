@@ -22,6 +22,7 @@ from trivet.simulate.fronts import SimulatedFronts
 from trivet.simulate.hiccups import NEVER, Hiccups
 from trivet.simulate.host import Host
 from trivet.simulate.lateness import LOOK_EVERY, Lateness
+from trivet.simulate.pace import Pace
 from trivet.simulate.record import DROPPED, FAILED, REFUSED, UNAVAILABLE, UPSTREAM, Record
 from trivet.simulate.remote import Told
 from trivet.simulate.setup import RouteSetup
@@ -35,15 +36,17 @@ _BUSY: Final = frozenset({"refused", "unavailable"})
 class Worker:
     """One event loop and its engines.
 
-    Args: hiccups: of the loop's core; those of an engine are in its times.  cores: that its threads share.
-    exits: the stage after which request i is answered, or None.  route: who decides that before any of them runs.
-    audits: of a certified cascade: its guard decides that.  fronts: what may answer before the pipeline, or None.
+    Args: pace: of the machine.  hiccups: of the loop's core; those of an engine are in its times.
+    cores: that its threads share.  exits: the stage after which request i is answered, or None.
+    route: who decides that before any of them runs.  audits: of a certified cascade: its guard decides that.
+    fronts: what may answer before the pipeline, or None.
     """
 
     def __init__(
         self,
         stages: Stages,
         host: Host,
+        pace: Pace,
         hiccups: Hiccups,
         cores: float,
         deadline_ns: int,
@@ -70,7 +73,7 @@ class Worker:
             SimulatedLadder(stages.scheduler, stages.rungs, stages.ladder) if stages.ladder else None
         )
         self._stage_of = {stage.model: stage for stage in (*stages.models, *stages.rungs)}
-        self._host = host
+        self._host, self._pace = host, pace
         self._hiccups = hiccups
         self._cores = cores
         self._deadline_ns = deadline_ns
@@ -108,10 +111,12 @@ class Worker:
         if self._fronts is not None:
             self._fronts.begin(self._record, self._admit)
         arrivals, scheduler, fronts, engines = self._arrivals, self._scheduler, self._fronts, self._engines
-        calls = self._has_calls
+        calls, pace = self._has_calls, self._pace
         while self._again or arrivals[self._next] <= self._now or self._sleep():
             begun = self._now
             self._again = False
+            if begun >= pace.until_ns:
+                self._keep_pace(begun)
             if self._next >= look_at and lateness is not None:
                 counted = lateness.count(self._record, arrivals, counted, begun)
                 look_at = self._next + LOOK_EVERY
@@ -135,6 +140,12 @@ class Worker:
             if engines.running:
                 engines.stall(begun, self._now)
         return self._record
+
+    def _keep_pace(self, now: int) -> None:
+        self._pace.go_on(now)
+        self._host.keep_pace(self._pace.factor)
+        if self._fronts is not None:
+            self._fronts.keep_pace(self._pace.factor, self._host.answer_ns)
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -199,7 +210,7 @@ class Worker:
                     place += 1
                     continue
             if first:
-                now += int(sum([step.times.draw(1) for step in first]))
+                now += int(sum([step.times.draw(1) for step in first]) * host.factor)
             if lengths is not None:
                 queue = model.queue(lengths[place])
             offered[place] = now
@@ -270,11 +281,11 @@ class Worker:
         """Over steps in the event loop, those that are remembered for the request left out."""
         fronts = self._fronts
         if fronts is None or not fronts.has_stages:
-            return now + int(sum([step.times.draw(1) for step in steps]))
+            return now + int(sum([step.times.draw(1) for step in steps]) * self._host.factor)
         for step in steps:
             now += fronts.looked_up_ns(step.place)
             if not fronts.skips(step.place, place, now):
-                now += int(step.times.draw(1))
+                now += int(step.times.draw(1) * self._host.factor)
                 fronts.ran(step.place, place, now)
         return now
 
@@ -307,7 +318,7 @@ class Worker:
             times.medians[1] * stage.busy_factors[1],
             times.medians[1] * host.cold_factor(ready - self._engines.end_ns),
         )
-        drawn = (warm_ns + cold_ns) * pool[-1]
+        drawn = (warm_ns + cold_ns) * host.factor * pool[-1]
         began, woken = ready, 0
         if stage.inline:
             end = began + max(1, int(drawn))

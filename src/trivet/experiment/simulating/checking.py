@@ -163,7 +163,8 @@ def level_of(
         return known[near] * mean_ns(times, size) / mean_ns(times, near)
 
     sizes, compute_ns = live
-    expected_ns = np.array([expected(int(size)) for size in sizes])
+    each, of = np.unique(sizes, return_inverse=True)
+    expected_ns = np.array([expected(size) for size in each.tolist()])[of]
     return float((compute_ns / sizes).sum() / (expected_ns / sizes).sum())
 
 

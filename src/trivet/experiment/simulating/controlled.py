@@ -18,7 +18,7 @@ from trivet.experiment.variants.variant_store import tuned_profile_path
 from trivet.experiment.workload import Workload
 from trivet.simulate.controlled import controlled_percentile
 from trivet.simulate.errors import NotProfiledError
-from trivet.simulate.profile import ServiceProfile, read_profile
+from trivet.simulate.profile import ServiceProfile, usable_profile
 from trivet.spec.configuration import Configuration
 from trivet.spec.service_file import load_configuration
 from trivet.stats.control_variate import Controlled
@@ -61,7 +61,7 @@ def kept_profile(service: Path, named: Path | None, catalog_url: str | None) -> 
             f"no profile at {path}: measured times are needed; run once:  trivet simulate {service} --rate 10   "
             f"or  trivet tune {service}"
         )
-    return read_profile(path)
+    return usable_profile(path)
 
 
 def controlled_figure(

@@ -52,9 +52,11 @@ class EngineJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StageTimes(msgspec.Struct, frozen=True, kw_only=True):
-    """Of one stage. times: length -> rows -> visits.  at_once: engines at work -> mean time over that of one alone."""
+    """Of one stage. times: length -> rows -> visits.  order: length -> rows of each visit, in turn.
+    at_once: engines at work -> mean time over that of one alone."""
 
     times: dict[int, dict[int, Rounds]]
+    order: dict[int, list[int]] = {}
     same: bool = True
     batches: bool = True
     at_once: dict[int, float] = {}
@@ -112,14 +114,19 @@ def _stage(
     stage: Measurable, job: EngineJob, say: Callable[[str], None], now_ns: Callable[[], int]
 ) -> StageTimes:
     chosen = _spread_out(sorted(stage.batches), job.lengths)
-    times = {length: _sizes(stage, length, job, now_ns) for length in chosen}
+    visited = {length: _sizes(stage, length, job, now_ns) for length in chosen}
     at_once = {}
     if stage.another is not None:
         for num in range(2, job.parallel + 1):
             at_once[num] = _at_once(stage, stage.another, num, job.point_ns // 2, now_ns)
             say(f"point {stage.name}: {num} engines at once")
     return StageTimes(
-        times=times, same=stage.same, batches=stage.batch_axis, at_once=at_once, buckets=list(stage.buckets)
+        times={length: found for length, (found, _) in visited.items()},
+        order={length: order for length, (_, order) in visited.items()},
+        same=stage.same,
+        batches=stage.batch_axis,
+        at_once=at_once,
+        buckets=list(stage.buckets),
     )
 
 
@@ -132,8 +139,10 @@ def _spread_out(values: Sequence[int], num: int) -> list[int]:
     return sorted({values[round(place * (len(values) - 1) / (num - 1))] for place in range(num)})
 
 
-def _sizes(stage: Measurable, length: int, job: EngineJob, now_ns: Callable[[], int]) -> dict[int, Rounds]:
-    """1, 2, 4, ... rows in turn, in another order each round, until the point's time is over."""
+def _sizes(
+    stage: Measurable, length: int, job: EngineJob, now_ns: Callable[[], int]
+) -> tuple[dict[int, Rounds], list[int]]:
+    """1, 2, 4, ... rows in turn, in another order each round, until the point's time is over; and whose turn it was."""
     runs: dict[int, _Run] = {}
     further = iter(sizes_up_to(stage.max_rows))
     for rows in further:
@@ -144,13 +153,14 @@ def _sizes(stage: Measurable, length: int, job: EngineJob, now_ns: Callable[[], 
         if run.first_ns > job.longest_ns and _once(run.run, now_ns) > job.longest_ns:
             break
     found: dict[int, Rounds] = {rows: [] for rows in runs}
-    order = list(runs)
+    order, visited = list(runs), list[int]()
     shuffle = random.Random(job.seed)
     visit_ns = job.point_ns // (NUM_ROUNDS * len(runs))
     for _ in range(NUM_ROUNDS):
         shuffle.shuffle(order)
         for rows in order:
             found[rows].append(runs[rows].visit(visit_ns, now_ns))
+        visited += order
     # Others had the machine when the largest was begun: it takes less than it seemed to, so that larger ones matter.
     while not reaches([ns for times in found[max(found)] for ns in times], job.longest_ns):
         following = next(further, None)
@@ -158,11 +168,13 @@ def _sizes(stage: Measurable, length: int, job: EngineJob, now_ns: Callable[[], 
         if run is None or following is None:
             break
         found[following] = [run.visit(visit_ns, now_ns) for _ in range(NUM_ROUNDS)]
+        visited += [following] * NUM_ROUNDS
         runs[following] = run
     for rows, rounds in found.items():
         while sum(map(len, rounds)) < MIN_RUNS:
             rounds.append(runs[rows].visit(0, now_ns))
-    return found
+            visited.append(rows)
+    return found, visited
 
 
 @dataclass(frozen=True, slots=True)

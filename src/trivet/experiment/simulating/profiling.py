@@ -33,6 +33,7 @@ from trivet.experiment.simulating.live_points import (
     served,
     used,
 )
+from trivet.experiment.simulating.pacing import PACE_NS, joined, live_stretches, speeds_of
 from trivet.experiment.simulating.remote_asking import RemoteAsking
 from trivet.experiment.simulating.remote_points import USERS
 from trivet.experiment.simulating.simulated import (
@@ -51,7 +52,6 @@ from trivet.host import affinity
 from trivet.runtime.preparing.engines import wanted_batch_size
 from trivet.simulate.profile import (
     VERSION,
-    ModelTimes,
     ServiceProfile,
     reaches,
     read_profile,
@@ -145,6 +145,8 @@ class _Profiling:
         self._num_all = _LIVE_TOLD + num_visits + num_remote * len(USERS) + num_front_points(fronts)
         self._process = EngineProcess(placement)
         self._profile = msgspec.structs.replace(self._begun(), longest_ns=longest_ns)
+        self._known_paces = self._profile.host.paces
+        self._stretches: dict[str, list[list[float]]] = {}  # of each configuration, and of the live points
 
     def run(self) -> ServiceProfile:
         with self._process:
@@ -242,7 +244,7 @@ class _Profiling:
         self._told(f"engines of {configuration.short_hash} alone")
 
     def _keep(self, configuration: Configuration, passes: Sequence[EngineTimes]) -> None:
-        found, speeds = joined(configuration, passes)
+        found, self._stretches[configuration.hash] = joined(configuration, passes)
         costs = self._profile.host
         at_once: dict[int, list[float]] = {}
         for stage in (stage for one in passes for stage in one.stages.values()):
@@ -259,7 +261,7 @@ class _Profiling:
                 self._profile,
                 models={**self._profile.models, **found},
                 host=msgspec.structs.replace(
-                    costs, interference={**costs.interference, **interference}, speeds=speeds or costs.speeds
+                    costs, interference={**costs.interference, **interference}, paces=self._paces()
                 ),
                 lengths=buckets or self._profile.lengths,
                 measured_on=passes[0].told,
@@ -267,6 +269,11 @@ class _Profiling:
                 routes={**self._profile.routes, **routes},
             )
         )
+
+    def _paces(self) -> list[list[float]]:
+        """All stretches of the machine's pace that are known."""
+        found = [stretch for kind in self._stretches.values() for stretch in kind if stretch]
+        return [*self._known_paces, *found]
 
     # --- servers elsewhere --------------------------------------------------------------------------------------
 
@@ -295,9 +302,22 @@ class _Profiling:
                 passes.append(self._engines(configuration, self._engine_ns // num))
                 rounds.append(LivePoints(*points, alone=joined(configuration, passes[-2:])[0]))
             self._told("the server in turn with its engines")
+        ones, fulls = (
+            live_stretches([getattr(points, kind) for points in rounds]) for kind in ("one", "full")
+        )
+        between = joined(configuration, passes)[1]
+        first = len(passes) - num
+        visits = [between[:first], *zip(ones, fulls, between[first:], strict=True)]
+        self._stretches |= {configuration.hash: between, "live": [*ones, *fulls]}
         costs = costs_of(self._profile, setup, rounds)
         costs = msgspec.structs.replace(
-            costs, hiccups=seen.hiccups, observed_ns=seen.observed_ns, housekeeping=sum(idle)
+            costs,
+            hiccups=seen.hiccups,
+            observed_ns=seen.observed_ns,
+            housekeeping=sum(idle),
+            paces=self._paces(),
+            pace_ns=PACE_NS,
+            speeds=speeds_of(visits),
         )
         self._save(msgspec.structs.replace(self._profile, host=costs, notes=_notes(seen, self._bound_ns)))
 
@@ -427,29 +447,3 @@ def _notes(seen: Seen, bound_ns: int) -> list[str]:
             "profile it again (--again) when it is quiet"
         )
     return notes
-
-
-def joined(
-    configuration: Configuration, passes: Sequence[EngineTimes]
-) -> tuple[dict[str, ModelTimes], list[float]]:
-    """Times by key, those of later passes behind the earlier ones'; and how fast the machine was at each visit."""
-    models: dict[str, ModelTimes] = {}
-    ratios: dict[tuple[int, int], list[float]] = {}
-    for index in passes[0].stages:
-        samples: dict[int, dict[int, list[int]]] = {}
-        for length in passes[0].stages[index].times:
-            samples[length] = {}
-            for rows in sorted({rows for one in passes for rows in one.stages[index].times.get(length, {})}):
-                visits = [one.stages[index].times.get(length, {}).get(rows, []) for one in passes]
-                samples[length][rows] = [ns for rounds in visits for times in rounds for ns in times]
-                usual = float(np.median(samples[length][rows]))
-                for number, rounds in enumerate(visits):
-                    for place, times in enumerate(rounds):
-                        ratios.setdefault((number, place), []).append(float(np.median(times)) / usual)
-        first = passes[0].stages[index]
-        if not samples:  # of another server
-            continue
-        models[stage_key(configuration, index)] = ModelTimes(
-            samples=samples, same=first.same, batches=first.batches
-        )
-    return models, [float(np.median(found)) for _, found in sorted(ratios.items())]
