@@ -16,7 +16,7 @@ from trivet.experiment.simulating.simulated import stage_key
 from trivet.experiment.variants.judged_variants import JudgedVariant, keep_judgements
 from trivet.experiment.variants.variant_store import default_store
 from trivet.load.arrivals import NS, Curve
-from trivet.simulate.profile import ModelTimes, ServiceProfile, write_profile
+from trivet.simulate.profile import VERSION, ModelTimes, ServiceProfile, write_profile
 from trivet.spec.service_file import load_configuration
 from trivet.variants.apply import with_variant
 from trivet.variants.builder import Built
@@ -39,7 +39,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "day.csv").write_text(COUNTS)
     key = stage_key(load_configuration(tmp_path / "service.yaml"), 0)
     times = ModelTimes(samples={0: {1: [10_000_000] * 8, 2: [20_000_000] * 8}})
-    write_profile(ServiceProfile(service="known", models={key: times}), tmp_path / "profile.json")
+    write_profile(
+        ServiceProfile(service="known", models={key: times}, version=VERSION), tmp_path / "profile.json"
+    )
     return tmp_path
 
 
@@ -150,7 +152,7 @@ def test_levers_are_called_by_the_names_of_variants(folder: Path) -> None:
         for one, ns in ((configuration, 10_000_000), (changed, 4_000_000))
     }
     path = folder / "both.json"
-    write_profile(ServiceProfile(service="known", models=times), path)
+    write_profile(ServiceProfile(service="known", models=times, version=VERSION), path)
     found = planned(folder, "--profile", str(path))
     assert found.exit_code == 0, found.output
     assert "next lever: variant int8-dynamic" in found.stdout
