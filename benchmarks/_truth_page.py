@@ -122,7 +122,7 @@ def page(records: Sequence[TruthRecord], rates: Sequence[RateRecord] = ()) -> st
         f"- {valid[0].machine}, kernel {valid[0].kernel}; {len(records)} runs of {len({str(r.cell) for r in records})} "
         f"cells, {len(records) - len(valid)} of them invalid (the load generator was late) and left out",
         f"- {min(r.check.num_requests for r in valid):,} to {max(r.check.num_requests for r in valid):,} requests a run; "
-        "all repeats of a cell have the same arrivals; each model was profiled in each repeat, before its runs",
+        "all repeats of a cell have the same arrivals; each was profiled just before its run, in each repeat",
         "- a forecast is given a run's arrivals and inputs, and nothing else of it; *at its level*: as if the profile "
         "had known how many times as long the run's batches took (*engine*)",
         "",

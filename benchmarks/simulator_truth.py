@@ -92,29 +92,22 @@ def keep(path: Path, record: msgspec.Struct) -> None:
 def measure_repeat(
     repeat: int, chosen: Sequence[Cell], records: list[TruthRecord], options: argparse.Namespace
 ) -> None:
-    """All cells once, model by model: each model's profile is made just before its cells, in this repeat."""
+    """All cells once, in drawn order, each profiled just before its run: a machine that is shared changes by the minute."""
     known = {(str(record.cell), record.repeat) for record in records}
     missing = [cell for cell in chosen if (str(cell), repeat) not in known]
     rng = np.random.default_rng((options.seed, repeat))
-    for model in sorted({cell.model for cell in missing}):
-        mine = [cell for cell in missing if cell.model == model]
-        profile = profile_of(mine, repeat, options)
-        for index in rng.permutation(len(mine)):
-            record = measured(mine[index], repeat, profile, options)
-            records.append(record)
-            keep(options.record, record)
-            sys.stderr.write(
-                f"{time.strftime('%H:%M:%S')} repeat {repeat + 1}, {record.cell}: {record.words()}\n"
-            )
+    for index in rng.permutation(len(missing)):
+        record = measured(missing[index], repeat, profile_of(missing[index], repeat, options), options)
+        records.append(record)
+        keep(options.record, record)
+        sys.stderr.write(
+            f"{time.strftime('%H:%M:%S')} repeat {repeat + 1}, {record.cell}: {record.words()}\n"
+        )
 
 
-def profile_of(mine: Sequence[Cell], repeat: int, options: argparse.Namespace) -> ServiceProfile:
-    """One for the model in this repeat, with the threads of its cells."""
-    by_threads = {cell.threads: cell for cell in sorted(mine, key=lambda cell: cell.max_batch_size)}
-    configurations = [configuration_of(cell) for _, cell in sorted(by_threads.items())]
-    path = options.record.parent / f"profile-{mine[0].model}-{repeat}-{int(time.time())}.json"
-    sys.stderr.write(f"{time.strftime('%H:%M:%S')} profiling {mine[0].model}\n")
-    return profile_service(configurations, place(), path=path, seed=options.seed + repeat)
+def profile_of(cell: Cell, repeat: int, options: argparse.Namespace) -> ServiceProfile:
+    path = options.record.parent / f"profile-{cell.model}-{repeat}-{int(time.time())}.json"
+    return profile_service([configuration_of(cell)], place(), path=path, seed=options.seed + repeat)
 
 
 def measured(cell: Cell, repeat: int, profile: ServiceProfile, options: argparse.Namespace) -> TruthRecord:
@@ -154,7 +147,7 @@ def measure_rates(names: Sequence[str], path: Path, options: argparse.Namespace)
         if name in known:
             continue
         cell = Cell(name, 8, 1, 1, 0.7)
-        profile = profile_of([cell], 0, options)
+        profile = profile_of(cell, 0, options)
         plain = setup_of(configuration_of(cell), profile, workers=1, num_cores=len(placement.server))
         slo_ms = max(1.0, round(SLO_OF_ONE * profile_one_ms(profile, plain.stages[0].key), 1))
         configuration = configuration_of(cell, slo=f"{slo_ms:g}ms")
