@@ -16,6 +16,7 @@ from trivet.simulate.record import DROPPED, FAILED, OK, REFUSED
 from trivet.simulate.server import simulate_service
 from trivet.simulate.setup import Setup, StageSetup
 from trivet.simulate.stages import stages_of
+from trivet.simulate.worker import Worker
 from trivet.simulate.workload import Machine, Shape, workload
 
 SHAPE = Shape(20_000, 5_000)
@@ -179,7 +180,7 @@ def test_core_time_is_what_was_worked(execution: str) -> None:
     execution=st.sampled_from(["inline", "thread"]),
 )
 @settings(max_examples=120, deadline=None)
-def test_who_comes_alone_is_served_as_everybody_is(
+def test_who_comes_alone_or_behind_a_running_batch_is_served_as_everybody_is(
     places: list[int], deadline: int, seed: int, execution: str
 ) -> None:
     times = np.random.default_rng(seed).integers(60, 140, 40).tolist()
@@ -194,14 +195,35 @@ def test_who_comes_alone_is_served_as_everybody_is(
         busy_factors={1: 1.2},
         idle_factor=1.5,
         cooling_ns=200,
+        paces=[[1.0, 1.4, 0.7], [2.0]],
+        pace_ns=150,
     )
     profile = ServiceProfile(
         service="s", models={"m": ModelTimes(samples={0: {1: times, 4: [2 * ns for ns in times]}})}, host=host
     )
     setup = lone(execution=execution, max_batch_size=4, deadline_ns=deadline)
     quick = run(profile, setup, sorted(places), seed=seed)
-    with patch.object(Scheduler, "is_lone", return_value=False):
+    with (
+        patch.object(Scheduler, "is_lone", return_value=False),
+        patch.object(Worker, "_gather", return_value=False),
+    ):
         long = run(profile, setup, sorted(places), seed=seed)
     assert quick.done_ns.tolist() == long.done_ns.tolist()
     assert quick.outcome.tolist() == long.outcome.tolist()
     assert quick.busy_ns == long.busy_ns
+
+
+@given(
+    places=st.lists(st.integers(0, 2_000), min_size=1, max_size=80),
+    limit=st.integers(1, 10),
+    seed=st.integers(0, 3),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_run_that_is_given_up_ends_where_it_would_have(places: list[int], limit: int, seed: int) -> None:
+    profile = constant({1: 100, 4: 200}, HostCosts(per_request_ns=[20], hand_over_ns=[4], hand_back_ns=[6]))
+    setup = lone(execution="thread", max_batch_size=4, deadline_ns=1 << 40)
+    quick = run(profile, setup, sorted(places), seed=seed, most_waiting=limit)
+    with patch.object(Worker, "_gather", return_value=False):
+        long = run(profile, setup, sorted(places), seed=seed, most_waiting=limit)
+    assert quick.done_ns.tolist() == long.done_ns.tolist()
+    assert quick.offered_ns.tolist() == long.offered_ns.tolist()

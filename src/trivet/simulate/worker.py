@@ -66,6 +66,15 @@ class Worker:
         self._is_simple = (
             lone.is_last and not stages.first and not lone.is_rung and lone.remote is None and fronts is None
         )
+        # Where its only engine takes all that the loop leaves, whoever comes meanwhile can only wait.
+        self._gathers = (
+            self._is_simple
+            and not lone.inline
+            and cores == 1
+            and lone.model.instances == 1
+            and lone.model.lane_cores >= stages.scheduler.num_cores
+            and not lone.model.deferral_ns
+        )
         self._calls = SimulatedCalls(stages.models, stages.scheduler)
         self._has_calls = bool(self._calls)
         self._fronts = fronts
@@ -101,7 +110,7 @@ class Worker:
         Instants ascend; they are those at the worker's socket.
         """
         limit = NEVER if most_waiting is None else most_waiting
-        counted, look_at = 0, NEVER if lateness is None else LOOK_EVERY
+        counted, self._look_at = 0, NEVER if lateness is None else LOOK_EVERY
         self._arrivals = [*arrivals_ns, NEVER, NEVER]
         self._lengths = lengths
         self._record = Record(len(arrivals_ns))
@@ -111,15 +120,15 @@ class Worker:
         if self._fronts is not None:
             self._fronts.begin(self._record, self._admit)
         arrivals, scheduler, fronts, engines = self._arrivals, self._scheduler, self._fronts, self._engines
-        calls, pace = self._has_calls, self._pace
+        calls, pace, gathers = self._has_calls, self._pace, self._gathers and lengths is None
         while self._again or arrivals[self._next] <= self._now or self._sleep():
             begun = self._now
             self._again = False
             if begun >= pace.until_ns:
                 self._keep_pace(begun)
-            if self._next >= look_at and lateness is not None:
+            if self._next >= self._look_at and lateness is not None:
                 counted = lateness.count(self._record, arrivals, counted, begun)
-                look_at = self._next + LOOK_EVERY
+                self._look_at = self._next + LOOK_EVERY
                 if lateness.left < 0:
                     break
             if arrivals[self._next] <= begun:
@@ -139,6 +148,8 @@ class Worker:
             self.busy_ns += self._now - begun
             if engines.running:
                 engines.stall(begun, self._now)
+                if gathers and not self._again and self._gather(engines.running[0], limit):
+                    break
         return self._record
 
     def _keep_pace(self, now: int) -> None:
@@ -187,6 +198,31 @@ class Worker:
         elif self._cores > 1:
             now += self._host.wake_ns(now - self._now)
         self._now = now if now < self._hiccups.start_ns else self._hiccups.skip_to(now)
+
+    def _gather(self, running: Running, limit: int) -> bool:
+        """The turns that do nothing but read, while the only engine is at work and nobody who waits can be late; True: more
+        than `limit` wait.
+
+        The same as the long way (tests/simulate/test_service_simulation.py), without asking again what cannot have changed.
+        """
+        arrivals, scheduler, queue, engines = self._arrivals, self._scheduler, self._queue, self._engines
+        upper, model = queue.curve.upper, queue.model
+        until_ns = min(running.end_ns, self._hiccups.start_ns, self._pace.until_ns)
+        while (begun := max(arrivals[self._next], self._now)) < until_ns and self._next < self._look_at:
+            if scheduler.num_waiting:
+                latest_ns = queue.deadlines[0] - upper[1]
+                if latest_ns < begun or queue.guarded:
+                    break
+            self._now = begun
+            self._read()
+            if scheduler.num_waiting > limit:
+                return True
+            if scheduler.num_waiting and max(model.free_ns(), self._now) > queue.deadlines[0] - upper[1]:
+                self._start_batches()
+            self.busy_ns += self._now - begun
+            engines.stall(begun, self._now)
+            until_ns = min(running.end_ns, self._hiccups.start_ns, self._pace.until_ns)
+        return False
 
     def _read(self) -> None:
         """Everything that has come until now; what comes meanwhile waits for the next turn."""
@@ -328,7 +364,8 @@ class Worker:
             began, woken = ready + hand_over_ns, host.hand_back_ns
             end = began + max(1, round(drawn))
             # Whatever happens before the loop is back at it, a thread's batch is not all that there is to do.
-            if self._cores != 1 or min(self._arrivals[place + 1], self._hiccups.start_ns) <= end + woken:
+            until_ns = min(self._arrivals[place + 1], self._hiccups.start_ns, self._pace.until_ns)
+            if self._cores != 1 or until_ns <= end + woken:
                 return False
             host.hand_over_ns()
             self.busy_ns += (end - began) * stage.threads - (end + woken - ready)
