@@ -21,7 +21,7 @@ HOME = OUT / "gates"
 NUM_STARTS = 40  # of each side in a simulated gate: what five minutes hold
 START = 0.015  # how far two starts differ: standard deviation of the log of their ratio
 MOOD = 0.02  # and what is left of the machine's wandering between sides that take turns
-ROUNDS = 180  # of a live engine's arithmetic: nine tenths of a request, so that 5 % more of it are about 5 %
+ROUNDS = 180  # of a live engine's arithmetic: four fifths of a request, so that 5 % more of it are 4 % of a latency
 REQUESTS, RATE_RPS, SERVICE_NS, SERVICE_CV = 400, 200.0, 2_500_000, 0.1
 
 

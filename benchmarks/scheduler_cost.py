@@ -21,6 +21,7 @@ GOALS_US = {
     "poll + finished, batch of 1": 4.2,
     "poll + finished, batch of 16": 6.4,
     "refusal, 5,000 waiting": 3.0,
+    "offer + poll + finished, batch of 1, 500 waiting": 10.0,
 }
 
 

@@ -28,8 +28,8 @@ class Stop(Protocol):
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Since the start: `elapsed_ns`, and requests `sent`, `done` and among these without a result, `errors`.
 
-    Since the last one: `rate_rps`, results a second, and their latencies (beyond 2,048 of them of so many, spread
-    evenly), ABSENT where there was none.
+    Since the last one: `rate_rps`, results a second, and percentiles of their latencies (of a sample where there
+    are more than 2,048), ABSENT where there was none.
     """
 
     elapsed_ns: int
