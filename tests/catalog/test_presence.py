@@ -7,8 +7,9 @@ import msgspec
 from tests.catalog.catalog_contract import Place
 from tests.catalog.catalog_support import DRAFT
 from tests.catalog.writers import start, write_elsewhere
+from tests.support.postgres import Postgres
 from trivet.catalog.catalog import Catalog
-from trivet.catalog.presence import Presence, _key, presence_of
+from trivet.catalog.presence import Presence, ServerPresence, _key, presence_of
 from trivet.catalog.schema import runs, sa
 from trivet.catalog.writer import Writer
 
@@ -73,6 +74,21 @@ def test_holders_do_not_wait_for_each_other_and_the_last_one_counts(place: Place
     for presence in (first, second, second):
         presence.release("a")
     assert held(other, "a") == [False]
+    first.hold("a")
+    assert held(other, "a") == [True]
+
+
+def test_a_lost_connection_holds_nothing_and_its_run_still_ends(postgres: Postgres, tmp_path: Path) -> None:
+    place = {"url": postgres.new_database(), "artifacts": str(tmp_path)}
+    first, other = (presence_of(Catalog.open(**place)._database) for _ in range(2))
+    assert isinstance(first, ServerPresence)
+    first.hold("a")
+    assert first._connection is not None
+    process = first._connection.scalar(sa.select(sa.func.pg_backend_pid()))
+    with Catalog.open(**place)._database.reading() as connection:
+        connection.execute(sa.select(sa.func.pg_terminate_backend(process, 10_000)))
+    assert held(other, "a") == [False]
+    first.release("a")
     first.hold("a")
     assert held(other, "a") == [True]
 

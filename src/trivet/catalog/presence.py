@@ -5,6 +5,7 @@ long as its run goes on, which the kernel or the database server releases when i
 shared, so that holders never wait for each other; whoever asks tries for all of it, and lets go at once.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -116,6 +117,10 @@ class ServerPresence:
         if not self._held and self._connection is not None:
             connection, self._connection = self._connection, None
             with told(self._database.location):
+                # The server notices a closed connection a moment later; whoever asks next is to see that nobody holds it.
+                # One that is lost holds nothing any more.
+                with contextlib.suppress(sa.exc.DBAPIError):
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock_all()))
                 connection.close()
 
     def is_held(self, name: str) -> bool:
