@@ -7,30 +7,26 @@ holds the loop; engine threads run beside it (`engines.py`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trivet.schedule import Batch, Drop
-from trivet.simulate.auditing import SimulatedAudit, SimulatedAudits
+from trivet.simulate.auditing import SimulatedAudits
 from trivet.simulate.calling import SimulatedCalls
-from trivet.simulate.degrading import SimulatedLadder
 from trivet.simulate.engines import Engines, Running
 from trivet.simulate.fronts import SimulatedFronts
 from trivet.simulate.hiccups import NEVER, Hiccups
 from trivet.simulate.host import Host
 from trivet.simulate.lateness import LOOK_EVERY, Lateness
 from trivet.simulate.pace import Pace
-from trivet.simulate.record import DROPPED, FAILED, REFUSED, UNAVAILABLE, UPSTREAM, Record
-from trivet.simulate.remote import Told
+from trivet.simulate.passage import Passage
+from trivet.simulate.record import FAILED, REFUSED, Record
 from trivet.simulate.setup import RouteSetup
-from trivet.simulate.stages import ModelStage, SimulatedRequest, Stages, Step
-from trivet.simulate.upstreams import CallRow
+from trivet.simulate.stages import ModelStage, SimulatedRequest, Stages
 
 _MAX_TURN_NS: Final = 2_000_000  # as in runtime/runtime.py
-_BUSY: Final = frozenset({"refused", "unavailable"})
 
 
 class Worker:
@@ -78,19 +74,12 @@ class Worker:
         self._calls = SimulatedCalls(stages.models, stages.scheduler)
         self._has_calls = bool(self._calls)
         self._fronts = fronts
-        self._ladder = (
-            SimulatedLadder(stages.scheduler, stages.rungs, stages.ladder) if stages.ladder else None
-        )
-        self._stage_of = {stage.model: stage for stage in (*stages.models, *stages.rungs)}
         self._host, self._pace = host, pace
         self._hiccups = hiccups
         self._cores = cores
         self._deadline_ns = deadline_ns
-        self._exits: list[int] | None = None if exits is None else exits.tolist()
-        self._route = route
-        self._audits = audits
-        if audits is not None:
-            audits.watch(stages)
+        left = None if exits is None else exits.tolist()
+        self._passage = Passage(stages, host, deadline_ns, left, route, audits, fronts)
         self._now = 0
         self._next = 0
         self._again = False  # the last turn was cut short: the next begins at once
@@ -114,11 +103,7 @@ class Worker:
         self._arrivals = [*arrivals_ns, NEVER, NEVER]
         self._lengths = lengths
         self._record = Record(len(arrivals_ns))
-        self._record.left = self._exits
-        if self._audits is not None:
-            self._audits.lengths = lengths
-        if self._fronts is not None:
-            self._fronts.begin(self._record, self._admit)
+        self._passage.begin(self._record, lengths)
         arrivals, scheduler, fronts, engines = self._arrivals, self._scheduler, self._fronts, self._engines
         calls, pace, gathers = self._has_calls, self._pace, self._gathers and lengths is None
         while self._again or arrivals[self._next] <= self._now or self._sleep():
@@ -234,15 +219,15 @@ class Worker:
         model = self._models[0]
         offer, offered = self._scheduler.offer, self._record.offered_ns
         read_ns, deadline_ns, spare_ns = host.read_ns, self._deadline_ns, model.spare_ns
-        ladder = self._ladder if model.is_rung else None
-        queue, now, route = self._queue, until, self._route
+        passage, queue, now = self._passage, self._queue, until
+        ladder, route, ways = passage.ladder if model.is_rung else None, passage.route, passage.exits
         while arrivals[place] <= until:
             end_by_ns = now + deadline_ns
             now += read_ns
             if route is not None:
                 now += route.decide_ns
-                if self._exits[place] != route.first:  # type: ignore[index]  # a route comes with ways
-                    now = self._pass_by(place, now, end_by_ns)
+                if ways[place] != route.first:  # type: ignore[index]  # a route comes with ways
+                    now = passage.pass_by(place, now, end_by_ns)
                     place += 1
                     continue
             if first:
@@ -254,19 +239,12 @@ class Worker:
             if ladder is None:
                 is_taken = offer(request, now) is None
             else:
-                is_taken = ladder.offer(request, until, self._length(place), now)
+                is_taken = ladder.offer(request, until, passage.length(place), now)
             if not is_taken:
-                now = self._turned_away(request, model, now, REFUSED)
+                now = passage.turned_away(request, model, now, REFUSED)
             place += 1
         self._next = place
         self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
-
-    def _pass_by(self, place: int, now: int, end_by_ns: int) -> int:
-        """A request that is hard passes the first model, and what stands before it, by; when the loop is done with it."""
-        request = SimulatedRequest(self._queue, now, end_by_ns, place, end_by_ns)
-        now = self._carry_on(request, self._models[0], now)
-        self._record.offered_ns[place] = request.arrival_ns
-        return now
 
     def _read_past(self, fronts: SimulatedFronts) -> None:
         """The same where caches or tables may answer before the pipeline does."""
@@ -275,65 +253,6 @@ class Worker:
             place, self._next = self._next, self._next + 1
             now = fronts.take(place, now, self._host.read_ns, now + self._deadline_ns)
         self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
-
-    def _admit(self, place: int, end_by_ns: int, now: int) -> int:
-        """A request that no front answers, over the first steps to the first model; when the loop is done with it."""
-        route = self._route
-        if route is not None:
-            now += route.decide_ns
-            if self._exits[place] != route.first:  # type: ignore[index]  # a route comes with ways
-                return self._pass_by(place, now, end_by_ns)
-        now = self._stepped(self._stages.first, place, now)
-        model = self._models[0]
-        request = SimulatedRequest(
-            model.queue(self._length(place)), now, end_by_ns - model.spare_ns, place, end_by_ns
-        )
-        self._record.offered_ns[place] = now
-        return self._enter(request, model, end_by_ns - self._deadline_ns, now)
-
-    def _enter(self, request: SimulatedRequest, stage: ModelStage, begun_ns: int, now: int) -> int:
-        """Offer a request to a model, or take it past one whose output is remembered; when the loop is done with it."""
-        fronts = self._fronts
-        if fronts is not None and fronts.has_stages:
-            now += fronts.looked_up_ns(stage.place)
-            if fronts.skips(stage.place, request.place, now):
-                return self._go_on(request, stage, now)
-        if self._ladder is None or not stage.is_rung:
-            is_taken = self._scheduler.offer(request, now) is None
-        else:
-            is_taken = self._ladder.offer(request, begun_ns, self._length(request.place), now)
-        return now if is_taken else self._turned_away(request, stage, now, REFUSED)
-
-    def _go_on(self, request: SimulatedRequest, stage: ModelStage, now: int) -> int:
-        """Behind a model that has its output: to the answer, or to the next one."""
-        exits = self._exits
-        if stage.is_last:
-            return self._done(request.place, now + self._host.answer_ns)
-        if exits is not None and exits[request.place] <= stage.place:
-            return self._leave(request.place, now)
-        return self._carry_on(request, stage, now)
-
-    def _stepped(self, steps: Sequence[Step], place: int, now: int) -> int:
-        """Over steps in the event loop, those that are remembered for the request left out."""
-        fronts = self._fronts
-        if fronts is None or not fronts.has_stages:
-            return now + int(sum([step.times.draw(1) for step in steps]) * self._host.factor)
-        for step in steps:
-            now += fronts.looked_up_ns(step.place)
-            if not fronts.skips(step.place, place, now):
-                now += int(step.times.draw(1) * self._host.factor)
-                fronts.ran(step.place, place, now)
-        return now
-
-    def _lost(self, place: int, now: int, outcome: int) -> int:
-        """A request is told that it gets no result; when the loop has done what follows from it."""
-        self._record.lost(place, now, outcome)
-        return now if self._fronts is None else self._fronts.failed(place, now)
-
-    def _done(self, place: int, now: int) -> int:
-        """A request is answered; when the loop has done what follows from it."""
-        self._record.done_ns[place] = now
-        return now if self._fronts is None else self._fronts.answered(place, now)
 
     def _is_served_alone(self, begun: int) -> bool:
         """The next request from being read to its answer, if it is all that there is to do; False: nothing was done.
@@ -398,12 +317,12 @@ class Worker:
             self._answer(one.batch, one.stage, one.began_ns, one.end_ns)
 
     def _start_batches(self) -> None:
-        scheduler, host = self._scheduler, self._host
+        scheduler, host, passage = self._scheduler, self._host, self._passage
         end_ns = self._now + _MAX_TURN_NS
         while scheduler.num_waiting and (commands := scheduler.poll(self._now)):
             for command in commands:
                 if type(command) is Batch:
-                    stage = self._stage_of[command.model]
+                    stage = passage.stage_of[command.model]
                     self._now += host.batch_ns
                     if stage.inline:
                         self._run_inline(command, stage)
@@ -411,25 +330,11 @@ class Worker:
                         self._now = self._calls.start(command, stage.remote, self._now)
                     else:
                         self.busy_ns += self._engines.start(command, stage, self._now)
-                elif type(command) is Drop and not self._goes_elsewhere(command):
-                    outcome = DROPPED if command.refusal is None else REFUSED
-                    request: SimulatedRequest = command.job  # type: ignore[assignment]  # every job here is one
-                    away = self._stage_of[request.queue.model]
-                    self._now = self._turned_away(request, away, self._now, outcome)
+                elif type(command) is Drop:
+                    self._now = passage.let_go(command, self._now)
             if self._now > end_ns:
                 self._again = True
                 break
-
-    def _goes_elsewhere(self, drop: Drop) -> bool:
-        """Whether another model has taken a request that was let go."""
-        request: SimulatedRequest = drop.job  # type: ignore[assignment]  # every job here is one
-        stage = self._stage_of[request.queue.model]
-        if self._ladder is None or not stage.is_rung or type(request) is SimulatedAudit:
-            return False
-        return self._ladder.again(request, stage, self._length(request.place), self._now)
-
-    def _length(self, place: int) -> int:
-        return 0 if self._lengths is None else self._lengths[place]
 
     def _run_inline(self, batch: Batch, stage: ModelStage) -> None:
         began = self._now
@@ -442,73 +347,8 @@ class Worker:
         self._answer(batch, stage, began, end)
 
     def _answer(self, batch: Batch, stage: ModelStage, began: int, end: int) -> None:
-        """Answer each request of a batch, or carry it on; the loop writes one after the other."""
-        record, answer_ns, now, exits = self._record, self._host.answer_ns, self._now, self._exits
-        number = len(record.batches)
-        record.batches.append((began, end, batch.rows))
-        stage.busy_ns += end - began
-        done, batch_of, is_last = record.done_ns, record.batch_of, stage.is_last
-        fronts = self._fronts
-        jobs: list[SimulatedRequest] = batch.jobs  # type: ignore[assignment]  # every job here is one
-        ladder = self._ladder if stage.is_rung else None
-        audits = self._audits
-        for job in jobs:
-            place = job.place
-            if audits is not None:
-                if type(job) is SimulatedAudit:
-                    now = audits.go_on(job, stage, now)
-                    continue
-                if not is_last and exits is not None:
-                    exits[place] = audits.exit_of(place)
-                    if stage.place == audits.first and audits.wants(now, self._scheduler.num_waiting):
-                        now = audits.begin(place, now)
-            batch_of[place] = number
-            if ladder is not None:
-                record.rung[place] = ladder.settled(stage, in_time=end <= job.end_by_ns)
-            if fronts is not None:
-                fronts.ran(stage.place, place, now)
-            if end > job.end_by_ns:
-                now = self._lost(place, now + answer_ns, FAILED)
-            elif is_last:
-                now += answer_ns
-                done[place] = now
-                if fronts is not None:
-                    now = fronts.answered(place, now)
-            elif exits is not None and exits[place] <= stage.place:
-                now = self._leave(place, now)
-            else:
-                now = self._carry_on(job, stage, now)
+        now = self._passage.answer(batch, stage, began, end, self._now)
         self._now = now if now <= self._hiccups.start_ns else self._hiccups.hold(now)
-
-    def _carry_on(self, request: SimulatedRequest, stage: ModelStage, now: int) -> int:
-        """Over the steps behind a model to the next one, or to the end; when the loop is done with it."""
-        index = request.stage + 1
-        if index == len(self._models):
-            return self._leave(request.place, now)
-        now = self._stepped(stage.steps, request.place, now)
-        following = self._models[index]
-        request.stage = index
-        request.queue = following.queue(0 if self._lengths is None else self._lengths[request.place])
-        request.arrival_ns = now
-        request.deadline_ns = request.end_by_ns - following.spare_ns
-        return self._enter(request, following, request.end_by_ns - self._deadline_ns, now)
-
-    def _turned_away(self, request: SimulatedRequest, stage: ModelStage, now: int, outcome: int) -> int:
-        """A stage gives a request no result: whoever falls in for it answers, else it is told so."""
-        if self._audits is not None and type(request) is SimulatedAudit:
-            self._audits.over(request, now, answered=False)
-            return now
-        remote = stage.remote
-        if remote is not None and remote.instead and now < request.end_by_ns:
-            return self._answer_instead(request, stage, now, remote.rescued())
-        return self._lost(request.place, now + self._host.answer_ns, outcome)
-
-    def _leave(self, place: int, now: int) -> int:
-        """Behind the last model, or where an exit stands for it: over the steps at the end to the answer."""
-        now = self._stepped(self._models[-1].steps, place, now) + self._host.answer_ns
-        return self._done(place, now)
-
-    # --- other servers ------------------------------------------------------------------------------------------
 
     def _hear(self) -> None:
         """What upstreams have said until now, and what is due meanwhile."""
@@ -518,22 +358,4 @@ class Worker:
                 continue
             jobs: list[SimulatedRequest] = batch.jobs  # type: ignore[assignment]  # every job here is one
             for job in jobs:
-                self._gave_up(job, stage, row)
-
-    def _gave_up(self, request: SimulatedRequest, stage: ModelStage, row: CallRow) -> None:
-        if type(request) is SimulatedAudit:
-            self._turned_away(request, stage, self._now, FAILED)
-            return
-        why, remote = row.failure.why if row.failure is not None else "", stage.remote
-        if remote is not None and remote.instead and why != "request" and self._now < request.end_by_ns:
-            self._now = self._answer_instead(request, stage, self._now, remote.rescued())
-            return
-        outcome = FAILED if why == "timeout" else UNAVAILABLE if why in _BUSY else UPSTREAM
-        self._now = self._lost(request.place, self._now + self._host.answer_ns, outcome)
-
-    def _answer_instead(self, request: SimulatedRequest, stage: ModelStage, now: int, told: Told) -> int:
-        """At once, in place of a stage; when the loop is done with it."""
-        self._record.tell(request.place, told)
-        if not stage.is_last:
-            return self._carry_on(request, stage, now)
-        return self._done(request.place, now + self._host.answer_ns)
+                self._now = self._passage.gave_up(job, stage, row, self._now)
