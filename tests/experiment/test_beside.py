@@ -37,15 +37,17 @@ def turned(
     slower: float = 1.0,
     num_starts: int = NUM_STARTS,
     start_sd: float = 0.015,
+    wander: float = 0.1,
     phases: bool = True,
 ) -> tuple[Timed, Timed]:
     """A run and its yardstick: each start has a speed of its own, each block a mood that both share.
 
     Args: follows: by which power of the mood the service is slowed, where the yardstick is by the first.
+    wander: what the mood differs by from block to block, standard deviation of the log.
     """
     rng = np.random.default_rng(seed)
     sides = []
-    moods = mood * np.exp(0.1 * rng.standard_normal(NUM_STARTS))
+    moods = mood * np.exp(wander * rng.standard_normal(NUM_STARTS))
     for engine_ms, power in ((slower, follows), (0.7, 1.0)):
         starts = np.exp(start_sd * rng.standard_normal(num_starts))
         parts = [
@@ -83,6 +85,16 @@ def test_a_service_may_follow_the_machine_in_its_own_measure(follows: float) -> 
     assert check_beside(ENGINE, then, [slower]).status == "differs"
 
 
+def test_chance_in_the_yardsticks_tails_is_no_service_that_hardly_follows() -> None:
+    """Within the runs the machine is steady, and tails of 800 requests differ by chance alone; between them it is not."""
+    shifts = []
+    for seed in range(8):
+        then = turned(2 * seed, start_sd=0.0, wander=0.0)
+        now = turned(2 * seed + 1, mood=1.3, start_sd=0.0, wander=0.0)
+        shifts.append(_estimate(check_beside(P99, then, [now]).detail))
+    assert np.mean(np.log(shifts)) == pytest.approx(0.0, abs=0.02)
+
+
 def test_a_machine_of_another_speed_altogether_is_a_doubt() -> None:
     """How a service follows it is known from what the machine did within the runs, and that was less."""
     assert check_beside(ENGINE, turned(3), [turned(4, mood=3.0)]).status == "cannot tell"
@@ -116,6 +128,10 @@ def test_a_service_that_was_started_once_has_what_starts_differ_by_as_an_error()
     assert "8 and 8 blocks" in check.detail
     narrow = check_beside(ENGINE, turned(0, start_sd=0.0), [turned(1, start_sd=0.0)])
     assert _width(check.detail) > 3 * _width(narrow.detail)
+
+
+def _estimate(detail: str) -> float:
+    return float(detail.partition("x")[2].partition(" ")[0])
 
 
 def _width(detail: str) -> float:

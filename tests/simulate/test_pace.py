@@ -1,5 +1,6 @@
 """The machine's pace in virtual time: recorded stretches, kept whole."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import msgspec
@@ -8,6 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trivet.load.arrivals import Poisson
+from trivet.simulate.forecast import largest_rate
 from trivet.simulate.pace import Pace
 from trivet.simulate.profile import HostCosts, ModelTimes, ServiceProfile
 from trivet.simulate.server import simulated
@@ -98,6 +101,20 @@ def test_the_machine_is_the_same_whatever_else_is_drawn() -> None:
         for run in (few, many)
     ]
     assert slow[0] == slow[1] != set()
+
+
+def test_the_largest_rate_is_of_several_moments_of_the_machine() -> None:
+    """At 1,000 requests a second a few hundred of them see the machine either quick or slow, and answer for either."""
+    known = profile(4 * SLOW)
+    load = Poisson(rate_rps=500, duration_ns=1_000 * MS)
+    within = replace(setup(), slo_latency_ns=20 * MS)
+    brief, long = (
+        largest_rate(known, within, load, seed=1, replications=6, num_requests=400, span_s=span_s)
+        for span_s in (0.0, 5.0)
+    )
+    assert brief.high / brief.low > 4
+    assert long.high / long.low < 2
+    assert brief.low < long.low < long.high < 600  # where the slow moments decide
 
 
 def test_a_profile_with_a_pace_survives_its_file() -> None:

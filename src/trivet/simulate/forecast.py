@@ -33,6 +33,7 @@ from trivet.stats.percentile import percentile_ns
 Ints = NDArray[np.int64]
 NS_PER_S: Final = 1e9
 NS_PER_MS: Final = 1e6
+SPAN_S: Final = 3.0  # of a machine's pace, whose stretches are of tenths of a second
 UNITS: Final[Mapping[str, str]] = {
     "latency_p50_ms": "ms",
     "latency_p95_ms": "ms",
@@ -164,6 +165,7 @@ def largest_rate(
     safety: float = 0.0,
     replications: int = 4,
     num_requests: int = 5_000,
+    span_s: float = SPAN_S,
     precision: float = 0.01,
     confidence: float = 0.95,
     asked: Asked = EVENLY,
@@ -174,8 +176,9 @@ def largest_rate(
     (of a trace, too: its bursts keep their sizes in requests), so that rates differ by nothing but the rate.
 
     Args: process: its own rate is where the search begins.  safety: share of the SLO's latency that is kept free.
-    num_requests: of each simulation, at most.  asked: which inputs they carry.  precision: of the rate, where one
-    bisection ends.
+    num_requests: of each simulation.  span_s: where the machine has a pace, simulations are of so many seconds at least
+    (30,000 requests at most): of some thousand requests a quick model would see one moment of it.
+    asked: which inputs they carry.  precision: of the rate, where one bisection ends.
     Raises: NotProfiledError: as `simulated`.  NoRateError: no SLO, or it holds at no rate.
     """
     if setup.slo_latency_ns is None:
@@ -185,13 +188,16 @@ def largest_rate(
     reason = profile.covers(setup)
     if reason:
         raise NotProfiledError(f"no largest rate: {reason}; profile it first")
-    rates = []
+    budget_ns = int(setup.slo_latency_ns * (1 - safety))
+    rng = np.random.default_rng(seed)
+    rates, draws = [], rng.spawn(replications)
     guess: float | None = None
-    for child in np.random.default_rng(seed).spawn(replications):
-        search = _Search(
-            profile, setup, process, child, num_requests, int(setup.slo_latency_ns * (1 - safety)), asked
-        )
-        guess = search.run(guess, precision)
+    if profile.host.paces and span_s:
+        rough = _Search(profile, setup, process, rng.spawn(1)[0], num_requests, budget_ns, asked)
+        guess = rough.run(None, _ROUGHLY)
+        num_requests = max(num_requests, min(_MOST_REQUESTS, round(guess * span_s)))
+    for child in draws:
+        guess = _Search(profile, setup, process, child, num_requests, budget_ns, asked).run(guess, precision)
         rates.append(guess)
     return prediction_interval(rates, confidence, error=precision / 2)
 
@@ -282,5 +288,7 @@ def _most_at_once(profile: ServiceProfile, setup: Setup, budget_ns: int) -> floa
 
 
 _MOST_RPS: Final = 1e8
+_MOST_REQUESTS: Final = 30_000
+_ROUGHLY: Final = 0.1
 _ROUNDING: Final = 1e-6  # of a number of requests
 _APART: Final = 200.0  # of the SLO's latency, on average between requests

@@ -23,9 +23,12 @@ def bearable_rps(
     seed: int,
     num_requests: int,
     replications: int = 1,
+    span_s: float = 0.0,
 ) -> Interval:
-    """What one replica bears within its SLO under Poisson arrivals. Args: num_requests: of each simulation.
+    """What one replica bears within its SLO under Poisson arrivals.
 
+    Args: num_requests: of each simulation.  span_s: as `largest_rate`; levers are compared on the same draws, and a
+    machine's slow spells meet all of them.
     Raises: NoRateError, NotProfiledError: as `largest_rate`.
     """
     return largest_rate(
@@ -35,6 +38,7 @@ def bearable_rps(
         seed=seed,
         replications=replications,
         num_requests=num_requests,
+        span_s=span_s,
         precision=PRECISION,
     )
 

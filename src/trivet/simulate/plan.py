@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from trivet.errors import UserError
 from trivet.load.arrivals import NS, Curve, Instants
 from trivet.simulate.deciding import bin_length_ns, deciding_windows
+from trivet.simulate.forecast import SPAN_S
 from trivet.simulate.next_levers import bearable_rps, lever_gains
 from trivet.simulate.plan_records import LeverGain, Plan, Scenario
 from trivet.simulate.profile import ServiceProfile
@@ -102,7 +103,7 @@ def _sure(replica: Replica, error: float) -> Interval:
     logarithmic scale."""
     num_requests = replica.num_requests // LESS
     found = bearable_rps(
-        replica.profile, replica.setup, FIRST_GUESS_RPS, replica.seed, num_requests, REPLICATIONS
+        replica.profile, replica.setup, FIRST_GUESS_RPS, replica.seed, num_requests, REPLICATIONS, SPAN_S
     )
     below, above = (
         math.hypot(math.log(end / found.estimate), NORMAL_95 * error) for end in (found.low, found.high)
