@@ -24,8 +24,8 @@ class Quantity:
     """Something of a window that is compared. `margin`: the relative change that still counts as the same.
 
     5 % of a median: beyond what unchanged runs wander on a quiet machine, or beside a yardstick, below any
-    change worth a search. 25 % of a p99: the tail of an unchanged server on a shared machine moves by 16 % from one
-    run of a minute to the next, and by 7 % beside a yardstick (standard deviations; docs/benchmarks/measuring.md).
+    change worth a search. 25 % of a p99: on a shared machine the tails of ten runs of a minute with one engine
+    varied by 16 %, and by 7 % beside a yardstick (standard deviations; docs/benchmarks/measuring.md).
     """
 
     name: str
