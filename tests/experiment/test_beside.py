@@ -1,7 +1,6 @@
 """Runs that were measured in turn with the yardstick, on simulated machines of other moods then and now."""
 
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 import pytest
@@ -188,33 +187,39 @@ def test_it_does_less_work_where_more_is_asked(tmp_path: object) -> None:
     assert is_yardstick(run(service=configuration.service.name))
 
 
-HERE = Subject("m.yaml", load_configuration(write(Path(mkdtemp()), 1.0)))
+@pytest.fixture
+def here(tmp_path: Path) -> Subject:
+    return Subject("m.yaml", load_configuration(write(tmp_path, 1.0)))
+
+
+ELSEWHERE = Subject("http://127.0.0.1:1", address="127.0.0.1:1")
 
 
 @pytest.mark.parametrize(
-    ("options", "subjects"),
+    ("options", "num_here"),
     [
-        ({"users": 4}, [HERE]),
-        ({"scenario": "soak", "rate_rps": 10.0}, [HERE]),
-        ({}, [HERE]),
-        ({"rate_rps": 10.0}, [HERE, HERE]),
-        ({"rate_rps": 10.0}, [Subject("http://127.0.0.1:1", address="127.0.0.1:1")]),
+        ({"users": 4}, 1),
+        ({"scenario": "soak", "rate_rps": 10.0}, 1),
+        ({}, 1),
+        ({"rate_rps": 10.0}, 2),
+        ({"rate_rps": 10.0}, 0),
     ],
 )
 def test_it_is_for_a_steady_open_load_on_one_service_that_is_started(
-    options: dict[str, object], subjects: list[Subject]
+    here: Subject, options: dict[str, object], num_here: int
 ) -> None:
+    subjects = num_here * [here] or [ELSEWHERE]
     with pytest.raises(UserError, match="--yardstick is for one service or model that is started here"):
         with_yardstick(Workload(duration_ns=10**9, **options), subjects, has_blocks=False)  # type: ignore[arg-type]
 
 
-def test_blocks_are_as_declared() -> None:
+def test_blocks_are_as_declared(here: Subject) -> None:
     workload = Workload(duration_ns=10**9, rate_rps=10, num_blocks=3)
-    assert with_yardstick(workload, [HERE], has_blocks=True) == workload
-    assert with_yardstick(workload, [HERE], has_blocks=False).num_blocks == 10
+    assert with_yardstick(workload, [here], has_blocks=True) == workload
+    assert with_yardstick(workload, [here], has_blocks=False).num_blocks == 10
 
 
-def test_it_is_asked_in_its_own_way(service: Path) -> None:
+def test_it_is_asked_in_its_own_way(service: Path, here: Subject) -> None:
     workload = Workload(duration_ns=10**9, rate_rps=10, asking=Asking(inputs="rows.csv", binary=True))
-    assert workload_of_side(workload, HERE.configuration).asking == Asking()
+    assert workload_of_side(workload, here.configuration).asking == Asking()
     assert workload_of_side(workload, load_configuration(service)) is workload
