@@ -114,7 +114,7 @@ def _stage(
     stage: Measurable, job: EngineJob, say: Callable[[str], None], now_ns: Callable[[], int]
 ) -> StageTimes:
     chosen = _spread_out(sorted(stage.batches), job.lengths)
-    visited = {length: _sizes(stage, length, job, now_ns) for length in chosen}
+    visited = {length: sizes_in_turn(stage, length, job, now_ns) for length in chosen}
     at_once = {}
     if stage.another is not None:
         for num in range(2, job.parallel + 1):
@@ -139,7 +139,7 @@ def _spread_out(values: Sequence[int], num: int) -> list[int]:
     return sorted({values[round(place * (len(values) - 1) / (num - 1))] for place in range(num)})
 
 
-def _sizes(
+def sizes_in_turn(
     stage: Measurable, length: int, job: EngineJob, now_ns: Callable[[], int]
 ) -> tuple[dict[int, Rounds], list[int]]:
     """1, 2, 4, ... rows in turn, in another order each round, until the point's time is over; and whose turn it was."""
@@ -179,7 +179,10 @@ def _sizes(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A batch of one size, after its first run: that plans memory and is not like the others."""
+    """A batch of one size, after its first two runs: onnxruntime records what memory they take in the one, and gets it in
+    the other, which takes twice as long as those after it, and once took seven times. A batch of 32 rows that does
+    would pass for half a second of a slow machine.
+    """
 
     run: Callable[[], Any]
     first_ns: int
@@ -192,7 +195,9 @@ def _begun(stage: Measurable, length: int, rows: int, now_ns: Callable[[], int])
     """None: the engine does not take so many. Raises: EngineError: not even one row."""
     run = partial(stage.run, stage.batches[length](rows))
     try:
-        return _Run(run, _once(run, now_ns))
+        found = _Run(run, _once(run, now_ns))
+        run()
+        return found
     except EngineError:
         if rows == 1:
             raise
