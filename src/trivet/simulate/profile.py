@@ -19,7 +19,7 @@ from trivet.simulate.setup import FrontsSetup, RemoteSetup, Setup, StageSetup
 
 NO_LENGTH = 0  # the bucket of a model without free sizes
 _ABOUT = 1.25
-VERSION = 2  # the machine's pace from moment to moment, apart from the engines' residuals
+VERSION = 3  # without the runs in which engines get their memory
 COOLING_NS = 5_000_000  # where nothing tells
 
 
