@@ -180,8 +180,8 @@ def sizes_in_turn(
 @dataclass(frozen=True, slots=True)
 class _Run:
     """A batch of one size, after its first two runs: onnxruntime records what memory they take in the one, and gets it in
-    the other, which takes twice as long as those after it, and once took seven times. A batch of 32 rows that does
-    would pass for half a second of a slow machine.
+    the other, which takes about twice as long as those after it (one there took seven times as long). A batch of 32 rows
+    that does would pass for half a second of a slow machine.
     """
 
     run: Callable[[], Any]
