@@ -43,6 +43,26 @@ def test_the_pace_of_a_visit_is_that_of_all_sizes(configuration: Configuration) 
         assert (np.array(paces) == np.where(slow, 2.0, 1.0)).all()
 
 
+def test_one_long_batch_is_no_pace(configuration: Configuration) -> None:
+    """Visits of one batch each, 40 ms; one that takes seven times as long is a residual, three in a row are a pace."""
+    times = [[40 * MS], [40 * MS], [40 * MS], [280 * MS], [40 * MS], [40 * MS], [40 * MS]]
+    once = EngineTimes(stages={0: StageTimes(times={0: {32: times}}, order={0: [32] * 7})})
+    models, (stretch,) = joined(configuration, [once])
+    assert set(stretch) == {1.0}
+    assert next(iter(models.values())).paces == {0: {32: [1.0] * 7}}
+    slow = EngineTimes(
+        stages={0: StageTimes(times={0: {32: [[40 * MS]] * 6 + [[280 * MS]] * 3}}, order={0: [32] * 9})}
+    )
+    _, (stretch,) = joined(configuration, [slow])
+    assert stretch == [1.0] * 24 + [7.0] * 84
+
+
+def test_the_last_batches_belong_to_those_before(configuration: Configuration) -> None:
+    times = [[40 * MS]] * 3 + [[280 * MS]]
+    one = EngineTimes(stages={0: StageTimes(times={0: {32: times}}, order={0: [32] * 4})})
+    assert set(joined(configuration, [one])[1][0]) == {1.0}
+
+
 def test_what_was_too_short_for_a_step_is_no_stretch(configuration: Configuration) -> None:
     times = EngineTimes(stages={0: StageTimes(times={0: {1: [[1000] * 3]}}, order={0: [1]})})
     models, stretches = joined(configuration, [times])
@@ -72,6 +92,8 @@ def test_a_live_servers_batches_tell_its_pace_by_their_size() -> None:
     first, second = live_stretches([usual, slow])
     assert first == [1.0] * 10
     assert second == [1.5] * 4
+    stalled = point([0, 2, 4, 30, 32], [2, 3, 14, 2, 2], [1, 2, 1, 1, 1])
+    assert live_stretches([usual, stalled])[1] == [1.0] * 4
     odd = point([0, 5], [2, 2], [7, 7])  # too few of that size to know what is usual
     assert live_stretches([usual, odd])[1] == []
 

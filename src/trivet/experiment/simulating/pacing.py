@@ -1,11 +1,12 @@
 """What several visits to the engines tell together: times by size, and how fast the machine was from moment to moment.
 
-Each visit runs one size for some hundredths of a second. Its median over the size's own, of all visits, is the machine's
-pace then; what is left within the visit are the engine's residuals. A live server's batches tell the same.
+Each visit runs one size for some hundredths of a second. How long its batches took beside the size's usual time, of all
+visits, is the machine's pace then; what is left within the visit are the engine's residuals. A live server's batches tell
+the same. Of one batch alone nobody can tell which of both it was: a pace is the median of several.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,20 @@ from trivet.spec.configuration import Configuration
 
 PACE_NS: Final = 10_000_000  # of the recorded stretches: a visit takes about as long
 _FEWEST: Final = 8  # batches of one size: their median is what is usual
+_TOGETHER: Final = 3  # batches that tell a pace: one that took seven times as long does not move their median
 _DIGITS: Final = 4
-_Size = tuple[int, int, int]  # stage, length, rows
+_T = TypeVar("_T")
+
+
+class _Size(NamedTuple):
+    stage: int
+    length: int
+    rows: int
+
+
+class _Visit(NamedTuple):
+    size: _Size
+    times: list[int]
 
 
 def joined(
@@ -28,27 +41,28 @@ def joined(
     """Times by key, those of later passes behind the earlier ones'; and a stretch of the machine's pace for each pass, empty
     where that was too short.
     """
-    models: dict[str, ModelTimes] = {}
-    usual: dict[_Size, float] = {}
-    for index, first in passes[0].stages.items():
-        samples: dict[int, dict[int, list[int]]] = {}
-        paces: dict[int, dict[int, list[float]]] = {}
-        for length in first.times:
-            samples[length], paces[length] = {}, {}
-            for rows in sorted({rows for one in passes for rows in one.stages[index].times.get(length, {})}):
-                rounds = [one.stages[index].times.get(length, {}).get(rows, []) for one in passes]
-                visits = [times for visited in rounds for times in visited]
-                every = [ns for times in visits for ns in times]
-                usual[index, length, rows] = median = float(np.median(every))
-                samples[length][rows] = every
-                paces[length][rows] = [
-                    pace for times in visits for pace in [_pace(times, median)] * len(times)
-                ]
-        if samples:  # none of another server
-            models[stage_key(configuration, index)] = ModelTimes(
-                samples=samples, paces=paces, same=first.same, batches=first.batches
-            )
-    return models, [_stretch(one, usual) for one in passes]
+    visits = [_visits(one) for one in passes]
+    samples: dict[_Size, list[int]] = {}
+    for visit in (visit for one in visits for visit in one):
+        samples.setdefault(visit.size, []).extend(visit.times)
+    usual = {size: max(1.0, float(np.median(times))) for size, times in samples.items()}
+    levels = [_levels(one, usual) for one in visits]
+    paces: dict[_Size, list[float]] = {}
+    for visit, level in (
+        pair for both in zip(visits, levels, strict=True) for pair in zip(*both, strict=True)
+    ):
+        paces.setdefault(visit.size, []).extend([level] * len(visit.times))
+    models = {
+        stage_key(configuration, index): ModelTimes(
+            samples=_by_length(samples, index),
+            paces=_by_length(paces, index),
+            same=first.same,
+            batches=first.batches,
+        )
+        for index, first in passes[0].stages.items()
+        if first.times  # none of another server
+    }
+    return models, [_stretch(one, found) for one, found in zip(visits, levels, strict=True)]
 
 
 def live_stretches(points: Sequence[LivePoint]) -> list[list[float]]:
@@ -69,7 +83,7 @@ def live_stretches(points: Sequence[LivePoint]) -> list[list[float]]:
             continue
         expected = np.array([usual[size] for size in sizes[known].tolist()])
         order = np.argsort(done_ns[known], kind="stable")
-        levels = (point.column("compute_ns")[known] / np.maximum(expected, 1))[order]
+        levels = _of_neighbours((point.column("compute_ns")[known] / np.maximum(expected, 1))[order])
         steps = (done_ns[known][order] - done_ns[known].min()) // PACE_NS
         found.append(_medians(steps, levels))
     return found
@@ -87,23 +101,51 @@ def speeds_of(visits: Sequence[Sequence[Sequence[float]]]) -> list[float]:
     return [round(mean / usual, _DIGITS) for mean in means]
 
 
-def _pace(times: Sequence[int], usual_ns: float) -> float:
-    return round(float(np.median(times)) / max(1.0, usual_ns), _DIGITS)
-
-
-def _stretch(one: EngineTimes, usual: Mapping[_Size, float]) -> list[float]:
-    """One pass as a line of steps: at the middle of each somebody was visited."""
-    spans, levels = [], []
+def _visits(one: EngineTimes) -> list[_Visit]:
+    """Of one pass, in the order in which they were made."""
+    found: list[_Visit] = []
     for index, stage in one.stages.items():
         for length, order in stage.order.items():
-            visits = {rows: iter(rounds) for rows, rounds in stage.times[length].items()}
-            for rows in order:
-                times = next(visits[rows])
-                spans.append(sum(times))
-                levels.append(_pace(times, usual[index, length, rows]))
-    ends = np.cumsum(spans)
-    middles = np.arange(PACE_NS // 2, int(ends[-1]) if spans else 0, PACE_NS)
+            rounds = {rows: iter(visited) for rows, visited in stage.times[length].items()}
+            found += [_Visit(_Size(index, length, rows), next(rounds[rows])) for rows in order]
+    return found
+
+
+def _levels(visits: Sequence[_Visit], usual: Mapping[_Size, float]) -> list[float]:
+    """The pace at each visit: as many in a row share one as it takes to have enough batches."""
+    groups: list[list[float]] = [[]]
+    places: list[int] = []
+    for size, times in visits:
+        if len(groups[-1]) >= _TOGETHER:
+            groups.append([])
+        groups[-1] += [ns / usual[size] for ns in times]
+        places.append(len(groups) - 1)
+    if len(groups) > 1 and len(groups[-1]) < _TOGETHER:  # the last few belong to those before
+        groups[-2] += groups[-1]
+        places = [min(place, len(groups) - 2) for place in places]
+    paces = [round(float(np.median(group)), _DIGITS) if group else 1.0 for group in groups]
+    return [paces[place] for place in places]
+
+
+def _by_length(values: Mapping[_Size, list[_T]], stage: int) -> dict[int, dict[int, list[_T]]]:
+    """Length -> rows -> what there is of one stage, both ascending."""
+    found: dict[int, dict[int, list[_T]]] = {}
+    for size in sorted(size for size in values if size.stage == stage):
+        found.setdefault(size.length, {})[size.rows] = values[size]
+    return found
+
+
+def _stretch(visits: Sequence[_Visit], levels: Sequence[float]) -> list[float]:
+    """One pass as a line of steps: at the middle of each somebody was visited."""
+    ends = np.cumsum([sum(visit.times) for visit in visits])
+    middles = np.arange(PACE_NS // 2, int(ends[-1]) if visits else 0, PACE_NS)
     return [levels[place] for place in np.searchsorted(ends, middles, side="right").tolist()]
+
+
+def _of_neighbours(levels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each as the median of those around it. Shape: (n,)."""
+    around = np.pad(levels, _TOGETHER // 2, mode="edge")
+    return np.median(np.lib.stride_tricks.sliding_window_view(around, _TOGETHER), axis=1)
 
 
 def _medians(steps: NDArray[np.int64], levels: NDArray[np.float64]) -> list[float]:
