@@ -106,29 +106,23 @@ class Measuring:
         if kind == "promise":
             return self.promises[choice]
         limit = beliefs.limit_rps(choice) or self._reference_rps
-        before = [block for block in self._records.blocks.get(choice, ()) if block.kind == "limit"]
-        if not before:
-            return limit
-        last = before[-1].rate_rps
-        further = moved(before[-1], beliefs.slope(choice), self._goal.slo_latency_ns)
-        if abs(further) >= FURTHEST:  # it was so far off that it only says on which side: a whole step
-            return self._stepped(last, further, before, beliefs.slope(choice))
-        return min(max(limit, MIN_STEP * last), MAX_STEP * last)
-
-    def _stepped(self, last_rps: float, further: float, before: Sequence[TrialBlock], slope: float) -> float:
-        """Not past what was seen to be on the other side: half the way to it."""
-        step = last_rps * (FAR_UP if further > 0 else FAR_DOWN)
-        beyond = [
-            block.rate_rps
-            for block in before
-            if moved(block, slope, self._goal.slo_latency_ns) * further < 0
-            and (block.rate_rps - last_rps) * further > 0
-        ]
-        if not beyond:
-            return step
-        nearest = min(beyond) if further > 0 else max(beyond)
-        halfway = math.sqrt(last_rps * nearest)
-        return min(step, halfway) if further > 0 else max(step, halfway)
+        seen = self._records.blocks.get(choice, ())
+        further = {
+            block.block: moved(block, beliefs.slope(choice), self._goal.slo_latency_ns) for block in seen
+        }
+        room = max((block.rate_rps for block in seen if further[block.block] >= FURTHEST), default=0.0)
+        near = [block for block in seen if block.kind == "limit"]
+        if not near:
+            return max(limit, room)  # a forecast that is far too low is not taken for it step by step
+        last = near[-1]
+        if further[last.block] >= FURTHEST:  # so far off that it only says on which side: a whole step
+            over = [block.rate_rps for block in seen if further[block.block] < 0]
+            return _stepped(max(last.rate_rps, room), FAR_UP, over)
+        if further[last.block] <= -FURTHEST:
+            return _stepped(
+                last.rate_rps, FAR_DOWN, [block.rate_rps for block in seen if further[block.block] > 0]
+            )
+        return min(max(limit, MIN_STEP * last.rate_rps), MAX_STEP * last.rate_rps)
 
     def trial(self, challenger: Choice, incumbent: Choice, *, is_over: IsOver) -> str:
         """Blocks of both until they are told apart; why it ended, in words."""
@@ -144,6 +138,16 @@ class Measuring:
             if is_over(number):
                 return "its time was over"
         return "measured to the end of its plan"
+
+
+def _stepped(rate_rps: float, factor: float, others: Sequence[float]) -> float:
+    """A step from a rate, up or down, but not past one that was seen to be on the other side: half the way to it."""
+    beyond = [other for other in others if (other - rate_rps) * (factor - 1) > 0]
+    if not beyond:
+        return rate_rps * factor
+    nearest = min(beyond, key=lambda other: abs(math.log(other / rate_rps)))
+    halfway = math.sqrt(rate_rps * nearest)
+    return min(rate_rps * factor, halfway) if factor > 1 else max(rate_rps * factor, halfway)
 
 
 class Race:
