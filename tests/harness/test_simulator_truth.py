@@ -73,7 +73,24 @@ def test_goals_count_valid_runs_only() -> None:
     assert "3 runs of 1 cells, 1 of them invalid" in text
     assert "-2.0%" in text
     assert "99.00" not in text
+    assert "| quick | 2 | 2.0% | 2.0% to 2.0% | 0 |" in text
     assert page([]).endswith("Nothing was measured yet.")
+
+
+def test_medians_and_shares_have_intervals_and_what_was_not_measured_is_named() -> None:
+    records = [a_record(10, 10 + 0.1 * number, number) for number in range(1, 10)]
+    found = {goal.what: goal for goal in goals(records)}
+    error = found["error of p99, median"].figure
+    assert error is not None
+    assert (error.low, error.estimate, error.high) == pytest.approx(
+        (0.02, 0.05, 0.08)
+    )  # the 2nd, 5th and 8th of 9
+    covered = found["live p99 inside the 95 % interval"].figure
+    assert covered is not None
+    assert covered.low < covered.estimate < covered.high
+    assert found["error of the largest rate within the SLO, worst"].verdict() == "not measured: `--rates`"
+    few = goals(records[:1])[0]
+    assert few.verdict() == "cannot tell"
 
 
 def test_repeats_of_a_cell_show_how_well_the_machine_repeats_itself() -> None:

@@ -70,6 +70,7 @@ def test_the_first_is_offered_where_the_simulator_says(tmp_path: Path) -> None:
         ([(100.0, ROOM)], [(300.0, ROOM)], 300 * FAR_UP),
         ([(100.0, ROOM)], [(150.0, OVER)], math.sqrt(150 * 100)),
         ([(100.0, OVER)], [(50.0, ROOM)], math.sqrt(100 * 50)),
+        ([(150.0, OVER), (100.0, ROOM)], [(300.0, ROOM)], math.sqrt(150 * 100)),
     ],
 )
 def test_what_was_seen_at_the_reference_rate_counts(

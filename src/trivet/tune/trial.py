@@ -106,22 +106,15 @@ class Measuring:
         if kind == "promise":
             return self.promises[choice]
         limit = beliefs.limit_rps(choice) or self._reference_rps
-        seen = self._records.blocks.get(choice, ())
-        further = {
-            block.block: moved(block, beliefs.slope(choice), self._goal.slo_latency_ns) for block in seen
-        }
-        room = max((block.rate_rps for block in seen if further[block.block] >= FURTHEST), default=0.0)
-        near = [block for block in seen if block.kind == "limit"]
-        if not near:
-            return max(limit, room)  # a forecast that is far too low is not taken for it step by step
-        last = near[-1]
-        if further[last.block] >= FURTHEST:  # so far off that it only says on which side: a whole step
-            over = [block.rate_rps for block in seen if further[block.block] < 0]
-            return _stepped(max(last.rate_rps, room), FAR_UP, over)
-        if further[last.block] <= -FURTHEST:
-            return _stepped(
-                last.rate_rps, FAR_DOWN, [block.rate_rps for block in seen if further[block.block] > 0]
-            )
+        blocks = self._records.blocks.get(choice, ())
+        near = [block for block in blocks if block.kind == "limit"]
+        slope, slo_ns = beliefs.slope(choice), self._goal.slo_latency_ns
+        seen = [(block.rate_rps, moved(block, slope, slo_ns)) for block in blocks]
+        if not near:  # a forecast that is far too low is not taken for it step by step
+            return max([limit, *(rate for rate, further in seen if further >= FURTHEST)])
+        last, further = near[-1], moved(near[-1], slope, slo_ns)
+        if abs(further) >= FURTHEST:  # it was so far off that it only says on which side: a whole step
+            return _stepped(last.rate_rps, further, seen)
         return min(max(limit, MIN_STEP * last.rate_rps), MAX_STEP * last.rate_rps)
 
     def trial(self, challenger: Choice, incumbent: Choice, *, is_over: IsOver) -> str:
@@ -140,14 +133,19 @@ class Measuring:
         return "measured to the end of its plan"
 
 
-def _stepped(rate_rps: float, factor: float, others: Sequence[float]) -> float:
-    """A step from a rate, up or down, but not past one that was seen to be on the other side: half the way to it."""
-    beyond = [other for other in others if (other - rate_rps) * (factor - 1) > 0]
-    if not beyond:
-        return rate_rps * factor
-    nearest = min(beyond, key=lambda other: abs(math.log(other / rate_rps)))
-    halfway = math.sqrt(rate_rps * nearest)
-    return min(rate_rps * factor, halfway) if factor > 1 else max(rate_rps * factor, halfway)
+def _stepped(last_rps: float, further: float, seen: Sequence[tuple[float, float]]) -> float:
+    """A step up or down, but not past what was seen to be on the other side: half the way to it.
+
+    Args: seen: of each block where it was offered, and how far the largest rate was from there. Up, the step is from the
+    highest rate that had room and was not over.
+    """
+    beyond = [rate for rate, moving in seen if moving * further < 0 and (rate - last_rps) * further > 0]
+    if further < 0:
+        step = FAR_DOWN * last_rps
+        return max(step, math.sqrt(last_rps * max(beyond))) if beyond else step
+    nearest = min(beyond, default=math.inf)
+    room = max([last_rps, *(rate for rate, moving in seen if moving >= FURTHEST and rate < nearest)])
+    return min(FAR_UP * room, math.sqrt(room * nearest))
 
 
 class Race:
