@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import sys
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -18,6 +19,7 @@ _CGROUP_ROOT = Path("/sys/fs/cgroup")
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # the number of the system call, by architecture
 _SCHED_OTHER, _RESET_ON_FORK = 0, 1
 _SHORT_SLICE_NS = 100_000  # the shortest that the kernel takes
+_CPU_CLOCK = 2  # CPUCLOCK_SCHED in the kernel's posix-timers.h
 # The kernel holds the lowest limit that anybody has written here, for as long as they keep the file open; reading
 # gives the limit in force (Linux, Documentation/power/pm_qos_interface.rst). int32, microseconds.
 WAKE_LATENCY = Path("/dev/cpu_dma_latency")
@@ -94,6 +96,25 @@ def take_short_slices() -> bool:
     wanted = _SchedAttr(ctypes.sizeof(_SchedAttr), _SCHED_OTHER, _RESET_ON_FORK, nice, 0, _SHORT_SLICE_NS)
     code: int = ctypes.CDLL(None).syscall(ctypes.c_long(number), 0, ctypes.byref(wanted), 0)
     return code == 0
+
+
+def give_way() -> None:
+    """From now on this thread, and what it starts, runs only while nobody else wants its core: a process that wakes there
+    need not wait for it (SCHED_IDLE, sched(7)). Without privileges there is no way back.
+    """
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
+def cpu_ns(pid: int) -> int:
+    """User and system time of one process so far, all threads, to the nanosecond; 0 where it is gone. Microseconds.
+
+    The kernel names the clock of another process by its id (clock_getcpuclockid(3)); /proc/PID/stat counts in steps
+    of 10 ms, too coarse for a block of a second.
+    """
+    try:
+        return time.clock_gettime_ns((~pid << 3) | _CPU_CLOCK)
+    except OSError:
+        return 0
 
 
 def engine_cores(num_workers: int, cores: int | None = None) -> int:

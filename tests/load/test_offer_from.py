@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -59,6 +60,25 @@ def test_progress_comes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     with ScriptedTarget(always(ok())) as target:
         offer_from(None, job_for(target.name), told.append)
     assert [(last.sent, last.done, last.errors) for last in told[-1:]] == [(10, 10, 0)]
+
+
+def test_what_is_told_on_the_way_gives_way_to_the_server() -> None:
+    """The caller's own thread keeps its place on the processor: without privileges there would be no way back."""
+    policies: list[int] = []
+    with ScriptedTarget(always(ok())) as target:
+        offer_from(None, job_for(target.name), lambda progress: policies.append(os.sched_getscheduler(0)))
+    assert {*policies} == {os.SCHED_IDLE}
+    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+
+
+def test_the_servers_processor_time_is_read_when_its_answers_are_counted() -> None:
+    told: list[Progress] = []
+    with ScriptedTarget(always(ok())) as target:  # a thread of this process
+        before_ns = time.process_time_ns()
+        job = msgspec.structs.replace(job_for(target.name), server_processes=(os.getpid(),))
+        offer_from(None, job, told.append)
+    assert told[-1].server_cpu_ns is not None
+    assert before_ns < told[-1].server_cpu_ns < time.process_time_ns()
 
 
 def test_ctrl_c_ends_the_run_and_keeps_what_was_measured() -> None:

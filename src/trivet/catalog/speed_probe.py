@@ -20,6 +20,8 @@ os.environ |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THR
 
 import numpy as np
 
+from trivet.host import give_way
+
 # Between pieces: drawn, so that no load keeps step with them. A request right behind a piece finds the caches cold.
 PERIODS_S = (0.05, 0.15)
 # Of a piece: 0.2 ms where it finds the caches warm, up to 0.6 where not; the core is asked for 0.5 % of its time.
@@ -29,7 +31,7 @@ NUM_ROWS = 16
 
 def main(core: int) -> None:
     os.sched_setaffinity(0, {core})
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    give_way()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the end comes from who started it
     piece = _piece()
     instants, pieces = array("q"), array("q")

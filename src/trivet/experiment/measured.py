@@ -118,7 +118,7 @@ def measure(
 def measure_together(sides: Sequence[Weighed], core: int | None) -> list[tuple[Measured, Result]]:
     """One job, or several in turns, each with the result of the load generator beside it, for who reads that."""
     scales = [_Scale(side, core) for side in sides]
-    results = offer_together_from(core, [side.job for side in sides], [scale.look for scale in scales])
+    results = offer_together_from(core, [scale.job for scale in scales], [scale.look for scale in scales])
     return [(scale.measured(result), result) for scale, result in zip(scales, results, strict=True)]
 
 
@@ -130,6 +130,7 @@ class _Scale:
         self._samples: list[CpuSample] = []
         # Found once: this process may share the generator's core, where a look at all processes would delay sends.
         self._members = [] if self._processes is None else self._processes.members()
+        self.job = msgspec.structs.replace(side.job, server_processes=tuple(self._members))
         self._before_ns = 0 if self._processes is None else self._processes.cpu_ns(self._members)
         self._sharing = (
             None
@@ -138,9 +139,8 @@ class _Scale:
         )
 
     def look(self, progress: Progress) -> None:
-        if self._processes is not None:
-            used_ns = self._processes.cpu_ns(self._members) - self._before_ns
-            self._samples.append(CpuSample(progress.done, used_ns))
+        if progress.server_cpu_ns is not None:
+            self._samples.append(CpuSample(progress.done, progress.server_cpu_ns - self._before_ns))
         if self._sharing is not None:
             self._sharing.look()
         if self._side.on_progress is not None:

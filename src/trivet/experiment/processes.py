@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from trivet.errors import UserError
-from trivet.host import affinity
+from trivet.host import affinity, cpu_ns
 from trivet.load.connection import Target
 from trivet.load.http import AnswerReader, BadAnswerError, request_bytes
 
@@ -24,7 +24,6 @@ LOG_END_CHARACTERS = 2000
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)  # looked up here: between fork and exec nothing may be loaded
 _ENDED = ("Z", "X")  # states in /proc: ended, and not yet collected by the parent
-_CPU_CLOCK = 2  # CPUCLOCK_SCHED in the kernel's posix-timers.h
 
 
 class StartError(UserError):
@@ -66,7 +65,7 @@ class ProcessTree:
 
         Args: members: as they were found before, where looking again would cost more than it tells.
         """
-        return sum(_cpu_ns(pid) for pid in (self.members() if members is None else members))
+        return sum(cpu_ns(pid) for pid in (self.members() if members is None else members))
 
 
 class Server(ProcessTree):
@@ -289,18 +288,6 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except (FileNotFoundError, ProcessLookupError):
         return []
-
-
-def _cpu_ns(pid: int) -> int:
-    """User and system time of one process, all threads, to the nanosecond.
-
-    The kernel names the clock of another process by its id (clock_getcpuclockid(3)); /proc/PID/stat counts in steps
-    of 10 ms, too coarse for a block of a second.
-    """
-    try:
-        return time.clock_gettime_ns((~pid << 3) | _CPU_CLOCK)
-    except OSError:  # gone
-        return 0
 
 
 def _memory(pid: int) -> Memory | None:

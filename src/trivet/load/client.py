@@ -61,12 +61,13 @@ class Client:
         keep_answers: bool = False,
         keep_chunks: bool = False,
         on_progress: OnProgress | None = None,
+        server_processes: Sequence[int] = (),
         stop: Stop | None = None,
     ) -> None:
         self._target, self._payloads, self._picks = target, payloads, picks
         self._min_connections, self._max_connections = min_connections, max_connections
         self._timeout_ns, self._keep_answers, self._keep_chunks = timeout_ns, keep_answers, keep_chunks
-        self._monitor = None if on_progress is None else Monitor(on_progress)
+        self._monitor = None if on_progress is None else Monitor(on_progress, server_processes)
         self._stop = stop
         self._epoll = select.epoll()
         self._by_fd: dict[int, Connection] = {}

@@ -59,6 +59,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     `max_send_lag_ns`: a run whose sends left later than this at the 99th percentile is invalid.
     `seeds`: by purpose (see seeds.py), instead of what follows from `seed`. `server_cores`: of a server on this
     machine; a run whose generator may run on one of them is invalid. `keep_answers`: their bodies, in the rows.
+    `server_processes`: ids of those whose processor time is told with the progress.
     `keep_chunks`: when how much of each body was there, in the result: the times of an answer that is a stream.
     `turns`: of an open loop that is offered beside others (turns.py): all instants in the result are those of the load by
     itself, without the others' turns.
@@ -79,6 +80,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_send_lag_ns: Annotated[int, Meta(gt=0)] = NS_PER_MS
     seeds: dict[str, Annotated[int, Meta(ge=0)]] = {}
     server_cores: tuple[int, ...] = ()
+    server_processes: tuple[int, ...] = ()
     keep_chunks: bool = False
     turns: Turns | None = None
 

@@ -138,5 +138,6 @@ def _client(plan: _Plan, on_progress: OnProgress | None, stop: Stop | None) -> C
         keep_answers=job.keep_answers,
         keep_chunks=job.keep_chunks,
         on_progress=on_progress,
+        server_processes=job.server_processes,
         stop=stop,
     )

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from trivet.errors import SpecError, TrivetError
+from trivet.host import give_way
 from trivet.load.__main__ import BAD_JOB, NO_TARGET
 from trivet.load.connection import TargetError
 from trivet.load.interrupt import wish_to_stop
@@ -18,7 +20,7 @@ from trivet.load.job import Job
 from trivet.load.progress import OnProgress, Progress, Stop
 from trivet.load.result import Result
 
-POLL_S = 0.05  # between two looks at the wish to stop
+POLL_S = 0.1  # between two looks at the wish to stop
 READ_BYTES = 1 << 20
 
 
@@ -45,7 +47,7 @@ def offer_together_from(
     on_progress: Sequence[OnProgress] | None = None,
     stop: Stop | None = None,
 ) -> list[Result]:
-    """The same of several jobs, each in its turns."""
+    """The same of several jobs, each in its turns. `on_progress` is called by a thread of its own."""
     with wish_to_stop() as interrupt, contextlib.ExitStack() as stack:
         ends = os.pipe()
         reading = stack.enter_context(os.fdopen(ends[0], "rb", 0))
@@ -54,15 +56,22 @@ def offer_together_from(
         command += [] if core is None else ["--core", str(core)]
         command += [] if on_progress is None else ["--progress", str(writing.fileno())]
         process = _start(command, writing.fileno())
-        stack.callback(_end, process)
+        stack.callback(_close, process)
+        # What is told on the way is read by a thread that gives way: the server's core is the only one with room for it,
+        # and no request there shall wait until a line of progress is written.
+        listener = stack.enter_context(ThreadPoolExecutor(1, "listener", give_way))
+        stack.callback(
+            _kill, process
+        )  # first of all: then the listener ends, and nobody reads what is closed
         writing.close()
         _give(process, msgspec.json.encode(jobs))
-        output, errors = _listen(
+        output, errors = listener.submit(
+            _listen,
             process,
             reading.fileno(),
             on_progress,
             lambda: interrupt.is_set() or (stop is not None and stop.is_set()),
-        )
+        ).result()
         code = process.wait()
     if code:
         raise _error(code, errors.decode(errors="replace").strip().removeprefix("trivet.load: "))
@@ -135,11 +144,14 @@ def _tell(lines: bytes, on_progress: Sequence[OnProgress]) -> bytes:
     return rest
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
+def _kill(process: "subprocess.Popen[bytes]") -> None:
     """Nothing stays behind, whatever went wrong on our side."""
     if process.poll() is None:
         process.kill()
     process.wait()
+
+
+def _close(process: "subprocess.Popen[bytes]") -> None:
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
             with contextlib.suppress(BrokenPipeError):

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 import msgspec
 import numpy as np
 
+from trivet.host import cpu_ns
 from trivet.load.record import Record
 from trivet.spec.row import ABSENT
 
@@ -28,6 +29,8 @@ class Stop(Protocol):
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """Since the start: `elapsed_ns`, and requests `sent`, `done` and among these without a result, `errors`.
 
+    `server_cpu_ns`: processor time of the server's processes at this moment, since they began; None: unknown processes.
+
     Since the last one: `rate_rps`, results a second, and percentiles of their latencies (of a sample where there
     are more than 2,048), ABSENT where there was none.
     """
@@ -39,6 +42,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     p50_ns: int
     p99_ns: int
     rate_rps: float
+    server_cpu_ns: int | None = None
 
     def __str__(self) -> str:
         latencies = ", ".join(
@@ -61,9 +65,9 @@ class Monitor:
     Invariant: nothing is done for a request that ends well, which is what keeps the generator's rate.
     """
 
-    def __init__(self, on_progress: OnProgress) -> None:
+    def __init__(self, on_progress: OnProgress, server_processes: Sequence[int] = ()) -> None:
         self.num_errors = 0  # requests that ended without a result; the client counts them
-        self._on_progress = on_progress
+        self._on_progress, self._server_processes = on_progress, server_processes
         self._num_results = 0  # when it was told last
         self._first = 0  # no request before it was in flight then
         self._start_ns = self._told_ns = 0
@@ -86,6 +90,7 @@ class Monitor:
             p50_ns=_percentile_ns(latencies, 0.5),
             p99_ns=_percentile_ns(latencies, 0.99),
             rate_rps=(num_results - self._num_results) / max(1, now_ns - self._told_ns) * NS,
+            server_cpu_ns=sum(map(cpu_ns, self._server_processes)) if self._server_processes else None,
         )
         self._num_results, self._first, self._told_ns = num_results, oldest, now_ns
         self._on_progress(progress)

@@ -68,7 +68,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 def give_way() -> None:
     """From now on this process, and what it starts, gets only processor time that nobody else wants."""
     os.nice(19)
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    host.give_way()
 
 
 def precompute(

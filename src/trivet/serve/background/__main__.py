@@ -5,7 +5,6 @@ service means the supervisor.
 """
 
 import argparse
-import os
 import signal
 import socket
 import sys
@@ -13,17 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trivet.clock import MonotonicClock
+from trivet.host import give_way
 from trivet.serve.background.page import Page
 from trivet.serve.background.receiving import Sink, receive
 
 
 def say(text: str) -> None:
     print(f"trivet: {text}", file=sys.stderr, flush=True)  # noqa: T201  # the server's log is its stderr
-
-
-def give_way() -> None:
-    """Run only on cores that nobody else wants, this process and the threads that it will start."""
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def sinks_of(arguments: argparse.Namespace, page: Page) -> list[Sink]:
