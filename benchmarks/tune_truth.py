@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks._kept_rows import Block, Head, Rows, crossing, lines_of
-from benchmarks._live_services import Prepared, prepared, real_services
+from benchmarks._live_services import Prepared, live_study, prepared, real_services
 from benchmarks._records import OUT
 from trivet.catalog.records import Figure
 from trivet.host import processor
@@ -61,12 +61,19 @@ def main(args: Sequence[str] = ()) -> int:
         action="store_true",
         help="the best 10, and those given by --also, once more and interleaved",
     )
+    parser.add_argument("--also", type=Path, help="a study's record (--tune): its choice is among them")
     parser.add_argument(
-        "--also", type=Path, help="a study's record (trivet tune --json): its choice is among them"
+        "--tune", type=float, help="one tune of the same space, of so many seconds: for --also"
     )
     options = parser.parse_args(args)
     found = prepared(options.model, real_services(options.packages)[options.model], FOLDER / "services")
     path = FOLDER / f"truth-{options.model}.jsonl"
+    if options.tune:
+        study = live_study(found, MEASURED, options.tune, 1, FOLDER / f"profile-{options.model}-tune.json")
+        kept = FOLDER / f"study-{options.model}.json"
+        kept.write_bytes(msgspec.json.encode(study))
+        print(f"{kept}: {_choice_of(kept).told()}")
+        return 0
     end_s = time.monotonic() + 60 * options.minutes
     with _bench(found, options.model) as bench:
         truth = _Truth(found, bench, path, options, lambda: time.monotonic() >= end_s)
