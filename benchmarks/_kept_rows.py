@@ -158,13 +158,21 @@ def crossing(points: Sequence[tuple[float, float]], log_budget: float) -> tuple[
     cuts = [(a + b) / 2 for a, b in pairwise(rates)]
     wrong = [sum(rate > cut for rate in within) + sum(rate <= cut for rate in over) for cut in cuts]
     best = [cut for cut, num in zip(cuts, wrong, strict=True) if num == min(wrong)]
-    around = [one for one in points if math.isfinite(one[1]) and abs(one[0] - float(np.mean(best))) < _NEAR]
+    near = [one for one in points if abs(one[0] - float(np.mean(best))) < _NEAR]
+    around = [one for one in near if math.isfinite(one[1])]
     if len(around) < _FEWEST or len({rate for rate, _ in around}) < 2:
         return math.exp(float(np.mean(best))), (max(best) - min(best)) / 2 + _STEP / 2
     x, y = np.array(around).T
     slope = max(float(np.polyfit(x, y, 1)[0]), _FLATTEST)
     moved = x + (log_budget - y) / slope
-    return math.exp(float(moved.mean())), float(moved.std(ddof=1)) / math.sqrt(len(moved))
+    limit, error = float(moved.mean()), float(moved.std(ddof=1)) / math.sqrt(len(moved))
+    if len(around) < len(near):  # a line through what was answered alone knows nothing of what was not
+        low, high = (
+            max(rate for rate in rates if rate <= min(best)),
+            min(rate for rate in rates if rate >= max(best)),
+        )
+        limit, error = min(max(limit, low), high), min(error, max(high - low, _STEP) / 2)
+    return math.exp(limit), error
 
 
 class KeptBench:
@@ -249,5 +257,8 @@ def _log_latency(block: Block) -> float:
 
 _NEAR = 0.2  # of the limit, on the log scale: where latency is about a straight line of the rate
 _FEWEST = 3
+_FAR = math.log(
+    4
+)  # what is further from the budget than four times counts as that: so does what had no latency at all
 _STEP = 0.05  # rates closer than this are one
 _FLATTEST = 1.0  # d log latency / d log rate at a limit is never less

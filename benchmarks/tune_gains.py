@@ -18,7 +18,7 @@ from trivet.catalog.records import Figure
 from trivet.catalog.study import Study
 from trivet.errors import UserError
 from trivet.spec.tuning import Tuning
-from trivet.tune.recommending.reasons import ratio_of
+from trivet.tune.legs import ratio_of
 
 QUESTION = (
     "How much does tuning gain over the defaults, with the same answers and with others, on 5 real models?"

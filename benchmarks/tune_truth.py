@@ -42,7 +42,7 @@ MEASURED = Tuning(
         "queue": "default",
         "graph_optimization": "default",
         "spinning": "default",
-        "max_batch_size": (1, 2, 4, 8, 16, 32),
+        "max_batch_size": (1, 4, 8, 16),
         "deferral": ("0ms", "1ms", "3ms"),
         "execution": ("inline", "thread"),
     }
@@ -192,13 +192,21 @@ class _Truth:
         known: set[Setup] = set()
         for choice in self._space.choices():
             setup = self._bench.setup(choice)
-            if setup in known or self.head.profile.covers(setup):
+            if setup in known:
                 continue
             known.add(setup)
             if len(known) > self._most:
                 return
             if choice not in done:
-                yield choice, forecast_rps(self.head.profile, setup)
+                yield choice, self._guess_rps(choice)
+
+    def _guess_rps(self, choice: Choice) -> float:
+        """Batches that gain nothing are not profiled, but are measured: whether a tuner may leave them out is asked, too."""
+        single = Choice({**choice, "max_batch_size": 1, "deferral": "0ms"})
+        setup = self._bench.setup(choice)
+        if self.head.profile.covers(setup):
+            setup = self._bench.setup(single)
+        return forecast_rps(self.head.profile, setup)
 
     def _one(self, choice: Choice, guess: float) -> None:
         """A ladder around the guess, gone on with until the limit lies within, and the reference rate."""

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.catalog.catalog_support import FIGURES, draft, environ
+from tests.report.report_support import study
 from trivet.catalog.audit import AuditLog
 from trivet.catalog.catalog import Catalog
 from trivet.catalog.finding import Finding
@@ -112,7 +113,16 @@ def test_an_unknown_run_is_told_with_the_nearest(catalog: Catalog, finished: str
     assert "did you mean last:tiny?" in run("show", "last:tyni").output
 
 
-def test_the_shell_completes_run_ids(catalog: Catalog, finished: str, tmp_path: Path) -> None:
+def test_show_of_a_study_is_what_the_tune_printed(catalog: Catalog, finished: str) -> None:
+    begun = catalog.begin_study(study())
+    shown = run("show", begun.id)
+    assert shown.exit_code == 0
+    assert "recommended: trial 12" in shown.output
+    assert json.loads(run("show", begun.id[:8], "--json").output)["recommendation"]["trial"] == 12
+    assert f"run            {finished}" in run("show", "last").output  # of runs
+
+
+def test_the_shell_completes_ids_of_runs_and_studies(catalog: Catalog, finished: str, tmp_path: Path) -> None:
     def completed(word: str, folder: Path) -> str:
         more = {"_TRIVET_COMPLETE": "bash_complete", "COMP_WORDS": f"trivet show {word}", "COMP_CWORD": "2"}
         code = "import sys; sys.argv = ['trivet']; from trivet.cli.main import main; main()"  # as the script does
@@ -130,6 +140,8 @@ def test_the_shell_completes_run_ids(catalog: Catalog, finished: str, tmp_path: 
     folder = tmp_path / "catalog"
     assert completed(finished[:2], folder).splitlines() == [f"plain,{finished}"]
     assert completed("la", folder).splitlines() == ["plain,last", "plain,last:tiny"]
+    begun = catalog.begin_study(study())
+    assert completed(begun.id[:4], folder).splitlines() == [f"plain,{begun.id}"]
     assert completed("", tmp_path / "nothing").strip() == ""
     assert not (tmp_path / "nothing").exists()
 

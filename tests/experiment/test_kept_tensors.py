@@ -11,7 +11,10 @@ numbers = npst.arrays(
     st.sampled_from([np.float32, np.int64, np.bool_]), npst.array_shapes(max_dims=3, max_side=3)
 )
 texts = st.lists(st.binary(max_size=4), min_size=1, max_size=4).map(lambda items: np.array(items, object))
-rows = st.lists(st.dictionaries(st.sampled_from("xyz"), numbers | texts), max_size=3)
+rows = st.lists(
+    st.dictionaries(st.sampled_from(["x", "Identity:0", "onnx::Shape_4", "a:ends", "%3A"]), numbers | texts),
+    max_size=3,
+)
 
 
 @given(rows)
@@ -36,9 +39,7 @@ def test_shapes_of_texts_are_kept() -> None:
     assert row["t"].tolist() == array.tolist()
 
 
-def test_a_name_with_a_colon_and_a_broken_file_are_refused() -> None:
-    with pytest.raises(SpecError, match="colon"):
-        write_tensors([{"a:b": np.zeros(1)}])
+def test_a_broken_file_is_refused() -> None:
     with pytest.raises(SpecError, match="not a file of kept tensors"):
         read_tensors(b"PK nothing of the kind")
     with pytest.raises(SpecError, match="not a file of kept tensors"):

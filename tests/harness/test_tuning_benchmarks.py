@@ -85,6 +85,15 @@ def test_a_limit_that_was_not_passed_is_as_far_as_was_looked(
     assert crossing(points, 0.0) == (pytest.approx(expected), math.inf)
 
 
+def test_rates_at_which_too_many_got_no_answer_say_as_much_as_those_that_are_late() -> None:
+    """A slope through what was answered alone would put the limit beyond rates that were never within the budget."""
+    within = [(math.log(rate), -0.3) for rate in (80.0, 85.0, 90.0, 95.0)]
+    beyond = [(math.log(rate), math.inf) for rate in (100.0, 105.0, 110.0)]
+    rate, error = crossing([*within, *beyond], 0.0)
+    assert 92 < rate < 102
+    assert error < 0.05
+
+
 def test_regret_and_volume_of_the_best_and_of_nothing(truth: Truth, goal: Goal) -> None:
     allowed = {choice: truth.worth(choice, goal) for choice in truth.figures}
     best = max(allowed, key=lambda choice: allowed[choice])

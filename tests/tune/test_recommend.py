@@ -33,6 +33,38 @@ def test_the_largest_rate_that_meets_all_wins() -> None:
     assert "the accuracy floor keeps out trial 3 (student)" in found.reasons[3]
 
 
+@pytest.mark.parametrize(
+    ("rate", "kept"),
+    [
+        ((101, 0.01), 0),  # hardly better, but its interval reaches less far down than the default's
+        ((102.5, 0.02), 0),
+        ((104, 0.05), 1),  # more likely than not worth it
+        ((102.5, 0.001), 1),  # little, and known
+    ],
+)
+def test_other_answers_for_nothing_are_not_recommended(rate: tuple[float, float], kept: int) -> None:
+    other = trial(1, figure(*rate), 20, share(0.93), variant="int8")
+    default = trial(0, figure(100, 0.02), 20, share(0.93), stage="default")
+    found = chosen([default, other], accuracy_floor=0.9)
+    assert (found.trial, found.meets, found.runner_up) == (kept, True, 1 - kept)
+    assert ("cannot be told apart" in found.reasons[2]) == (rate[1] >= 0.01)
+
+
+@pytest.mark.parametrize(("rate", "kept"), [((99.5, 0.001), 0), ((100.9, 0.02), 0), ((102, 0.02), 1)])
+def test_a_lever_is_moved_for_something(rate: tuple[float, float], kept: int) -> None:
+    default = trial(0, figure(100, 0.03), 20, stage="default")
+    assert chosen([default, trial(1, figure(*rate), 20, threads=2)]).trial == kept
+
+
+def test_of_the_same_answers_the_best_is_taken_in_place_of_others_for_nothing() -> None:
+    trials = [
+        trial(0, 100, 20, share(0.93), stage="default"),
+        trial(1, 200, 20, share(0.93), threads=2),
+        trial(2, 201, 20, share(0.93), variant="int8"),
+    ]
+    assert chosen(trials, accuracy_floor=0.9).trial == 1
+
+
 def test_the_five_lines_say_what_gain_next_limit_and_proof() -> None:
     blocks = [
         TrialBlock(block=i, rate_rps=380 + i, values={}, invalid="late" if i == 3 else "") for i in range(4)

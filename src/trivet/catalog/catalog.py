@@ -16,7 +16,7 @@ from trivet.catalog.artifacts import Artifacts
 from trivet.catalog.audit import AuditLog
 from trivet.catalog.database import Database
 from trivet.catalog.environment import Environment
-from trivet.catalog.errors import CatalogError, NoSuchArtifactError
+from trivet.catalog.errors import CatalogError, NoSuchArtifactError, NoSuchRunError, NoSuchStudyError
 from trivet.catalog.location import ARTIFACTS_VARIABLE, locate
 from trivet.catalog.presence import presence_of
 from trivet.catalog.records import EVERYTHING, Figure, Run, RunDraft, RunFilter, RunState, RunSummary
@@ -168,6 +168,28 @@ class Catalog:
         if study is None:
             raise CatalogError(f"study {ref} was removed while it was being read")
         return study
+
+    def study_or_run(self, ref: str) -> Study | Run:
+        """Args: ref: an id, or the beginning of one that neither another study nor another run has.
+
+        Raises: CatalogError: none, or several; the message names the nearest of both kinds.
+        """
+        found: list[Study | Run] = []
+        errors = []
+        for look in (self.study, self.run):
+            try:
+                found.append(look(ref))
+            except (NoSuchStudyError, NoSuchRunError) as error:
+                errors.append(str(error))
+        if len(found) == 1:
+            return found[0]
+        for one in found:
+            if one.id == ref:
+                return one
+        if found:
+            study, run = (one.id for one in found)
+            raise CatalogError(f"{ref!r} is the beginning of study {study} and of run {run}; type more of it")
+        raise CatalogError("; ".join(errors))
 
     def studies(self, where: StudyFilter = EVERY_STUDY) -> list[StudySummary]:
         """Newest first."""

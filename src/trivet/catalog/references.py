@@ -33,12 +33,17 @@ class Ids(Protocol):
     def services(self) -> list[str]: ...
 
 
+def is_last(ref: str) -> bool:
+    """Whether it means the newest, of all or of a service."""
+    return ref == LAST or ref.startswith(f"{LAST}:")
+
+
 def resolve(ref: str, known: Ids, kind: Kind = RUN) -> str:
     """The id meant by an id, the unique beginning of one, "last", or "last:SERVICE".
 
     Raises: NoSuchRunError, NoSuchStudyError: none, or several.
     """
-    if ref == LAST or ref.startswith(f"{LAST}:"):
+    if is_last(ref):
         return _last(ref.partition(":")[2], known, kind)
     found = known.ids(prefix=ref, limit=_MAX_NAMED + 1) if ref else []
     if ref in found or len(found) == 1:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trivet.cli.runs import CATALOG_HELP, complete_run
+from trivet.cli.runs import CATALOG_HELP, complete_run_or_study
 
 if TYPE_CHECKING:
     from trivet.report.reported import Reported
@@ -15,7 +15,7 @@ STDOUT = "-"
 
 
 @click.command()
-@click.argument("ref", metavar="STUDY|RUN", shell_complete=complete_run)
+@click.argument("ref", metavar="STUDY|RUN", shell_complete=complete_run_or_study)
 @click.option("--html", type=_Path, help="Where the page goes.  [default: SERVICE-ID.html]")
 @click.option(
     "--markdown",

@@ -9,7 +9,13 @@ import click
 from trivet.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trivet.catalog.catalog import Catalog
     from trivet.catalog.records import RunSummary
+    from trivet.catalog.study import StudySummary
+
+_MOST_COMPARED, _MOST_OFFERED = 1000, 50  # ids that a completion looks through, and that it shows
 
 STATES = ("running", "complete", "partial", "invalid", "failed", "interrupted")
 KINDS = ("bench", "replay", "gate", "tune")
@@ -28,17 +34,40 @@ def complete_run(context: click.Context, parameter: click.Parameter, incomplete:
     from click.shell_completion import CompletionItem
 
     try:
-        from trivet.catalog.catalog import Catalog
         from trivet.catalog.records import RunFilter
 
-        catalog = Catalog.open(context.params.get("catalog"), create=False)
-        summaries = catalog.runs(RunFilter(limit=1000))
+        summaries = _completed_from(context).runs(RunFilter(limit=_MOST_COMPARED))
     except UserError:
         return []
-    found = [run for run in summaries if run.id.startswith(incomplete)]
-    items = [CompletionItem(run.id, help=f"{run.service} {run.state} {run.begun[:16]}") for run in found[:50]]
     words = ["last", *dict.fromkeys(f"last:{run.service}" for run in summaries)]
-    return items + [CompletionItem(word) for word in words if word.startswith(incomplete)]
+    return [
+        *_items(summaries, incomplete),
+        *(CompletionItem(word) for word in words if word.startswith(incomplete)),
+    ]
+
+
+def complete_run_or_study(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[Any]:
+    """The same, and ids of the newest studies before them."""
+    try:
+        from trivet.catalog.study import StudyFilter
+
+        summaries = _completed_from(context).studies(StudyFilter(limit=_MOST_COMPARED))
+    except UserError:
+        return []
+    return [*_items(summaries, incomplete), *complete_run(context, parameter, incomplete)]
+
+
+def _completed_from(context: click.Context) -> "Catalog":
+    from trivet.catalog.catalog import Catalog
+
+    return Catalog.open(context.params.get("catalog") or context.params.get("catalog_url"), create=False)
+
+
+def _items(summaries: "Sequence[RunSummary | StudySummary]", incomplete: str) -> list[Any]:
+    from click.shell_completion import CompletionItem
+
+    found = [one for one in summaries if one.id.startswith(incomplete)][:_MOST_OFFERED]
+    return [CompletionItem(one.id, help=f"{one.service} {one.state} {one.begun[:16]}") for one in found]
 
 
 @click.command()
@@ -103,21 +132,32 @@ def runs(
 
 
 @click.command()
-@click.argument("run", shell_complete=complete_run)
+@click.argument("run", metavar="RUN|STUDY", shell_complete=complete_run_or_study)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--catalog", help=CATALOG_HELP)
 def show(run: str, as_json: bool, catalog: str | None) -> None:
-    """Show one run: figures with their intervals, workload, seeds, environment, artifacts.
+    """Show one run: figures with their intervals, workload, seeds, environment, artifacts; or what a study found.
 
-    RUN is an id, the beginning of one, "last", or "last:SERVICE".
+    RUN|STUDY is an id, or the beginning of one; "last" and "last:SERVICE" are the newest run.
     """
     import msgspec
 
     from trivet.catalog.catalog import Catalog
-    from trivet.cli.show import as_text
+    from trivet.catalog.references import is_last
+    from trivet.catalog.study import Study
 
-    found = Catalog.open(catalog, create=False).run(run)
-    click.echo(msgspec.json.format(msgspec.json.encode(found)).decode() if as_json else as_text(found))
+    opened = Catalog.open(catalog, create=False)
+    found = opened.run(run) if is_last(run) else opened.study_or_run(run)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+    elif isinstance(found, Study):
+        from trivet.cli.tune_text import study_text
+
+        click.echo("\n".join(study_text(found, None)))
+    else:
+        from trivet.cli.show import as_text
+
+        click.echo(as_text(found))
 
 
 def table(found: "list[RunSummary]") -> str:

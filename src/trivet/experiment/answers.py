@@ -1,13 +1,14 @@
 """Whole answers kept for later: what each of some inputs was answered when it was asked alone.
 
-In the file every tensor of row i is an array `i:name`; tensors of bytes are one array of all their bytes with the ends of
-the elements and the shape beside it, so that nothing is pickled.
+In the file every tensor of row i is an array `i:name`, a colon in the name written as %3A; tensors of bytes are one array of
+all their bytes with the ends of the elements and the shape beside it, so that nothing is pickled.
 """
 
 import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +20,11 @@ _ENDS, _SHAPE = ":ends", ":shape"
 
 
 def write_tensors(rows: Sequence[Tensors]) -> bytes:
-    """Rows of tensors as npz; the same rows give the same bytes. Raises: SpecError: a name with a colon."""
+    """Rows of tensors as npz; the same rows give the same bytes."""
     arrays: dict[str, NDArray[Any]] = {}
     for i, row in enumerate(rows):
         for name, array in row.items():
-            if ":" in name:
-                raise SpecError(f"tensor {name!r}: a name with a colon cannot be kept")
-            key = f"{i}:{name}"
+            key = f"{i}:{_escaped(name)}"
             if array.dtype == np.object_:
                 elements = [bytes(element) for element in array.reshape(-1)]
                 arrays[key] = np.frombuffer(b"".join(elements), np.uint8)
@@ -57,10 +56,15 @@ def read_tensors(content: bytes) -> list[dict[str, NDArray[Any]]]:
             for key in arrays.files:
                 row, colon, name = key.partition(":")
                 if colon and not key.endswith((_ENDS, _SHAPE)):
-                    rows[int(row)][name] = _tensor(arrays, key)
+                    rows[int(row)][unquote(name)] = _tensor(arrays, key)
     except (ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
         raise SpecError(f"not a file of kept tensors: {error}") from None
     return rows
+
+
+def _escaped(name: str) -> str:
+    """Without colons, which part what a key says: TensorFlow's `Identity:0`, PyTorch's `onnx::Gather_7`."""
+    return name.replace("%", "%25").replace(":", "%3A")
 
 
 def _tensor(arrays: Any, key: str) -> NDArray[Any]:

@@ -11,11 +11,11 @@ import msgspec
 
 from trivet.catalog.catalog import Catalog
 from trivet.catalog.environment import Environment
-from trivet.catalog.errors import CatalogError, NoSuchRunError, NoSuchStudyError
+from trivet.catalog.errors import NoSuchRunError
 from trivet.catalog.host_files import HOST
 from trivet.catalog.machine import processor
 from trivet.catalog.records import Run, RunFilter, RunKind
-from trivet.catalog.references import LAST
+from trivet.catalog.references import is_last
 from trivet.catalog.study import Study, StudyFilter
 from trivet.report.html import slug
 from trivet.report.markdown import run_markdown, study_markdown
@@ -45,7 +45,7 @@ def reported(catalog: Catalog, ref: str) -> Reported:
 
     Raises: CatalogError: none, or several; the message names the nearest of both kinds.
     """
-    found = _last(catalog, ref) if ref == LAST or ref.startswith(f"{LAST}:") else _named(catalog, ref)
+    found = _last(catalog, ref) if is_last(ref) else catalog.study_or_run(ref)
     return of_study(catalog, found) if isinstance(found, Study) else of_run(catalog, found)
 
 
@@ -73,25 +73,6 @@ def of_run(catalog: Catalog, run: Run) -> Reported:
         markdown=lambda: run_markdown(view),
         write_pictures=lambda folder: write_pictures(run_plots(view).drawn(), folder),
     )
-
-
-def _named(catalog: Catalog, ref: str) -> Study | Run:
-    found: list[Study | Run] = []
-    errors = []
-    for look in (catalog.study, catalog.run):
-        try:
-            found.append(look(ref))
-        except (NoSuchStudyError, NoSuchRunError) as error:
-            errors.append(str(error))
-    if len(found) == 1:
-        return found[0]
-    for one in found:
-        if one.id == ref:
-            return one
-    if found:
-        study, run = (one.id for one in found)
-        raise CatalogError(f"{ref!r} is the beginning of study {study} and of run {run}; type more of it")
-    raise CatalogError("; ".join(errors))
 
 
 def _last(catalog: Catalog, ref: str) -> Study | Run:

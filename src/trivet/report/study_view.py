@@ -12,6 +12,7 @@ from trivet.catalog.study import Study, Trial
 from trivet.experiment.variants.judged_variants import JudgedVariant
 from trivet.report.numbers import lever_value, lever_word, milliseconds, value
 from trivet.spec.service import SMALLER_IS_BETTER
+from trivet.tune.legs import ratio_of
 
 RATE, ACCURACY, COST, MEMORY = "max_rate_rps", "accuracy", "cpu_ms_per_request", "memory_mib"
 PRICE = "cost_per_million"  # where calls to other servers are paid
@@ -156,18 +157,10 @@ class StudyView:
         return ", ".join(f"{name} {value}" for name, value in changed.items())
 
     def gain(self, name: str) -> Figure | None:
-        """A figure of the chosen trial beside the default's, as a ratio; None where one of them was not measured.
-
-        The bounds are as far apart as the two intervals allow: wider than the truth where both are independent.
-        """
+        """A figure of the chosen trial beside the default's, as a ratio; None where one of them was not measured."""
         if self.chosen is None or self.default is None or self.chosen.id == self.default.id:
             return None
-        ours, theirs = self.chosen.measured.get(name), self.default.measured.get(name)
-        if ours is None or theirs is None or theirs.estimate <= 0:
-            return None
-        low = None if ours.low is None or theirs.high is None else ours.low / theirs.high
-        high = None if ours.high is None or theirs.low is None or theirs.low <= 0 else ours.high / theirs.low
-        return Figure(estimate=ours.estimate / theirs.estimate, low=low, high=high, unit="times")
+        return ratio_of(self.chosen.measured, self.default.measured, name)
 
 
 def figures_of(trial: Trial) -> dict[str, Figure]:

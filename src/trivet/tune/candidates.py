@@ -1,14 +1,24 @@
 """The trials that may be recommended, each with what it can be held to, the best first."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal, Study, Trial
-from trivet.tune.legs import Source, comparable, figures_of
-from trivet.tune.recommending.promises import ACCURACY_DROP, ACCURACY_FLOOR, Check, checks, worth
+from trivet.tune.legs import RATE, Source, comparable, figures_of, ratio_of
+from trivet.tune.recommending.promises import (
+    ACCURACY_DROP,
+    ACCURACY_FLOOR,
+    Check,
+    checks,
+    objective_figure,
+    worth,
+)
 from trivet.tune.recommending.wording import answers_change
+
+# What a choice has to gain, by its estimate, where the intervals alone do not tell it from one that changes less.
+WORTH_OTHER_ANSWERS, WORTH_A_CHANGE = 1.03, 1.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +67,34 @@ def candidates(
 ) -> list[Candidate]:
     """Those that meet the goal first, by their worth; then the others, the closest first. Ties go to the earlier trial.
 
+    Before the best of them comes what changes less and is hardly worse: the same answers, the default.
+
     Args: figures: by trial, in place of its own: what they would be under other circumstances.
     """
     compared, source = comparable(study.trials)
     made = [_candidate(trial, study, goal, source, trust_estimates, figures) for trial in compared]
-    return sorted(made, key=_order)
+    ranked = sorted(made, key=_order)
+    default = default_of(study)
+    ranked = _first(ranked, goal, WORTH_OTHER_ANSWERS, lambda one: not one.answers_change)
+    return _first(
+        ranked, goal, WORTH_A_CHANGE, lambda one: default is not None and one.trial.id == default.id
+    )
+
+
+def _first(
+    ranked: Sequence[Candidate], goal: Goal, least: float, is_simpler: Callable[[Candidate], bool]
+) -> list[Candidate]:
+    """The best of the simpler ones before all, unless the best of all gains so much, or is known to be better."""
+    best = ranked[0] if ranked else None
+    simpler = next((one for one in ranked if one.meets and is_simpler(one)), None)
+    if best is None or simpler is None or best is simpler:
+        return list(ranked)
+    name = objective_figure(best.figures, goal)
+    ours, theirs = best.figures, simpler.figures
+    gain = ratio_of(ours, theirs, name) if name == RATE else ratio_of(theirs, ours, name)
+    if gain is None or gain.estimate >= least or (gain.low is not None and gain.low > 1):
+        return list(ranked)
+    return [simpler, *(one for one in ranked if one is not simpler)]
 
 
 def _candidate(

@@ -66,3 +66,25 @@ def comparable(trials: Sequence[Trial]) -> tuple[list[Trial], Source]:
         if found:
             return found, source
     return [], "measured"
+
+
+def ratio_of(above: Mapping[str, Figure], below: Mapping[str, Figure], name: str) -> Figure | None:
+    """How many times one figure is another, of intervals taken as independent; None where one is missing or not positive."""
+    a, b = above.get(name), below.get(name)
+    if a is None or b is None or a.estimate <= 0 or b.estimate <= 0:
+        return None
+    ratio = a.estimate / b.estimate
+    down, up = _apart(a.low, a, b.high, b), _apart(a.high, a, b.low, b)
+    return Figure(
+        estimate=ratio,
+        low=None if down is None else ratio * math.exp(-down),
+        high=None if up is None else ratio * math.exp(up),
+        unit="times",
+    )
+
+
+def _apart(bound: float | None, figure: Figure, other_bound: float | None, other: Figure) -> float | None:
+    """How far the log ratio reaches on one side: both reaches in quadrature."""
+    if bound is None or other_bound is None or bound <= 0 or other_bound <= 0:
+        return None
+    return math.hypot(math.log(bound / figure.estimate), math.log(other_bound / other.estimate))

@@ -45,6 +45,13 @@ def latency_figure(figures: Mapping[str, Figure], goal: Goal) -> str:
     return LATENCY if name not in figures and goal.slo_percentile < 99 else name
 
 
+def objective_figure(figures: Mapping[str, Figure], goal: Goal) -> str:
+    """The name of what the goal looks for, as these figures have it."""
+    if goal.objective == "rate":
+        return RATE
+    return latency_figure(figures, goal) if goal.objective == "latency" else cost_figure(goal)
+
+
 def checks(
     figures: Mapping[str, Figure],
     goal: Goal,
@@ -76,7 +83,7 @@ def worth(figures: Mapping[str, Figure], goal: Goal) -> float:
     """What the goal looks for, by the worse end of its interval: the more, the better."""
     if goal.objective == "rate":
         return promised_rate_rps(figures, goal)
-    figure = figures.get(latency_figure(figures, goal) if goal.objective == "latency" else cost_figure(goal))
+    figure = figures.get(objective_figure(figures, goal))
     return -math.inf if figure is None or figure.high is None else -figure.high
 
 

@@ -1,15 +1,19 @@
 """Five plain lines: what is recommended, what it gains, why not the next, what limits it, what it was proven on."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Study
 from trivet.tune.candidates import Candidate
-from trivet.tune.legs import ACCURACY, COST, RATE, cost_figure
+from trivet.tune.legs import ACCURACY, COST, RATE, ratio_of
 from trivet.tune.prices import PRICE
-from trivet.tune.recommending.promises import latency_figure, promise_blocks, promised_rate_rps
+from trivet.tune.recommending.promises import (
+    latency_figure,
+    objective_figure,
+    promise_blocks,
+    promised_rate_rps,
+)
 from trivet.tune.recommending.wording import bounds, slo_in_words, trial_in_words
 
 _WORDS = {RATE: "largest rate", COST: "processor time a request", PRICE: "price of a million requests"}
@@ -43,42 +47,12 @@ def uncertainty(study: Study, best: Candidate, runner_up: Candidate | None, is_m
         text += f"; {study.goal.metric or 'accuracy'} {bounds(best.figures[ACCURACY])}"
     if runner_up is None:
         return text
-    ratio = ratio_of(best.figures, runner_up.figures, objective_figure(study, best.figures))
+    ratio = ratio_of(best.figures, runner_up.figures, objective_figure(best.figures, study.goal))
     if ratio is None:
         return text
     if _holds_one(ratio):
         return f"{text}; it cannot be told from {trial_in_words(runner_up.trial, study.levers)}: {bounds(ratio, 3)} times"
     return f"{text}; told apart from the next: {bounds(ratio, 3)} times"
-
-
-def objective_figure(study: Study, figures: Mapping[str, Figure]) -> str:
-    if study.goal.objective == "rate":
-        return RATE
-    return (
-        latency_figure(figures, study.goal) if study.goal.objective == "latency" else cost_figure(study.goal)
-    )
-
-
-def ratio_of(above: Mapping[str, Figure], below: Mapping[str, Figure], name: str) -> Figure | None:
-    """How many times one figure is another, of intervals taken as independent; None where one is missing or not positive."""
-    a, b = above.get(name), below.get(name)
-    if a is None or b is None or a.estimate <= 0 or b.estimate <= 0:
-        return None
-    ratio = a.estimate / b.estimate
-    down, up = _apart(a.low, a, b.high, b), _apart(a.high, a, b.low, b)
-    return Figure(
-        estimate=ratio,
-        low=None if down is None else ratio * math.exp(-down),
-        high=None if up is None else ratio * math.exp(up),
-        unit="times",
-    )
-
-
-def _apart(bound: float | None, figure: Figure, other_bound: float | None, other: Figure) -> float | None:
-    """How far the log ratio reaches on one side: both reaches in quadrature."""
-    if bound is None or other_bound is None or bound <= 0 or other_bound <= 0:
-        return None
-    return math.hypot(math.log(bound / figure.estimate), math.log(other_bound / other.estimate))
 
 
 def _what(study: Study, best: Candidate, is_measured: bool) -> str:
@@ -99,7 +73,7 @@ def _gain(study: Study, best: Candidate, default: Candidate | None) -> str:
         return "The default has no figures to compare with: it failed, or was not measured."
     if default.trial.id == best.trial.id:
         return "It is the default configuration: nothing that was tried is known to be better."
-    name = objective_figure(study, best.figures)
+    name = objective_figure(best.figures, study.goal)
     ratio = ratio_of(best.figures, default.figures, name)
     words = _WORDS.get(name, "latency")
     gain = (
@@ -152,7 +126,7 @@ def _next(study: Study, best: Candidate, runner_up: Candidate | None, *, is_alon
     if not runner_up.meets:
         worst = max(runner_up.failed, key=lambda check: check.shortfall)
         return f"Next is {told}, further from the goal: {worst.words}."
-    name = objective_figure(study, best.figures)
+    name = objective_figure(best.figures, study.goal)
     ratio = ratio_of(runner_up.figures, best.figures, name)
     if ratio is None:
         return f"Next is {told}; their figures do not compare."
