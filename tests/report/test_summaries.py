@@ -102,7 +102,7 @@ def test_under_the_floor_is_over_a_ceiling_for_errors() -> None:
 def test_the_objective_is_what_the_sentence_is_about() -> None:
     goal = msgspec.structs.replace(STUDY.goal, objective="latency")
     assert "P99 latency: -45 % [-49, -40] beside the default." in said(StudyView(study(goal=goal), {}))
-    assert "Largest rate within the SLO: × 4.2 [3.9, 4.4] beside the default." in said(StudyView(STUDY, {}))
+    assert "Largest rate within the SLO: × 4.2 [4, 4.3] beside the default." in said(StudyView(STUDY, {}))
 
 
 def test_a_gain_that_cannot_be_told_is_no_promise() -> None:
