@@ -1,5 +1,6 @@
 """What a live run and its forecast leave behind, and the page that is made of all of them."""
 
+import math
 import platform
 from collections.abc import Sequence
 
@@ -11,10 +12,12 @@ from scipy.stats import quantile_test
 from benchmarks._tables import Goal, goal_table, markdown_table
 from benchmarks._truth_cells import Cell, formula_p99_ms
 from trivet import host
-from trivet.experiment.simulating.checking import Check
+from trivet.experiment.simulating.checking import REPLICATIONS, Check
+from trivet.experiment.simulating.simulator_errors import Errors
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.spec.row import RowColumns
+from trivet.stats import student_t
 from trivet.stats.interval import Interval
 from trivet.stats.proportion import proportion_interval
 
@@ -163,6 +166,7 @@ def goals(valid: Sequence[TruthRecord], rates: Sequence[RateRecord] = ()) -> lis
             _median([half_width(record.check) for record in valid]),
             at_most=0.12,
         ),
+        *_with_earlier_errors(valid),
         Goal("error of SLO attainment, median, in points", _median(100 * attained), at_most=1.0),
         Goal("error of the largest rate within the SLO, worst", _worst(off), at_most=0.05, reason=_NO_RATE),
         Goal(
@@ -184,6 +188,47 @@ def goals(valid: Sequence[TruthRecord], rates: Sequence[RateRecord] = ()) -> lis
             reason="cannot tell: one repeat",
         ),
     ]
+
+
+def _with_earlier_errors(valid: Sequence[TruthRecord]) -> list[Goal]:
+    """As `trivet simulate` tells it who has checked before: what earlier repeats of the same model were off by, on top."""
+    widened = [
+        _widened(record.check, error)
+        for record in valid
+        if (error := _error_before(record, valid)) is not None
+    ]
+    inside = sum(low <= live <= high for live, low, high in widened)
+    reason = "cannot tell: one repeat"
+    return [
+        Goal(
+            "the same, with what earlier repeats of the model were off by on top",
+            proportion_interval(inside, len(widened)) if widened else None,
+            at_least=0.90,
+            reason=reason,
+        ),
+        Goal(
+            "half-width of that one, median",
+            _median([(high - low) / 2 / math.sqrt(low * high) for _, low, high in widened]),
+            at_most=0.12,
+            reason=reason,
+        ),
+    ]
+
+
+def _error_before(record: TruthRecord, valid: Sequence[TruthRecord]) -> float | None:
+    """None: the first repeat has none before it."""
+    checks = [
+        one.check for one in valid if one.repeat < record.repeat and one.cell.model == record.cell.model
+    ]
+    return Errors(machine="", checks=checks).relative() if checks else None
+
+
+def _widened(check: Check, error: float) -> tuple[float, float, float]:
+    """Live p99, and both ends of the interval that the forecast would have had with that error on top."""
+    estimate, low, high = check.predicted[P99]
+    t = student_t.quantile(0.975, REPLICATIONS - 1)
+    reach = t * math.hypot(math.log(high / low) / 2 / t, error)
+    return check.live[P99], estimate * math.exp(-reach), estimate * math.exp(reach)
 
 
 def by_model(valid: Sequence[TruthRecord]) -> str:

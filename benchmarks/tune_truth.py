@@ -137,10 +137,11 @@ class _Truth:
         self._calibrate()
 
     def again(self, also: Choice | None) -> None:
-        """The best as measured so far, and the tuner's choice, in turn, around where each one's limit was found."""
+        """The best that are accurate enough, and the tuner's choice, in turn, around where each one's limit was found."""
         rows = self.rows()
-        rates = {choice: rows.rate(choice, "limit")[0] for choice in rows.truth("limit").figures}
-        best = sorted(rates, key=lambda choice: -rates[choice])[:BEST]
+        truth = rows.truth("limit")
+        rates = {choice: found[0] for choice, found in truth.figures.items()}
+        best = sorted(rates, key=lambda choice: -truth.worth(choice, rows.goal))[:BEST]
         sides = list(dict.fromkeys([*best, *([also] if also is not None else [])]))
         self._calibrate()
         for round_ in range(ROUNDS):

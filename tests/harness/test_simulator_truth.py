@@ -101,6 +101,21 @@ def test_repeats_of_a_cell_show_how_well_the_machine_repeats_itself() -> None:
     assert "cannot tell: one repeat" in page([a_record(10, 10)])
 
 
+def test_what_earlier_repeats_were_off_by_widens_the_intervals_of_later_ones() -> None:
+    inside = "the same, with what earlier repeats of the model were off by on top"
+    records = [a_record(10, 8), a_record(10, 8, 1), a_record(10, 12, 2)]
+    found = {goal.what: goal.figure for goal in goals(records)}
+    plain, widened = found["live p99 inside the 95 % interval"], found[inside]
+    width = found["half-width of that one, median"]
+    assert plain is not None
+    assert widened is not None
+    assert width is not None
+    assert (plain.estimate, widened.estimate) == (0, 1)  # of two: the first repeat has none before it
+    assert 0.4 < width.estimate < 0.6  # 2.09 times 22 %
+    alone = {goal.what: goal.verdict() for goal in goals(records[:1])}
+    assert alone[inside] == "cannot tell: one repeat"
+
+
 def test_a_level_that_nobody_knows_is_no_level_of_one() -> None:
     record = a_record(10, 10)
     record = msgspec.structs.replace(

@@ -24,6 +24,7 @@ Ints = NDArray[np.int64]
 NS_PER_MS, NS_PER_S = 1e6, 1e9
 _PERCENTILES = {"latency_p50_ms": 0.5, "latency_p95_ms": 0.95, "latency_p99_ms": 0.99}
 _SHARES = ("slo_attainment", "hit_share")
+REPLICATIONS = 20  # of a forecast that is checked, unless more are asked for
 _LEAST_REQUESTS = 200  # a p99 of fewer is one request's latency
 
 
@@ -95,7 +96,7 @@ def check(
     profile: ServiceProfile,
     setup: Setup,
     *,
-    replications: int = 20,
+    replications: int = REPLICATIONS,
     seed: int = 0,
     error: float = 0.0,
 ) -> Check:
