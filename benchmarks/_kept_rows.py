@@ -167,10 +167,8 @@ def crossing(points: Sequence[tuple[float, float]], log_budget: float) -> tuple[
     moved = x + (log_budget - y) / slope
     limit, error = float(moved.mean()), float(moved.std(ddof=1)) / math.sqrt(len(moved))
     if len(around) < len(near):  # a line through what was answered alone knows nothing of what was not
-        low, high = (
-            max(rate for rate in rates if rate <= min(best)),
-            min(rate for rate in rates if rate >= max(best)),
-        )
+        low = max(rate for rate in rates if rate <= min(best))
+        high = min(rate for rate in rates if rate >= max(best))
         limit, error = min(max(limit, low), high), min(error, max(high - low, _STEP) / 2)
     return math.exp(limit), error
 
@@ -257,8 +255,5 @@ def _log_latency(block: Block) -> float:
 
 _NEAR = 0.2  # of the limit, on the log scale: where latency is about a straight line of the rate
 _FEWEST = 3
-_FAR = math.log(
-    4
-)  # what is further from the budget than four times counts as that: so does what had no latency at all
 _STEP = 0.05  # rates closer than this are one
 _FLATTEST = 1.0  # d log latency / d log rate at a limit is never less

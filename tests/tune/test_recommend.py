@@ -56,6 +56,13 @@ def test_a_lever_is_moved_for_something(rate: tuple[float, float], kept: int) ->
     assert chosen([default, trial(1, figure(*rate), 20, threads=2)]).trial == kept
 
 
+@pytest.mark.parametrize(("latency", "kept"), [((19.9, 0.001), 0), ((15, 0.02), 1)])
+def test_where_less_is_better_a_lever_is_moved_for_less(latency: tuple[float, float], kept: int) -> None:
+    default = trial(0, 100, figure(20, 0.03), stage="default")
+    found = chosen([default, trial(1, 100, figure(*latency), threads=2)], objective="latency")
+    assert found.trial == kept
+
+
 def test_of_the_same_answers_the_best_is_taken_in_place_of_others_for_nothing() -> None:
     trials = [
         trial(0, 100, 20, share(0.93), stage="default"),
