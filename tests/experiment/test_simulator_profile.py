@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from trivet.cli.main import cli
 from trivet.experiment.placement import place
 from trivet.experiment.simulating.checking import Check
-from trivet.experiment.simulating.hiccup_probe import watch
+from trivet.experiment.simulating.hiccup_probe import Seen, watch
 from trivet.experiment.simulating.live_points import NUM_USERS, absolute
 from trivet.experiment.simulating.profiling import _many, distinct, profile_service
 from trivet.experiment.simulating.simulated import one_alone, setup_of, stage_key
@@ -110,6 +110,12 @@ def test_a_configuration_with_absolute_names_is_the_same_configuration(service: 
 def test_the_probe_sees_what_lasts_longer_than_its_limit() -> None:
     instants = iter([0, 10, 60_020, 60_030, 200_000, 200_001])
     assert watch(200_000, lambda: next(instants)).hiccups == [(10, 60_010), (60_030, 139_970)]
+
+
+def test_what_was_seen_at_several_times_is_one_record() -> None:
+    first = Seen(hiccups=[(10, 5)], observed_ns=100)
+    both = first.and_then(Seen(hiccups=[(0, 7), (30, 1)], observed_ns=50))
+    assert both == Seen(hiccups=[(10, 5), (100, 7), (130, 1)], observed_ns=150)
 
 
 def a_check(live: float, predicted: float, service: str = "tiny") -> Check:

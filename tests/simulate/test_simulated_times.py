@@ -1,5 +1,6 @@
 """Drawing recorded times again: means between what was measured, blocks that stay together, hiccups from one place only."""
 
+import itertools
 import math
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivet.simulate.hiccups import NEVER, Hiccups
+from trivet.simulate.hiccups import NEVER, Hiccups, drawn_again
 from trivet.simulate.host import Host
 from trivet.simulate.profile import COOLING_NS, HostCosts, ModelTimes
 from trivet.simulate.times import StageTimes, blocks, mean_ns, seeds, sizes_up_to
@@ -110,6 +111,28 @@ def test_hiccups_hold_up_work_and_are_slept_through() -> None:
     start, length = starts[1]
     assert again.skip_to(start + 1) == start + length
     assert again.skip_to(start + length) == start + length
+
+
+def test_a_record_of_hiccups_drawn_again_has_as_many_on_average_and_varies_by_chance() -> None:
+    second = 1_000_000_000
+    rare = [(at, 3_000_000) for at in range(second // 3, 6 * second, second)]  # six in six seconds
+    draws = [drawn_again(rare, 6 * second, np.random.default_rng(seed)) for seed in range(400)]
+    nums = [len(drawn) for drawn in draws]
+    assert 5.7 < np.mean(nums) < 6.3
+    assert 1.4 < np.std(nums) < 2.0  # twelve pieces, six of which have one: the root of 3
+    for drawn in draws:
+        starts, ends = (np.array([at + of * length for at, length in drawn]) for of in (0, 1))
+        assert (starts[1:] >= ends[:-1]).all()
+        assert not drawn or ends[-1] <= 6 * second
+
+
+def test_a_hiccup_that_its_piece_cuts_off_ends_before_the_next_begins() -> None:
+    half = 500_000_000
+    record = [(0, 20), (half - 10, 30), (half + 40, 20)]
+    for seed in range(20):
+        drawn = drawn_again(record, 2 * half, np.random.default_rng(seed))
+        assert all(now[0] >= last[0] + last[1] for last, now in itertools.pairwise(drawn))
+    assert drawn_again([], 0, rng()) == []
 
 
 def test_without_hiccups_nothing_is_held_up() -> None:

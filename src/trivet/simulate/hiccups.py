@@ -1,4 +1,8 @@
-"""Intervals in which a core does nothing for us: recorded on an idle core, replayed from a random place on."""
+"""Intervals in which a core does nothing for us: recorded on an idle core, replayed from a random place on.
+
+A stall of milliseconds comes once in a second or less, and decides the tail of a quick model: how many of them a profile saw
+is itself chance, which a forecast's interval has to hold.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,27 @@ from typing import Final
 import numpy as np
 
 NEVER: Final = 1 << 62
+_PIECE_NS: Final = 500_000_000  # of a record, drawn as one: what holds up a core comes in flurries
+
+
+def drawn_again(
+    intervals: Sequence[tuple[int, int]], observed_ns: int, rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Another record of that length, of pieces of this one with replacement (a bootstrap of blocks: Kuensch 1989)."""
+    num = max(1, round(observed_ns / _PIECE_NS))
+    length_ns = max(1, observed_ns // num)
+    pieces: list[list[tuple[int, int]]] = [[] for _ in range(num)]
+    for start_ns, hiccup_ns in intervals:
+        place = min(num - 1, start_ns // length_ns)
+        pieces[place].append((start_ns - place * length_ns, hiccup_ns))
+    drawn, free_ns = [], 0
+    for at, place in enumerate(rng.integers(num, size=num).tolist()):
+        for within_ns, hiccup_ns in pieces[place]:
+            # One that was cut off at the end of its piece goes on into the next.
+            start_ns = max(free_ns, at * length_ns + within_ns)
+            drawn.append((start_ns, hiccup_ns))
+            free_ns = start_ns + hiccup_ns
+    return drawn
 
 
 class Hiccups:

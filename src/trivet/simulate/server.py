@@ -17,7 +17,7 @@ from trivet.simulate.asked import EVENLY, Asked, items_of
 from trivet.simulate.auditing import SimulatedAudits
 from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.fronts import Costs, SimulatedFronts
-from trivet.simulate.hiccups import Hiccups
+from trivet.simulate.hiccups import Hiccups, drawn_again
 from trivet.simulate.host import Host
 from trivet.simulate.lateness import Lateness
 from trivet.simulate.pace import Pace
@@ -113,6 +113,9 @@ def simulated(
     exits_of = None if inputs is None else exits[inputs]
     host = Host(profile.host, rng, resample=resample)
     paces = _paces(profile.host, rng) if resample else profile.host.paces
+    held_up = profile.host.hiccups
+    if resample:
+        held_up = drawn_again(held_up, profile.host.observed_ns, rng)
     there_ns = host.travel_ns // 2
     lateness = None
     if slo is not None:
@@ -129,7 +132,7 @@ def simulated(
             stages,
             host,
             Pace(paces, profile.host.pace_ns, rng.spawn(1)[0]),
-            Hiccups(profile.host.hiccups, profile.host.observed_ns, rng),
+            Hiccups(held_up, profile.host.observed_ns, rng),
             setup.cores / setup.workers,
             setup.deadline_ns,
             None if exits_of is None else exits_of[mine],

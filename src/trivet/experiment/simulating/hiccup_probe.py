@@ -18,6 +18,11 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     hiccups: list[tuple[int, int]]
     observed_ns: int
 
+    def and_then(self, later: "Seen") -> "Seen":
+        """One record of both, as if the later one had followed at once."""
+        moved = [(self.observed_ns + start, length) for start, length in later.hiccups]
+        return Seen(hiccups=[*self.hiccups, *moved], observed_ns=self.observed_ns + later.observed_ns)
+
 
 def watch(duration_ns: int, now_ns: Callable[[], int] = time.monotonic_ns) -> Seen:
     """Intervals of LEAST_NS or more between two readings of the clock."""

@@ -293,7 +293,7 @@ class _Profiling:
         rounds = []
         with served(patient(configuration), self._placement, asked()) as made:
             before = used(made)
-            seen = self._hiccups()
+            seen = self._hiccups(2 * self._point_ns)
             idle = before.shares(used(made))
             self._told("hiccups of the server's core")
             passes.append(self._engines(configuration, self._engine_ns // num))
@@ -301,6 +301,7 @@ class _Profiling:
                 points = self._round(made, one_ns, num, self._seed + number, idle)
                 passes.append(self._engines(configuration, self._engine_ns // num))
                 rounds.append(LivePoints(*points, alone=joined(configuration, passes[-2:])[0]))
+                seen = seen.and_then(self._hiccups(2 * self._point_ns // num))
             self._told("the server in turn with its engines")
         ones, fulls = (
             live_stretches([getattr(points, kind) for points in rounds]) for kind in ("one", "full")
@@ -369,9 +370,9 @@ class _Profiling:
         if self._path is not None:
             write_profile(profile, self._path)
 
-    def _hiccups(self) -> Seen:
+    def _hiccups(self, duration_ns: int) -> Seen:
         """Raises: ProfilingError: the probe failed."""
-        command = [sys.executable, "-m", "trivet.experiment.simulating.hiccup_probe", str(2 * self._point_ns)]
+        command = [sys.executable, "-m", "trivet.experiment.simulating.hiccup_probe", str(duration_ns)]
         cores = () if self._placement.invalid else self._placement.server
         with self._generator_busy(), affinity(cores):
             process = subprocess.run(command, capture_output=True, check=False)
