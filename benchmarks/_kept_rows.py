@@ -23,7 +23,7 @@ from trivet.experiment.simulating.simulated import setup_of
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.tune.bench import Bench, BlockResult
-from trivet.tune.choice import Choice
+from trivet.tune.choice import Choice, Value
 from trivet.tune.space import Space
 
 _S = 1_000_000_000
@@ -171,6 +171,33 @@ def crossing(points: Sequence[tuple[float, float]], log_budget: float) -> tuple[
         high = min(rate for rate in rates if rate >= max(best))
         limit, error = min(max(limit, low), high), min(error, max(high - low, _STEP) / 2)
     return math.exp(limit), error
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Of `num` configurations: the mean of their largest rates, and its relative standard error (nan of one)."""
+
+    mean_rps: float
+    error: float
+    num: int
+
+
+def pooled_rates(rates: Mapping[Choice, float]) -> dict[tuple[Value, Value], Pooled]:
+    """By variant and batch limit, over all other levers; those without a rate are left out."""
+    groups: dict[tuple[Value, Value], list[float]] = {}
+    for choice, rate in rates.items():
+        if rate > 0:
+            groups.setdefault((choice["variant"], choice["max_batch_size"]), []).append(rate)
+    return {
+        key: Pooled(
+            float(np.mean(found)),
+            float(np.std(found, ddof=1) / math.sqrt(len(found)) / np.mean(found))
+            if len(found) > 1
+            else math.nan,
+            len(found),
+        )
+        for key, found in sorted(groups.items(), key=lambda item: (str(item[0][0]), item[1]))
+    }
 
 
 class KeptBench:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks._kept_rows import Block, Head, Rows, crossing, lines_of
+from benchmarks._kept_rows import Block, Head, Rows, crossing, lines_of, pooled_rates
 from benchmarks._live_services import Prepared, live_study, prepared, real_services
 from benchmarks._records import OUT
 from trivet.catalog.records import Figure
@@ -166,6 +166,12 @@ class _Truth:
         for choice in sorted(choices, key=lambda one: -rates[one][0])[:BEST]:
             rate, error = rates[choice]
             lines.append(f"{rate:9,.1f}/s ± {1.96 * error:6.1%}  {choice.told()}")
+        lines.append("means over the other levers, which sharpen what one ladder leaves open:")
+        for (variant, rows_at_most), pooled in pooled_rates({one: rates[one][0] for one in choices}).items():
+            lines.append(
+                f"{pooled.mean_rps:9,.1f}/s ± {1.96 * pooled.error:6.1%}  variant={variant} "
+                f"max_batch_size={rows_at_most} ({pooled.num} configurations)"
+            )
         return "\n".join(lines)
 
     def _begin(self, name: str, profile: ServiceProfile) -> None:

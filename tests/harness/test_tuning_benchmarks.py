@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import _tuning_page
-from benchmarks._kept_rows import Block, Head, KeptBench, Rows, crossing, lines_of
+from benchmarks._kept_rows import Block, Head, KeptBench, Rows, crossing, lines_of, pooled_rates
 from benchmarks._other_searches import SEARCHES, Found, Truth
 from benchmarks._simulated_bench import SMALL, SimulatedBench
 from benchmarks._simulated_services import hidden
@@ -222,3 +222,15 @@ def test_true_rates_follow_the_variants_speed(bench: SimulatedBench) -> None:
     rates = [bench.true_rate_rps(choice, num_requests=300, seed=1, replications=1) for choice in (slow, fast)]
     assert rates[1] > rates[0]
     assert np.isfinite(rates).all()
+
+
+def test_rates_are_pooled_over_the_levers_that_are_not_named() -> None:
+    def choice(limit: int, execution: str) -> Choice:
+        return Choice({"variant": "original", "max_batch_size": limit, "execution": execution})
+
+    rates = {choice(1, "inline"): 100.0, choice(1, "thread"): 110.0, choice(8, "inline"): 90.0}
+    found = pooled_rates(rates | {choice(8, "thread"): 0.0})  # no rate held: of no use
+    assert found["original", 1].mean_rps == pytest.approx(105)
+    assert found["original", 1].error == pytest.approx(5 / 105)
+    assert found["original", 8].num == 1
+    assert math.isnan(found["original", 8].error)
