@@ -23,7 +23,7 @@ from trivet.experiment.simulating.simulated import setup_of
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.tune.bench import Bench, BlockResult
-from trivet.tune.choice import Choice, Value
+from trivet.tune.choice import Choice
 from trivet.tune.space import Space
 
 _S = 1_000_000_000
@@ -182,22 +182,19 @@ class Pooled:
     num: int
 
 
-def pooled_rates(rates: Mapping[Choice, float]) -> dict[tuple[Value, Value], Pooled]:
+def pooled_rates(rates: Mapping[Choice, float]) -> dict[tuple[str, int], Pooled]:
     """By variant and batch limit, over all other levers; those without a rate are left out."""
-    groups: dict[tuple[Value, Value], list[float]] = {}
+    groups: dict[tuple[str, int], list[float]] = {}
     for choice, rate in rates.items():
         if rate > 0:
-            groups.setdefault((choice["variant"], choice["max_batch_size"]), []).append(rate)
-    return {
-        key: Pooled(
-            float(np.mean(found)),
-            float(np.std(found, ddof=1) / math.sqrt(len(found)) / np.mean(found))
-            if len(found) > 1
-            else math.nan,
-            len(found),
-        )
-        for key, found in sorted(groups.items(), key=lambda item: (str(item[0][0]), item[1]))
-    }
+            groups.setdefault((str(choice["variant"]), int(choice["max_batch_size"])), []).append(rate)
+    return {key: _pooled(groups[key]) for key in sorted(groups)}
+
+
+def _pooled(rates: Sequence[float]) -> Pooled:
+    mean = float(np.mean(rates))
+    spread = float(np.std(rates, ddof=1)) if len(rates) > 1 else math.nan
+    return Pooled(mean, spread / math.sqrt(len(rates)) / mean, len(rates))
 
 
 class KeptBench:

@@ -19,7 +19,10 @@ _PIECE_NS: Final = 500_000_000  # of a record, drawn as one: what holds up a cor
 def drawn_again(
     intervals: Sequence[tuple[int, int]], observed_ns: int, rng: np.random.Generator
 ) -> list[tuple[int, int]]:
-    """Another record of that length, of pieces of this one with replacement (a bootstrap of blocks: Kuensch 1989)."""
+    """Another record of that length, of pieces of this one with replacement.
+
+    A bootstrap of blocks that do not overlap (Carlstein 1986).
+    """
     num = max(1, round(observed_ns / _PIECE_NS))
     length_ns = max(1, observed_ns // num)
     pieces: list[list[tuple[int, int]]] = [[] for _ in range(num)]
