@@ -20,6 +20,7 @@ PROFILE = constant({1: 1_000_000, 8: 4_500_000}, HostCosts())
 
 
 EVERY_NS = 10_000_000
+PHASES_READ = ("queue_ns", "compute_ns", "encode_ns", "batch_size")
 Ints = NDArray[np.int64]
 
 
@@ -80,6 +81,21 @@ def test_what_was_put_in_comes_out(execution: str) -> None:
     assert found.idle_factor == pytest.approx(1.1 + 0.2 / cold(1_300_000, inline=inline))
     assert found.busy_factors == pytest.approx({1: 1.1, 8: 1.0})
     assert found.hand_over_ns == ([] if inline else [40_000 - BATCH] * 64)
+
+
+def test_the_longest_ways_are_hiccups_as_often_as_cores_were_held_up() -> None:
+    setup = lone(execution="inline", max_batch_size=8)
+    points = measured(1_300_000, 1_100_000, 4_500_000, inline=True)
+    rows, late = points.one.rows, 3_000_000
+    done = rows["done_ns"].copy()
+    done[5] += late
+    held = rows_of(rows["sent_ns"], done - rows["sent_ns"], **{name: rows[name] for name in PHASES_READ})
+    points = replace(points, one=replace(points.one, rows=held))
+    num = len(costs_of(PROFILE, setup, [points]).short_wake_ns)
+    assert max(costs_of(PROFILE, setup, [points]).short_wake_ns) == pytest.approx(WAY + late, abs=2)
+    found = costs_of(PROFILE, setup, [points], 1 / num)
+    assert len(found.short_wake_ns) == num - 1
+    assert max(found.short_wake_ns) == pytest.approx(WAY, abs=2)
 
 
 def test_what_steps_take_is_no_cost_of_the_host() -> None:

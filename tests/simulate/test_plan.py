@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -13,6 +14,7 @@ from trivet.load.scaling import scaled
 from trivet.simulate.deciding import deciding_windows
 from trivet.simulate.plan import plan
 from trivet.simulate.plan_records import Plan, Window
+from trivet.simulate.profile import HostCosts, ServiceProfile
 from trivet.simulate.replicas import Replica
 from trivet.simulate.server import simulated
 from trivet.simulate.setup import Setup
@@ -24,8 +26,13 @@ FLAT = Curve(at_ns=(0, 600 * NS), rates_rps=(150.0, 150.0))
 
 @pytest.fixture(scope="module")
 def flat_plan() -> Plan:
+    return flat(known_profile())
+
+
+def flat(profile: ServiceProfile) -> Plan:
     return planned(
         FLAT,
+        profile=profile,
         scales=(1, 2),
         how=("users",),
         cost=Cost(core_hour=0.04),
@@ -35,11 +42,15 @@ def flat_plan() -> Plan:
 
 
 def planned(
-    trace: Curve | np.ndarray, setup: Setup | None = None, num_requests: int = 400, **options: Any
+    trace: Curve | np.ndarray,
+    setup: Setup | None = None,
+    num_requests: int = 400,
+    profile: ServiceProfile | None = None,
+    **options: Any,
 ) -> Plan:
     """Hundreds of requests where a plan has thousands."""
     given = {"scales": (1,), "how": ("amplitude",), **options}
-    return plan(known_profile(), setup or known_setup(), trace, num_requests=num_requests, **given)
+    return plan(profile or known_profile(), setup or known_setup(), trace, num_requests=num_requests, **given)
 
 
 def exact_rate() -> float:
@@ -74,6 +85,11 @@ def test_as_many_replicas_as_the_rate_with_headroom_needs(flat_plan: Plan) -> No
     assert first.latency_ms < 50
     assert first.replicas_low <= first.replicas <= first.replicas_high
     assert flat_plan.answer.startswith(f"{first.replicas} replicas of 1 core")
+
+
+def test_what_holds_up_the_core_that_profiled_is_no_matter_of_a_plan(flat_plan: Plan) -> None:
+    host = HostCosts(generator_hiccups=[(0, 90 * MS)], observed_ns=100 * MS)
+    assert flat(msgspec.structs.replace(known_profile(), host=host)) == flat_plan
 
 
 def test_twice_the_load_takes_twice_the_replicas(flat_plan: Plan) -> None:

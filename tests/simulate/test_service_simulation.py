@@ -3,6 +3,7 @@
 from itertools import accumulate
 from unittest.mock import patch
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,6 +21,7 @@ from trivet.simulate.worker import Worker
 from trivet.simulate.workload import Machine, Shape, workload
 
 SHAPE = Shape(20_000, 5_000)
+MS = 1_000_000
 TIMES = {rows: SHAPE.ns(rows) for rows in (1, 2, 4, 8)}
 
 
@@ -109,6 +111,21 @@ def test_a_hiccup_holds_up_whatever_runs() -> None:
     # Half of the time the core does nothing: each half of the loop's work waits for a hiccup, the first perhaps for a
     # part of one. What held up the engine is in its times.
     assert 1_510 <= found <= 2_010
+
+
+def test_who_asks_sends_and_reads_late_what_is_due_while_its_core_is_held_up() -> None:
+    host = msgspec.structs.replace(NO_COSTS, generator_hiccups=[(0, 40 * MS)], observed_ns=100 * MS)
+    arrivals = np.arange(500) * 1_001 * MS
+    found = run(constant({1: 10 * MS}, host), lone(), arrivals, seed=3)
+    latency, period = found.latency_ns(), 100 * MS
+    # Sent or answered within: done as the core goes on, or one service time after that; all others take just that.
+    late = latency > 10 * MS
+    assert (latency[~late] == 10 * MS).all()
+    assert late.mean() == pytest.approx(0.5, abs=0.02)  # each place of a period is met as often as another
+    ends = np.unique(found.done_ns[late] % period)
+    assert len(ends) == 2
+    assert ends[1] - ends[0] in (10 * MS, period - 10 * MS)
+    assert run(constant({1: 10 * MS}), lone(), arrivals).latency_ns().tolist() == [10 * MS] * 500
 
 
 def test_a_pipeline_passes_its_stages_and_exits_answer_early() -> None:

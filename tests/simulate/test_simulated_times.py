@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trivet.simulate.hiccups import NEVER, Hiccups, drawn_again
+from trivet.simulate.hiccups import NEVER, HeldUp, Hiccups, drawn_again
 from trivet.simulate.host import Host
 from trivet.simulate.profile import COOLING_NS, HostCosts, ModelTimes
 from trivet.simulate.times import StageTimes, blocks, mean_ns, seeds, sizes_up_to
@@ -135,7 +135,35 @@ def test_a_hiccup_that_its_piece_cuts_off_ends_before_the_next_begins() -> None:
     assert drawn_again([], 0, rng()) == []
 
 
+@given(
+    gaps=st.lists(st.tuples(st.integers(1, 300), st.integers(1, 90)), min_size=1, max_size=6),
+    rest=st.integers(0, 500),
+    instants=st.lists(st.integers(100, 5_000), min_size=1, max_size=20),
+    seed=st.integers(0, 50),
+)
+def test_who_is_held_up_goes_on_when_the_core_does(
+    gaps: list[tuple[int, int]], rest: int, instants: list[int], seed: int
+) -> None:
+    record, at = [], 0
+    for gap, length in gaps:
+        record.append((at + gap, length))
+        at += gap + length
+    user = HeldUp(record, at + rest, np.random.default_rng(seed))
+    core = Hiccups(record, at + rest, np.random.default_rng(seed))
+    expected = []
+    for instant in sorted(instants):
+        # A core that was still held up at the instant before is free at the same one as then.
+        expected.append(
+            max(core.skip_to(instant), expected[-1] if expected and expected[-1] > instant else 0)
+        )
+    assert user.until(np.array(sorted(instants), np.int64)).tolist() == expected
+    later = user.in_turn(np.array(sorted(instants), np.int64)) - expected
+    assert ((later >= 0) & (later < len(instants))).all()
+    assert (np.diff(later + expected) > 0).all()
+
+
 def test_without_hiccups_nothing_is_held_up() -> None:
+    assert HeldUp([], 0, rng()).until(np.array([3, 1])).tolist() == [3, 1]
     assert Hiccups([], 0, rng()).start_ns == NEVER
     assert Hiccups([], 0, rng()).hold(10) == 10
     assert Hiccups([], 0, rng()).skip_to(10) == 10

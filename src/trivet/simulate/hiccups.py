@@ -1,5 +1,8 @@
 """Intervals in which a core does nothing for us: recorded on an idle core, replayed from a random place on.
 
+The server's core has some, and so has the one that requests come from: it sends late what was due within, and reads late
+what was answered within.
+
 A stall of milliseconds comes once in a second or less, and decides the tail of a quick model: how many of them a profile saw
 is itself chance, which a forecast's interval has to hold.
 """
@@ -11,8 +14,10 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 NEVER: Final = 1 << 62
+Ints = NDArray[np.int64]
 _PIECE_NS: Final = 500_000_000  # of a record, drawn as one: what holds up a core comes in flurries
 
 
@@ -37,6 +42,39 @@ def drawn_again(
             drawn.append((start_ns, hiccup_ns))
             free_ns = start_ns + hiccup_ns
     return drawn
+
+
+class HeldUp:
+    """What a core does in no time is done when no interval holds that core up: at once, or at the end of it.
+
+    Args: intervals: as in `Hiccups`, replayed from a random place on, over and over.
+    """
+
+    __slots__ = ("_ends", "_origin_ns", "_period_ns", "_starts")
+
+    def __init__(
+        self, intervals: Sequence[tuple[int, int]], observed_ns: int, rng: np.random.Generator
+    ) -> None:
+        found = np.array(intervals, np.int64).reshape(-1, 2)
+        self._starts, self._ends = found[:, 0], found.sum(axis=1)
+        self._period_ns = max(observed_ns, 1 + int(self._ends[-1]) if len(found) else 1)
+        self._origin_ns = int(rng.integers(self._period_ns)) if len(found) else 0
+
+    def until(self, instants_ns: Ints) -> Ints:
+        """When each is done. Args: instants_ns: shape (n,), in any order."""
+        if not len(self._starts):
+            return instants_ns
+        within_ns = (instants_ns + self._origin_ns) % self._period_ns
+        last = np.searchsorted(self._starts, within_ns, side="right") - 1
+        held_ns = np.where(last >= 0, self._ends[last] - within_ns, 0)
+        return np.asarray(instants_ns + np.maximum(held_ns, 0))
+
+    def in_turn(self, instants_ns: Ints) -> Ints:
+        """The same of ascending instants; what is due at once is done one after the other, however little later."""
+        if not len(self._starts):
+            return instants_ns
+        order = np.arange(len(instants_ns))
+        return np.asarray(np.maximum.accumulate(self.until(instants_ns) - order) + order)
 
 
 class Hiccups:

@@ -59,6 +59,9 @@ def plan(
     num_requests: simulated for each answer.
     Raises: UserError: no SLO latency, something that was not profiled, no requests, or no number of replicas is enough.
     """
+    # Whoever asks does so from machines of their own, not from the one that the profile was measured with.
+    costs = msgspec.structs.replace(profile.host, generator_hiccups=[])
+    profile = msgspec.structs.replace(profile, host=costs)
     replica = Replica(profile, setup, seed, num_requests)
     _check(replica, scale, headroom)
     on_progress("what one replica bears")

@@ -19,7 +19,7 @@ from trivet.simulate.setup import FrontsSetup, RemoteSetup, Setup, StageSetup
 
 NO_LENGTH = 0  # the bucket of a model without free sizes
 _ABOUT = 1.25
-VERSION = 3  # without the runs in which engines get their memory
+VERSION = 4  # with the hiccups of the load generator's core
 COOLING_NS = 5_000_000  # where nothing tells
 
 
@@ -59,6 +59,7 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     paces: how many times as long as usual the same work took from moment to moment: stretches in the order measured, each
         value for pace_ns.
     hiccups: [start, length] of intervals in which an idle loop on the server's core did not run, within observed_ns.
+    generator_hiccups: the same of the core that requests were sent from, where that is another one.
     """
 
     per_request_ns: list[int] = []
@@ -81,6 +82,7 @@ class HostCosts(msgspec.Struct, frozen=True, kw_only=True):
     pace_ns: int = 10_000_000
     hiccups: list[tuple[int, int]] = []
     observed_ns: int = 0
+    generator_hiccups: list[tuple[int, int]] = []
 
 
 class ServiceProfile(msgspec.Struct, frozen=True, kw_only=True):

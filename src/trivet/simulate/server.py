@@ -17,7 +17,7 @@ from trivet.simulate.asked import EVENLY, Asked, items_of
 from trivet.simulate.auditing import SimulatedAudits
 from trivet.simulate.errors import NotProfiledError
 from trivet.simulate.fronts import Costs, SimulatedFronts
-from trivet.simulate.hiccups import Hiccups, drawn_again
+from trivet.simulate.hiccups import HeldUp, Hiccups, drawn_again
 from trivet.simulate.host import Host
 from trivet.simulate.lateness import Lateness
 from trivet.simulate.pace import Pace
@@ -113,15 +113,14 @@ def simulated(
     exits_of = None if inputs is None else exits[inputs]
     host = Host(profile.host, rng, resample=resample)
     paces = _paces(profile.host, rng) if resample else profile.host.paces
-    held_up = profile.host.hiccups
-    if resample:
-        held_up = drawn_again(held_up, profile.host.observed_ns, rng)
+    hiccups, users = _hiccups(profile.host, rng, resample=resample)
+    sent_ns = users.in_turn(arrivals_ns)
     there_ns = host.travel_ns // 2
     lateness = None
     if slo is not None:
-        from_ns = int(arrivals_ns[slo.first]) + there_ns if slo.first < len(arrivals_ns) else 0
+        from_ns = int(sent_ns[slo.first]) + there_ns if slo.first < len(arrivals_ns) else 0
         lateness = Lateness(slo.budget_ns - host.travel_ns, slo.most_late, from_ns)
-    fronts_of = partial(_fronts, profile, setup, asked, items, arrivals_ns, host.answer_ns)
+    fronts_of = partial(_fronts, profile, setup, asked, items, sent_ns, host.answer_ns)
     records, guards, used, busy_ns = [], [], list[StageUse](), 0.0
     for index in range(setup.workers):
         mine = slice(index, None, setup.workers)
@@ -132,7 +131,7 @@ def simulated(
             stages,
             host,
             Pace(paces, profile.host.pace_ns, rng.spawn(1)[0]),
-            Hiccups(held_up, profile.host.observed_ns, rng),
+            Hiccups(hiccups, profile.host.observed_ns, rng),
             setup.cores / setup.workers,
             setup.deadline_ns,
             None if exits_of is None else exits_of[mine],
@@ -140,7 +139,7 @@ def simulated(
             guard,
             fronts_of(mine),
         )
-        arrived = (arrivals_ns[mine] + there_ns).tolist()
+        arrived = (sent_ns[mine] + there_ns).tolist()
         its_lengths = None if lengths is None else lengths[mine].tolist()
         records.append(worker.run(arrived, its_lengths, most_waiting, lateness))
         busy_ns += worker.busy_ns
@@ -148,7 +147,18 @@ def simulated(
     if len(arrivals_ns):
         busy_ns += profile.host.housekeeping * float(arrivals_ns[-1] - arrivals_ns[0])
     run = gathered(arrivals_ns, records, setup.workers, host.travel_ns - there_ns, busy_ns)
-    return replace(run, guards=guards, used=used)
+    read_ns = np.where(run.outcome == UNANSWERED, run.done_ns, users.until(run.done_ns))
+    return replace(run, done_ns=read_ns, guards=guards, used=used)
+
+
+def _hiccups(
+    costs: HostCosts, rng: np.random.Generator, *, resample: bool
+) -> tuple[list[tuple[int, int]], HeldUp]:
+    """Those of the server's core, and who sends and reads on the other one; how many were seen was chance."""
+    servers, users, observed_ns = costs.hiccups, costs.generator_hiccups, costs.observed_ns
+    if resample:
+        servers, users = (drawn_again(record, observed_ns, rng) for record in (servers, users))
+    return servers, HeldUp(users, observed_ns, rng)
 
 
 def _paces(costs: HostCosts, rng: np.random.Generator) -> list[list[float]]:

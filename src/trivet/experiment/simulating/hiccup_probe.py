@@ -1,4 +1,4 @@
-"""When an otherwise idle core does not run: a process that does nothing but read the clock, on the server's core.
+"""When an otherwise idle core does not run: a process on that core that does nothing but read the clock.
 
 Run as `python -m trivet.experiment.simulating.hiccup_probe NANOSECONDS`; it writes what it saw as JSON.
 """
@@ -17,6 +17,11 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     hiccups: list[tuple[int, int]]
     observed_ns: int
+
+    @property
+    def share(self) -> float:
+        """Of the time, in which the core did not run."""
+        return sum(length for _, length in self.hiccups) / max(1, self.observed_ns)
 
     def and_then(self, later: "Seen") -> "Seen":
         """One record of both, as if the later one had followed at once."""

@@ -30,6 +30,7 @@ _MAX_KEPT = 1000  # samples of one cost
 _COOLINGS = (1.0, 2.0, 0.5, 4.0, 0.25, 8.0)  # times the usual one, the likelier ones first
 _LEAST_COLD = 0.2  # on average: of less nothing is told of what all would be
 _LEAST_POWER = 1e-6
+_MOST_HELD_UP = 0.1  # a machine where it is more is told of by itself
 _TRAVEL = 0.05  # quantile of a request's rest that is the way itself; the others had to wake somebody
 _FACTORS = (
     0.5,
@@ -48,8 +49,14 @@ class LivePoints:
     alone: Mapping[str, ModelTimes]
 
 
-def costs_of(profile: ServiceProfile, setup: Setup, rounds: Sequence[LivePoints]) -> HostCosts:
-    """Rounds with a point that has nothing to say are left out; without any, costs are as they were."""
+def costs_of(
+    profile: ServiceProfile, setup: Setup, rounds: Sequence[LivePoints], held_up: float = 0.0
+) -> HostCosts:
+    """Rounds with a point that has nothing to say are left out; without any, costs are as they were.
+
+    Args: held_up: share of the time in which a core did not run, the server's and the load generator's together: so many
+        ways there and back, the longest, are no matter of waking, and hiccups have a record of their own.
+    """
     rounds = [
         points
         for points in rounds
@@ -75,8 +82,8 @@ def costs_of(profile: ServiceProfile, setup: Setup, rounds: Sequence[LivePoints]
         per_request_ns=[round(request_ns)],
         answer_share=float(np.clip(answer_ns / request_ns, 0.1, 0.9)) if answer_ns else 0.5,
         per_batch_ns=[round(batch_ns)],
-        per_wake_ns=_kept(waking.long),
-        short_wake_ns=_kept(waking.short),
+        per_wake_ns=_kept(_calm(waking.long, held_up)),
+        short_wake_ns=_kept(_calm(waking.short, held_up)),
         travel_ns=int(np.quantile(waking.short, _TRAVEL)),
         wake_core_ns=max(0, round((lone_ns - request_ns - batch_ns) / waking.cold)),
         cooling_ns=waking.cooling_ns,
@@ -221,6 +228,11 @@ def _alone(times: ModelTimes, profile: ServiceProfile) -> Callable[[int], float]
         return known[rows]
 
     return expected
+
+
+def _calm(values: Ints, held_up: float) -> Ints:
+    """Without that share of them, the largest."""
+    return values[values <= np.quantile(values, 1 - min(held_up, _MOST_HELD_UP), method="lower")]
 
 
 def _kept(values: Ints) -> list[int]:

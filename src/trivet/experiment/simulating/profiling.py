@@ -64,14 +64,14 @@ from trivet.spec.units import format_duration
 
 MAX_POINTS = 20
 POINT_S = 1.5
-_LIVE_POINTS = 3  # nearly idle, full, and the idle core's hiccups
+_LIVE_POINTS = 3  # nearly idle, full, and the idle cores' hiccups
 _ROUNDS = 3  # in which each of the live points is visited, with the engines alone in between
 _LEAST_RUNS = 20  # of one row within a point; slower models have one round
 _LIVE_TOLD = 2  # the hiccups, and the rounds
 _PASSES = 2  # of the engines: before the live points, and in between or after them
 _EXIT_POINTS = 4  # as long: rows of data through a pipeline with early exits
 _FEWEST_USERS, _TIMES_EACH = 4, 3
-_MUCH = 0.02  # of the server's core, that others had meanwhile
+_MUCH = 0.02  # of a core, that others had meanwhile
 NS_PER_S = 1_000_000_000
 _LONGEST_BUSY_NS = 600 * NS_PER_S  # of a process that is killed long before
 
@@ -293,15 +293,16 @@ class _Profiling:
         rounds = []
         with served(patient(configuration), self._placement, asked()) as made:
             before = used(made)
-            seen = self._hiccups(2 * self._point_ns)
+            seen, users = self._hiccups(2 * self._point_ns)
             idle = before.shares(used(made))
-            self._told("hiccups of the server's core")
+            self._told("hiccups of the server's core, and of the load generator's")
             passes.append(self._engines(configuration, self._engine_ns // num))
             for number in range(num):
                 points = self._round(made, one_ns, num, self._seed + number, idle)
                 passes.append(self._engines(configuration, self._engine_ns // num))
                 rounds.append(LivePoints(*points, alone=joined(configuration, passes[-2:])[0]))
-                seen = seen.and_then(self._hiccups(2 * self._point_ns // num))
+                later = self._hiccups(2 * self._point_ns // num)
+                seen, users = seen.and_then(later[0]), users.and_then(later[1])
             self._told("the server in turn with its engines")
         ones, fulls = (
             live_stretches([getattr(points, kind) for points in rounds]) for kind in ("one", "full")
@@ -310,17 +311,20 @@ class _Profiling:
         first = len(passes) - num
         visits = [between[:first], *zip(ones, fulls, between[first:], strict=True)]
         self._stretches |= {configuration.hash: between, "live": [*ones, *fulls]}
-        costs = costs_of(self._profile, setup, rounds)
+        costs = costs_of(self._profile, setup, rounds, seen.share + users.share)
         costs = msgspec.structs.replace(
             costs,
             hiccups=seen.hiccups,
             observed_ns=seen.observed_ns,
+            generator_hiccups=users.hiccups,
             housekeeping=sum(idle),
             paces=self._paces(),
             pace_ns=PACE_NS,
             speeds=speeds_of(visits),
         )
-        self._save(msgspec.structs.replace(self._profile, host=costs, notes=_notes(seen, self._bound_ns)))
+        self._save(
+            msgspec.structs.replace(self._profile, host=costs, notes=_notes(seen, users, self._bound_ns))
+        )
 
     def _setup(self, configuration: Configuration) -> Setup:
         return setup_of(configuration, self._profile, workers=1, num_cores=self._num_cores)
@@ -370,15 +374,19 @@ class _Profiling:
         if self._path is not None:
             write_profile(profile, self._path)
 
-    def _hiccups(self, duration_ns: int) -> Seen:
-        """Raises: ProfilingError: the probe failed."""
-        command = [sys.executable, "-m", "trivet.experiment.simulating.hiccup_probe", str(duration_ns)]
-        cores = () if self._placement.invalid else self._placement.server
-        with self._generator_busy(), affinity(cores):
-            process = subprocess.run(command, capture_output=True, check=False)
-        if process.returncode:
-            raise ProfilingError(process.stderr.decode(errors="replace").strip()[-2000:])
-        return msgspec.json.decode(process.stdout, type=Seen)
+    def _hiccups(self, duration_ns: int) -> tuple[Seen, Seen]:
+        """Of the server's core and of the load generator's, both at work: they may be the same processor's.
+
+        None of the latter where they share one: what holds up one of them is in the other's.
+        Raises: ProfilingError: a probe failed.
+        """
+        if self._placement.invalid:
+            return _seen(_probe((), duration_ns)), Seen(hiccups=[], observed_ns=duration_ns)
+        with (
+            _probe(self._placement.server, duration_ns) as server,
+            _probe([self._placement.generator], duration_ns) as generator,
+        ):
+            return _seen(server), _seen(generator)
 
     @contextlib.contextmanager
     def _generator_busy(self) -> Iterator[None]:
@@ -422,29 +430,42 @@ def _wanted(configuration: Configuration) -> list[tuple[str, int]]:
 @contextlib.contextmanager
 def _busy(core: int) -> Iterator[None]:
     """A process of ours keeps a core at work until the end."""
-    with affinity([core]):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "trivet.experiment.simulating.hiccup_probe", str(_LONGEST_BUSY_NS)],
-            stdout=subprocess.DEVNULL,
-        )
+    process = _probe([core], _LONGEST_BUSY_NS)
     try:
         yield
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
-def _notes(seen: Seen, bound_ns: int) -> list[str]:
+def _probe(cores: Sequence[int], duration_ns: int) -> subprocess.Popen[bytes]:
+    with affinity(cores):
+        return subprocess.Popen(
+            [sys.executable, "-m", "trivet.experiment.simulating.hiccup_probe", str(duration_ns)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+
+def _seen(probe: subprocess.Popen[bytes]) -> Seen:
+    """Raises: ProfilingError: the probe failed."""
+    told, errors = probe.communicate()
+    if probe.returncode:
+        raise ProfilingError(errors.decode(errors="replace").strip()[-2000:])
+    return msgspec.json.decode(told, type=Seen)
+
+
+def _notes(seen: Seen, users: Seen, bound_ns: int) -> list[str]:
     """What whoever reads a forecast should know of the profile."""
     notes = []
     if bound_ns:
         notes.append(
             f"batches that take longer than {format_duration(bound_ns)} were not measured: their times are in proportion"
         )
-    share = sum(length for _, length in seen.hiccups) / max(1, seen.observed_ns)
-    if share >= _MUCH:
-        notes.append(
-            f"others had {share:.0%} of the server's core while it was profiled: forecasts are of a machine like that; "
-            "profile it again (--again) when it is quiet"
-        )
+    notes += [
+        f"others had {one.share:.0%} of the {whose}'s core while it was profiled: forecasts are of a machine like that; "
+        "profile it again (--again) when it is quiet"
+        for whose, one in (("server", seen), ("load generator", users))
+        if one.share >= _MUCH
+    ]
     return notes
