@@ -19,11 +19,13 @@ import numpy as np
 from benchmarks._other_searches import Truth
 from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal
-from trivet.experiment.simulating.simulated import setup_of
+from trivet.errors import UserError
+from trivet.experiment.simulating.simulated import setup_of, stage_key
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.tune.bench import Bench, BlockResult
 from trivet.tune.choice import Choice
+from trivet.tune.narrowing import profiled_choices
 from trivet.tune.space import Space
 
 _S = 1_000_000_000
@@ -123,11 +125,21 @@ class Rows:
 
 
 def read(path: Path) -> Rows:
-    """Raises: UserError: the service that was measured is not there any more."""
+    """Raises: UserError: the service that was measured is not there any more, or not the same."""
     from benchmarks.tune_truth import space_for  # which writes this file
 
     head, blocks = lines_of(path)
     space, accuracies = space_for(head.name)
+    unknown = {
+        space.variant_of(choice)
+        for choice in profiled_choices(space)
+        if stage_key(space.configuration(choice)[0], 0) not in head.profile.models
+    }
+    if unknown:
+        raise UserError(
+            f"{path} has no service times of {', '.join(sorted(unknown))}, built anew since: a tuner would leave it out; "
+            "`python -m benchmarks tune_truth -- --again` measures them"
+        )
     return Rows(head, blocks, space, accuracies)
 
 

@@ -123,6 +123,8 @@ class _Truth:
         if not path.is_file():
             self._begin(options.model, profile)
         self.head, self.blocks = lines_of(path)
+        if options.again:
+            self._renew(profile)
         self._slice = 1 + max((block.slice_ for block in self.blocks), default=-1)
 
     def slice(self) -> None:
@@ -188,6 +190,14 @@ class _Truth:
         )
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._path.write_bytes(msgspec.json.encode(head) + b"\n")
+
+    def _renew(self, profile: ServiceProfile) -> None:
+        """Who tunes on these rows forecasts by a profile of the day of the choice, and of variants as built then."""
+        self.head = msgspec.structs.replace(self.head, profile=profile)
+        _, _, blocks = self._path.read_bytes().partition(b"\n")
+        whole = self._path.with_suffix(".new")
+        whole.write_bytes(msgspec.json.encode(self.head) + b"\n" + blocks)
+        whole.replace(self._path)
 
     def _wanted(self) -> Iterator[tuple[Choice, float]]:
         """What runs differently and is not measured yet, with where its limit is thought to be; in one order always."""

@@ -13,7 +13,7 @@ from trivet.simulate.profile import ModelTimes, ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.tune.choice import Choice, Value
 from trivet.tune.front_levers import with_sizes
-from trivet.tune.lever import EXIT
+from trivet.tune.lever import EXIT, MAX_BATCH_SIZE
 from trivet.tune.space import Lever, Space
 
 # The levers that service times depend on; all others are decided by the scheduler, which simulation has.
@@ -23,16 +23,28 @@ WORTH = 0.98  # of the time a row of smaller batches: a batch that is not faster
 
 
 def profiled_choices(space: Space) -> list[Choice]:
-    """One choice for each variant, engine and number of threads of each model; the default first."""
-    found = {space.default: None}
+    """One choice for each variant, engine and number of threads of each model, with the largest batches that are searched:
+    what is not measured is not left out either. The default's first.
+    """
+    found = {_with_largest_batches(space.default, space): None}
     for model in space.base.service.models:
         levers = [lever for lever in space.levers if lever.model == model and lever.lever in TIMED]
         for values in product(*(lever.values for lever in levers)):
             chosen = dict(zip([lever.name for lever in levers], values, strict=True))
             choice = Choice({**space.default, **chosen})
             if space.means_something(choice):
-                found.setdefault(choice)
+                found.setdefault(_with_largest_batches(choice, space))
     return list(found)
+
+
+def _with_largest_batches(choice: Choice, space: Space) -> Choice:
+    limits = [lever for lever in space.levers if lever.lever == "max_batch_size"]
+    return Choice({**choice, **{lever.name: max(lever.values, key=_rows) for lever in limits}})
+
+
+def _rows(limit: Value) -> int:
+    """Whatever else `auto` becomes, it is no more."""
+    return MAX_BATCH_SIZE if limit == "auto" else int(limit)
 
 
 def narrowed(space: Space, profile: ServiceProfile, setup_of: Callable[[Choice], Setup]) -> Space:
@@ -113,18 +125,27 @@ def _gains(
         keys = [
             stage.key for i, stage in enumerate(stages) if len(stages) != len(places) or places[i] == model
         ]
-        found += [gain for key in keys if key in profile.models for gain in gains_of(profile.models[key])]
+        batch_ns = float(np.mean(profile.host.per_batch_ns or [0]))
+        known = [profile.models[key] for key in keys if key in profile.models]
+        found += [gain for times in known for gain in gains_of(times, batch_ns)]
     return found
 
 
-def gains_of(times: ModelTimes) -> Iterator[tuple[int, float]]:
-    """For each profiled length: the largest batch that is faster a row than all smaller ones, and what the best gains."""
-    if not times.same:
+def gains_of(times: ModelTimes, batch_ns: float = 0.0) -> Iterator[tuple[int, float]]:
+    """For each profiled length: the largest batch that is faster a row than all smaller ones, and what the best gains.
+
+    Nothing of a length where batches were not measured. Args: batch_ns: of the event loop, for each batch.
+    """
+    if not times.same or not times.batches:
         yield 1, 1.0
         return
     for by_rows in times.samples.values():
-        per_row = {rows: float(np.median(found)) / rows for rows, found in sorted(by_rows.items()) if found}
-        if 1 not in per_row:
+        per_row = {
+            rows: (batch_ns + float(np.median(found))) / rows
+            for rows, found in sorted(by_rows.items())
+            if found
+        }
+        if 1 not in per_row or len(per_row) == 1:
             continue
         limit, least = 1, per_row[1]
         for rows, ns in per_row.items():
