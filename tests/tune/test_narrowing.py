@@ -76,6 +76,14 @@ def test_measured_batches_that_are_no_faster_a_row_are_left_out(tmp_path: Path) 
     assert "batches beyond 2 are no faster a row" in why(some, "max_batch_size")
 
 
+def test_a_limit_between_two_values_keeps_the_one_above_it(tmp_path: Path) -> None:
+    found = after(
+        space(tmp_path, max_batch_size=[1, 4, 16]), {1: MS, 2: MS, 4: 2 * MS, 8: 4 * MS, 16: 8 * MS}
+    )
+    assert limits(found) == (1, 4)
+    assert "batches beyond 4 are no faster a row" in why(found, "max_batch_size")
+
+
 def test_what_the_loop_does_once_a_batch_is_a_reason_for_batches(tmp_path: Path) -> None:
     asked = space(tmp_path, max_batch_size=[1, 2, 4])
     found = after(asked, {1: MS, 2: 2 * MS, 4: 4 * MS}, batch_ns=MS // 10)

@@ -108,8 +108,10 @@ def _after(lever: Lever, limit: int, best: float) -> tuple[str, tuple[Value, ...
         return "", lever.values
     if limit == 1:
         return "a batch takes no less time a row than single rows", ()
-    held = tuple(value for value in lever.values if not isinstance(value, int) or value <= limit)
-    why = f"batches beyond {limit} are no faster a row" if len(held) < len(lever.values) else ""
+    # Where the limit itself is no value, the next one is: it is as fast a row.
+    most = min((value for value in lever.values if isinstance(value, int) and value >= limit), default=limit)
+    held = tuple(value for value in lever.values if not isinstance(value, int) or value <= most)
+    why = f"batches beyond {most} are no faster a row" if len(held) < len(lever.values) else ""
     return why, held if lever.default in held else (lever.default, *held)
 
 
