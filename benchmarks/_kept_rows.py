@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ from trivet.catalog.records import Figure
 from trivet.catalog.study import Goal
 from trivet.errors import UserError
 from trivet.experiment.simulating.simulated import setup_of, stage_key
+from trivet.schedule.deferral import MIN_GAIN
 from trivet.simulate.profile import ServiceProfile
 from trivet.simulate.setup import Setup
 from trivet.tune.bench import Bench, BlockResult
 from trivet.tune.choice import Choice
-from trivet.tune.narrowing import profiled_choices
+from trivet.tune.narrowing import gains_of, profiled_choices
 from trivet.tune.space import Space
 
 _S = 1_000_000_000
@@ -59,13 +60,17 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True)
 class Rows:
-    """A file of live rows. accuracies: as judged, by choice. space: of exactly the configurations that were measured."""
+    """A file of live rows. accuracies: as judged, by choice. space: of exactly the configurations that were measured.
+
+    What runs the same is one configuration, whatever was declared: its blocks are taken together.
+    """
 
     head: Head
     blocks: Sequence[Block]
     space: Space
     accuracies: Mapping[Choice, Figure]
-    _rates: dict[str, dict[Choice, tuple[float, float]]] = field(default_factory=dict)
+    _kinds: dict[Choice, object] = field(default_factory=dict)
+    _by_kind: dict[object, list[Block]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -87,14 +92,28 @@ class Rows:
         return {number: float(np.median(found)) / usual for number, found in by_slice.items()}
 
     def of(self, choice: Choice, *parts: str) -> list[Block]:
-        return [
-            block
-            for block in self.blocks
-            if block.part in parts
-            and not block.invalid
-            and not block.failure
-            and Choice(block.levers) == choice
-        ]
+        if not self._by_kind:
+            for block in self.blocks:
+                self._by_kind.setdefault(self.kind(Choice(block.levers)), []).append(block)
+        known = self._by_kind.get(self.kind(choice), [])
+        return [block for block in known if block.part in parts and not block.invalid and not block.failure]
+
+    def kind(self, choice: Choice) -> object:
+        """The same of choices that run the same: a limit of rows, or waiting, that this model makes nothing of."""
+        if choice not in self._kinds:
+            self._kinds[choice] = self._kind(choice)
+        return self._kinds[choice]
+
+    def _kind(self, choice: Choice) -> object:
+        configuration, workers = self.space.configuration(choice)
+        profile = self.head.profile
+        times = profile.models.get(stage_key(configuration, 0))
+        if times is None:
+            return choice
+        setup = setup_of(configuration, profile, workers=workers, num_cores=self.space.num_cores)
+        if max((best for _, best in gains_of(times)), default=MIN_GAIN) >= MIN_GAIN:
+            return setup
+        return replace(setup, stages=tuple(replace(stage, deferral_ns=0) for stage in setup.stages))
 
     def rate(self, choice: Choice, *parts: str) -> tuple[float, float]:
         """The largest rate and its standard error, from blocks on both sides of the budget; 0 where none was within it."""

@@ -162,10 +162,14 @@ class _Truth:
         rows = self.rows()
         choices = list(rows.truth("limit").figures)
         rates = {choice: rows.rate(choice, "limit", "again") for choice in choices}
+        kinds = {
+            rows.kind(choice): choice for choice in reversed(choices)
+        }  # the first of each that run the same
         lines = [
-            f"{len(choices)} configurations of {self.head.name}, {len(self.blocks)} blocks in {self._slice + 1} slices"
+            f"{len(choices)} configurations of {self.head.name}, of which {len(kinds)} run differently, "
+            f"{len(self.blocks)} blocks in {self._slice + 1} slices"
         ]
-        for choice in sorted(choices, key=lambda one: -rates[one][0])[:BEST]:
+        for choice in sorted(kinds.values(), key=lambda one: -rates[one][0])[:BEST]:
             rate, error = rates[choice]
             lines.append(f"{rate:9,.1f}/s ± {1.96 * error:6.1%}  {choice.told()}")
         lines.append("means over the other levers, which sharpen what one ladder leaves open:")

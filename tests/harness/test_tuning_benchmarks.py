@@ -142,6 +142,20 @@ def rows_of(bench: SimulatedBench, goal: Goal, blocks: list[Block]) -> Rows:
     return Rows(head, blocks, bench.space, {})
 
 
+def test_what_runs_the_same_is_one_configuration_whatever_was_declared(
+    bench: SimulatedBench, goal: Goal
+) -> None:
+    single = bench.space.default.with_(max_batch_size=1)
+    waiting = single.with_(deferral="1ms")
+    blocks = [*blocks_at(200, [100, 200], dict(single)), *blocks_at(200, [300], dict(waiting))]
+    rows = rows_of(bench, goal, blocks)
+    assert len(rows.of(single, "limit")) == 2  # the profile does not say that they run the same
+    known = msgspec.structs.replace(rows.head, profile=bench.profile([single], budget_ns=10**9))
+    rows = Rows(known, blocks, bench.space, {})
+    assert rows.kind(single) == rows.kind(waiting)
+    assert len(rows.of(single, "limit")) == len(rows.of(waiting, "limit")) == 3
+
+
 def test_kept_rows_answer_between_the_rates_that_were_offered(bench: SimulatedBench, goal: Goal) -> None:
     default = bench.space.default
     kept = KeptBench(rows_of(bench, goal, blocks_at(200, [100, 200, 300], dict(default))), seed=1)
