@@ -35,7 +35,8 @@ LADDER = (0.8, 0.9, 1.0, 1.1, 1.25)  # of where the limit is thought to be
 MOST_STEPS = 6  # up or down, where the limit lies outside of the ladder
 CALIBRATE_EVERY = 6
 BEST, ROUNDS = 10, 3
-# Everything that can be told apart on two cores; the space is the whole product, so that a search finds all of it measured.
+# What may be told apart on two cores (`told` counts what runs differently);
+# the space is the whole product, so that a search finds all of it measured.
 MEASURED = Tuning(
     levers={
         "engine": "default",
