@@ -91,6 +91,16 @@ class Rows:
         usual = float(np.median([one for found in by_slice.values() for one in found]))
         return {number: float(np.median(found)) / usual for number, found in by_slice.items()}
 
+    def regret(self, choice: Choice, *parts: str) -> tuple[float, float]:
+        """How much less a choice holds than the best that clears the floor, of what those parts measured, as a share of it;
+        and its standard error. The best of several looks better than it is: so does the regret.
+        """
+        truth = self.truth()
+        rates = {one: self.rate(one, *parts) for one in truth.figures if truth.is_allowed(one, self.goal)}
+        best, error = max(rates.values())
+        rate, own = self.rate(choice, *parts)
+        return 1 - rate / best, rate / best * math.hypot(own, error)
+
     def of(self, choice: Choice, *parts: str) -> list[Block]:
         if not self._by_kind:
             for block in self.blocks:
@@ -202,30 +212,6 @@ def crossing(points: Sequence[tuple[float, float]], log_budget: float) -> tuple[
         high = min(rate for rate in rates if rate >= max(best))
         limit, error = min(max(limit, low), high), min(error, max(high - low, _STEP) / 2)
     return math.exp(limit), error
-
-
-@dataclass(frozen=True, slots=True)
-class Pooled:
-    """Of `num` configurations: the mean of their largest rates, and its relative standard error (nan of one)."""
-
-    mean_rps: float
-    error: float
-    num: int
-
-
-def pooled_rates(rates: Mapping[Choice, float]) -> dict[tuple[str, int], Pooled]:
-    """By variant and batch limit, over all other levers; those without a rate are left out."""
-    groups: dict[tuple[str, int], list[float]] = {}
-    for choice, rate in rates.items():
-        if rate > 0:
-            groups.setdefault((str(choice["variant"]), int(choice["max_batch_size"])), []).append(rate)
-    return {key: _pooled(groups[key]) for key in sorted(groups)}
-
-
-def _pooled(rates: Sequence[float]) -> Pooled:
-    mean = float(np.mean(rates))
-    spread = float(np.std(rates, ddof=1)) if len(rates) > 1 else math.nan
-    return Pooled(mean, spread / math.sqrt(len(rates)) / mean, len(rates))
 
 
 class KeptBench:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks._kept_rows import Block, Head, Rows, crossing, lines_of, pooled_rates
+from benchmarks._kept_rows import Block, Head, Rows, crossing, lines_of, read
 from benchmarks._live_services import Prepared, live_study, prepared, real_services
 from benchmarks._records import OUT
 from trivet.catalog.records import Figure
@@ -66,9 +66,14 @@ def main(args: Sequence[str] = ()) -> int:
     parser.add_argument(
         "--tune", type=float, help="one tune of the same space, of so many seconds: for --also"
     )
+    parser.add_argument("--told", action="store_true", help="only say what the rows on disk have")
     options = parser.parse_args(args)
-    found = prepared(options.model, real_services(options.packages)[options.model], FOLDER / "services")
     path = FOLDER / f"truth-{options.model}.jsonl"
+    also = None if options.also is None else _choice_of(options.also)
+    if options.told:
+        print(told(read(path), also))
+        return 0
+    found = prepared(options.model, real_services(options.packages)[options.model], FOLDER / "services")
     if options.tune:
         study = live_study(found, MEASURED, options.tune, 1, FOLDER / f"profile-{options.model}-tune.json")
         kept = FOLDER / f"study-{options.model}.json"
@@ -79,11 +84,47 @@ def main(args: Sequence[str] = ()) -> int:
     with _bench(found, options.model) as bench:
         truth = _Truth(found, bench, path, options, lambda: time.monotonic() >= end_s)
         if options.again:
-            truth.again(None if options.also is None else _choice_of(options.also))
+            truth.again(also)
         else:
             truth.slice()
-    print(truth.told())
+    print(told(truth.rows(), also))
     return 0
+
+
+def told(rows: Rows, chosen: Choice | None = None) -> str:
+    """What runs differently, the best first; over all blocks, and over those in turn. Args: chosen: its regret, too."""
+    truth = rows.truth()
+    kinds: dict[object, Choice] = {}
+    for choice in truth.figures:
+        kinds.setdefault(rows.kind(choice), choice)
+    speeds = list(rows.speeds().values()) or [1.0]
+    lines = [
+        f"{len(truth.figures)} configurations of {rows.head.name}, of which {len(kinds)} run differently; "
+        f"{len(rows.blocks)} blocks in slices in which the machine took {min(speeds):.2f} to {max(speeds):.2f} times as "
+        "long as usual",
+    ]
+    for choice in sorted(kinds.values(), key=lambda one: -truth.figures[one][0]):
+        every, in_turn = (_rate_told(rows, choice, *parts) for parts in (("limit", "again"), ("again",)))
+        clears = "clears the floor" if truth.is_allowed(choice, rows.goal) else "not known to clear the floor"
+        lines.append(f"{every}, in turn {in_turn}, {clears}: {choice.told()}")
+    if chosen is not None:
+        every, in_turn = (_regret_told(rows, chosen, *parts) for parts in (("limit", "again"), ("again",)))
+        lines.append(f"regret {every}, in turn {in_turn}: {chosen.told()}")
+    return "\n".join(lines)
+
+
+def _rate_told(rows: Rows, choice: Choice, *parts: str) -> str:
+    rate, error = rows.rate(choice, *parts)
+    return (
+        f"{rate:,.1f}/s ± {1.96 * error:.1%} ({len(rows.of(choice, *parts))} blocks)" if rate else "not known"
+    )
+
+
+def _regret_told(rows: Rows, chosen: Choice, *parts: str) -> str:
+    if not rows.of(chosen, *parts):
+        return "not known"
+    share, error = rows.regret(chosen, *parts)
+    return f"{share:.1%} ± {1.96 * error:.1%}"
 
 
 def space_for(name: str, packages: Path | None = None) -> tuple[Space, Mapping[Choice, Figure]]:
@@ -158,28 +199,6 @@ class _Truth:
 
     def rows(self) -> Rows:
         return Rows(self.head, self.blocks, self._space, space_for(self.head.name)[1])
-
-    def told(self) -> str:
-        rows = self.rows()
-        choices = list(rows.truth("limit").figures)
-        rates = {choice: rows.rate(choice, "limit", "again") for choice in choices}
-        kinds = {
-            rows.kind(choice): choice for choice in reversed(choices)
-        }  # the first of each that run the same
-        lines = [
-            f"{len(choices)} configurations of {self.head.name}, of which {len(kinds)} run differently, "
-            f"{len(self.blocks)} blocks in {self._slice + 1} slices"
-        ]
-        for choice in sorted(kinds.values(), key=lambda one: -rates[one][0])[:BEST]:
-            rate, error = rates[choice]
-            lines.append(f"{rate:9,.1f}/s ± {1.96 * error:6.1%}  {choice.told()}")
-        lines.append("means over the other levers, which sharpen what one ladder leaves open:")
-        for (variant, rows_at_most), pooled in pooled_rates({one: rates[one][0] for one in choices}).items():
-            lines.append(
-                f"{pooled.mean_rps:9,.1f}/s ± {1.96 * pooled.error:6.1%}  variant={variant} "
-                f"max_batch_size={rows_at_most} ({pooled.num} configurations)"
-            )
-        return "\n".join(lines)
 
     def _begin(self, name: str, profile: ServiceProfile) -> None:
         default = self._space.default

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from benchmarks import _tuning_page
-from benchmarks._kept_rows import Block, Head, KeptBench, Rows, crossing, lines_of, pooled_rates
+from benchmarks._kept_rows import Block, Head, KeptBench, Rows, crossing, lines_of
 from benchmarks._other_searches import SEARCHES, Found, Truth
 from benchmarks._simulated_bench import SMALL, SimulatedBench
 from benchmarks._simulated_services import hidden
 from benchmarks.tune_regret import of_found, volume
+from benchmarks.tune_truth import told
 from trivet.catalog.study import Goal
 from trivet.simulate.profile import ServiceProfile
 from trivet.tune.choice import Choice
@@ -142,6 +143,27 @@ def rows_of(bench: SimulatedBench, goal: Goal, blocks: list[Block]) -> Rows:
     return Rows(head, blocks, bench.space, {})
 
 
+def test_regret_is_the_share_of_the_best_that_clears_the_floor_with_its_error(
+    bench: SimulatedBench, goal: Goal
+) -> None:
+    goal = msgspec.structs.replace(goal, accuracy_floor=None)
+    best, worse = bench.space.default.with_(max_batch_size=4), bench.space.default.with_(max_batch_size=1)
+    blocks = [
+        *blocks_at(200, [180, 200, 220], dict(best)),
+        *blocks_at(150, [135, 150, 165], dict(worse)),
+    ]
+    rows = rows_of(bench, goal, blocks)
+    assert rows.regret(best, "limit")[0] == 0.0
+    share, error = rows.regret(worse, "limit")
+    assert share == pytest.approx(0.25, abs=0.01)
+    assert error == pytest.approx(
+        0.75 * math.hypot(rows.rate(best, "limit")[1], rows.rate(worse, "limit")[1])
+    )
+    text = told(rows, worse)
+    assert "2 configurations of x, of which 2 run differently" in text
+    assert text.splitlines()[-1].startswith("regret 25")
+
+
 def test_what_runs_the_same_is_one_configuration_whatever_was_declared(
     bench: SimulatedBench, goal: Goal
 ) -> None:
@@ -236,15 +258,3 @@ def test_true_rates_follow_the_variants_speed(bench: SimulatedBench) -> None:
     rates = [bench.true_rate_rps(choice, num_requests=300, seed=1, replications=1) for choice in (slow, fast)]
     assert rates[1] > rates[0]
     assert np.isfinite(rates).all()
-
-
-def test_rates_are_pooled_over_the_levers_that_are_not_named() -> None:
-    def choice(limit: int, execution: str) -> Choice:
-        return Choice({"variant": "original", "max_batch_size": limit, "execution": execution})
-
-    rates = {choice(1, "inline"): 100.0, choice(1, "thread"): 110.0, choice(8, "inline"): 90.0}
-    found = pooled_rates(rates | {choice(8, "thread"): 0.0})  # no rate held: of no use
-    assert found["original", 1].mean_rps == pytest.approx(105)
-    assert found["original", 1].error == pytest.approx(5 / 105)
-    assert found["original", 8].num == 1
-    assert math.isnan(found["original", 8].error)

@@ -113,8 +113,8 @@ def simulated(
     exits_of = None if inputs is None else exits[inputs]
     host = Host(profile.host, rng, resample=resample)
     paces = _paces(profile.host, rng) if resample else profile.host.paces
-    hiccups, users = _hiccups(profile.host, rng, resample=resample)
-    sent_ns = users.in_turn(arrivals_ns)
+    hiccups, generator = _hiccups(profile.host, rng, resample=resample)
+    sent_ns = generator.in_turn(arrivals_ns)
     there_ns = host.travel_ns // 2
     lateness = None
     if slo is not None:
@@ -147,18 +147,18 @@ def simulated(
     if len(arrivals_ns):
         busy_ns += profile.host.housekeeping * float(arrivals_ns[-1] - arrivals_ns[0])
     run = gathered(arrivals_ns, records, setup.workers, host.travel_ns - there_ns, busy_ns)
-    read_ns = np.where(run.outcome == UNANSWERED, run.done_ns, users.until(run.done_ns))
+    read_ns = np.where(run.outcome == UNANSWERED, run.done_ns, generator.until(run.done_ns))
     return replace(run, done_ns=read_ns, guards=guards, used=used)
 
 
 def _hiccups(
     costs: HostCosts, rng: np.random.Generator, *, resample: bool
 ) -> tuple[list[tuple[int, int]], HeldUp]:
-    """Those of the server's core, and who sends and reads on the other one; how many were seen was chance."""
-    servers, users, observed_ns = costs.hiccups, costs.generator_hiccups, costs.observed_ns
+    """Those of the server's core, and the core that sends and reads; how many were seen was chance."""
+    server, generator, observed_ns = costs.hiccups, costs.generator_hiccups, costs.observed_ns
     if resample:
-        servers, users = (drawn_again(record, observed_ns, rng) for record in (servers, users))
-    return servers, HeldUp(users, observed_ns, rng)
+        server, generator = (drawn_again(record, observed_ns, rng) for record in (server, generator))
+    return server, HeldUp(generator, observed_ns, rng)
 
 
 def _paces(costs: HostCosts, rng: np.random.Generator) -> list[list[float]]:

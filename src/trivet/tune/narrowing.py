@@ -120,6 +120,7 @@ def _gains(
 ) -> list[tuple[int, float]]:
     """Of each profiled engine of a model: the largest batch that is worth it, and what the best one gains."""
     places = [stage.model for stage in space.base.service.pipeline if stage.model]
+    batch_ns = float(np.mean(profile.host.per_batch_ns or [0]))
     found = []
     for choice in profiled_choices(space):
         stages = [stage for stage in setup_of(choice).stages if stage.kind != "step"]
@@ -127,7 +128,6 @@ def _gains(
         keys = [
             stage.key for i, stage in enumerate(stages) if len(stages) != len(places) or places[i] == model
         ]
-        batch_ns = float(np.mean(profile.host.per_batch_ns or [0]))
         known = [profile.models[key] for key in keys if key in profile.models]
         found += [gain for times in known for gain in gains_of(times, batch_ns)]
     return found

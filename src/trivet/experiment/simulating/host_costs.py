@@ -30,7 +30,9 @@ _MAX_KEPT = 1000  # samples of one cost
 _COOLINGS = (1.0, 2.0, 0.5, 4.0, 0.25, 8.0)  # times the usual one, the likelier ones first
 _LEAST_COLD = 0.2  # on average: of less nothing is told of what all would be
 _LEAST_POWER = 1e-6
-_MOST_HELD_UP = 0.1  # a machine where it is more is told of by itself
+_MOST_HELD_UP = (
+    0.1  # of the ways: on a machine that is held up for longer they say little, and the profile notes it
+)
 _TRAVEL = 0.05  # quantile of a request's rest that is the way itself; the others had to wake somebody
 _FACTORS = (
     0.5,

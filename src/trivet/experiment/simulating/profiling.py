@@ -293,7 +293,7 @@ class _Profiling:
         rounds = []
         with served(patient(configuration), self._placement, asked()) as made:
             before = used(made)
-            seen, users = self._hiccups(2 * self._point_ns)
+            server, generator = self._hiccups(2 * self._point_ns)
             idle = before.shares(used(made))
             self._told("hiccups of the server's core, and of the load generator's")
             passes.append(self._engines(configuration, self._engine_ns // num))
@@ -302,7 +302,7 @@ class _Profiling:
                 passes.append(self._engines(configuration, self._engine_ns // num))
                 rounds.append(LivePoints(*points, alone=joined(configuration, passes[-2:])[0]))
                 later = self._hiccups(2 * self._point_ns // num)
-                seen, users = seen.and_then(later[0]), users.and_then(later[1])
+                server, generator = server.and_then(later[0]), generator.and_then(later[1])
             self._told("the server in turn with its engines")
         ones, fulls = (
             live_stretches([getattr(points, kind) for points in rounds]) for kind in ("one", "full")
@@ -311,19 +311,21 @@ class _Profiling:
         first = len(passes) - num
         visits = [between[:first], *zip(ones, fulls, between[first:], strict=True)]
         self._stretches |= {configuration.hash: between, "live": [*ones, *fulls]}
-        costs = costs_of(self._profile, setup, rounds, seen.share + users.share)
+        costs = costs_of(self._profile, setup, rounds, server.share + generator.share)
         costs = msgspec.structs.replace(
             costs,
-            hiccups=seen.hiccups,
-            observed_ns=seen.observed_ns,
-            generator_hiccups=users.hiccups,
+            hiccups=server.hiccups,
+            observed_ns=server.observed_ns,
+            generator_hiccups=generator.hiccups,
             housekeeping=sum(idle),
             paces=self._paces(),
             pace_ns=PACE_NS,
             speeds=speeds_of(visits),
         )
         self._save(
-            msgspec.structs.replace(self._profile, host=costs, notes=_notes(seen, users, self._bound_ns))
+            msgspec.structs.replace(
+                self._profile, host=costs, notes=_notes(server, generator, self._bound_ns)
+            )
         )
 
     def _setup(self, configuration: Configuration) -> Setup:
@@ -455,7 +457,7 @@ def _seen(probe: subprocess.Popen[bytes]) -> Seen:
     return msgspec.json.decode(told, type=Seen)
 
 
-def _notes(seen: Seen, users: Seen, bound_ns: int) -> list[str]:
+def _notes(server: Seen, generator: Seen, bound_ns: int) -> list[str]:
     """What whoever reads a forecast should know of the profile."""
     notes = []
     if bound_ns:
@@ -465,7 +467,7 @@ def _notes(seen: Seen, users: Seen, bound_ns: int) -> list[str]:
     notes += [
         f"others had {one.share:.0%} of the {whose}'s core while it was profiled: forecasts are of a machine like that; "
         "profile it again (--again) when it is quiet"
-        for whose, one in (("server", seen), ("load generator", users))
+        for whose, one in (("server", server), ("load generator", generator))
         if one.share >= _MUCH
     ]
     return notes

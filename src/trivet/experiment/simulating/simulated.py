@@ -352,9 +352,7 @@ def _resolved(
         instances=found.instances,
         threads=found.threads,
         max_batch_size=found.max_batch_size,
-        deferral_ns=model.levers.deferral_ns
-        if found.max_batch_size > 1
-        else 0,  # nobody waits for company alone
+        deferral_ns=model.levers.deferral_ns * (found.max_batch_size > 1),  # else nobody waits for company
         queue_ns=None if model.levers.queue_ns == "auto" else model.levers.queue_ns,
     )
 
